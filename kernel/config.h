@@ -1,0 +1,21 @@
+/*
+ * config.h - the choices made at build time, as constants.                                  floor 0
+ *
+ * The Makefile passes -DCONFIG_DEBUG=1 for DEBUG=1. Code asks `if (CONFIG_DEBUG)`, never #ifdef, so
+ * that both sides are always compiled.
+ */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#ifndef CONFIG_DEBUG
+#define CONFIG_DEBUG 0
+#endif
+
+#define CONFIG_CHECKS CONFIG_DEBUG /* DCHECK(), lock classes, poison on free */
+#define CONFIG_INJECT CONFIG_DEBUG /* injection points: failing allocations, skipped flushes, delays */
+
+#define MAX_CPUS 16
+
+#define PAGODA_VERSION "0.1"
+
+#endif
