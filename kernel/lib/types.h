@@ -37,15 +37,15 @@ typedef u64 pfn_t;   /* a page frame number: paddr_t >> PAGE_SHIFT */
 #define HPAGE_PUD_SIZE  (1ul << HPAGE_PUD_SHIFT)
 #define HPAGE_PUD_MASK  (~(HPAGE_PUD_SIZE - 1))
 
-#define ARRAY_SIZE(a)          (sizeof(a) / sizeof((a)[0]))
-#define ALIGN_DOWN(x, a)       ((x) & ~((__typeof__(x))(a)-1))
-#define ALIGN_UP(x, a)         ALIGN_DOWN((x) + (a)-1, a)
-#define IS_ALIGNED(x, a)       (((x) & ((__typeof__(x))(a)-1)) == 0)
-#define container_of(p, t, m)  ((t *)((char *)(p)-offsetof(t, m)))
-#define MIN(a, b)              ((a) < (b) ? (a) : (b))
-#define MAX(a, b)              ((a) > (b) ? (a) : (b))
-#define STRINGIFY1(x)          #x
-#define STRINGIFY(x)           STRINGIFY1(x)
+#define ARRAY_SIZE(a)         (sizeof(a) / sizeof((a)[0]))
+#define ALIGN_DOWN(x, a)      ((x) & ~((__typeof__(x))(a)-1))
+#define ALIGN_UP(x, a)        ALIGN_DOWN((x) + (a)-1, a)
+#define IS_ALIGNED(x, a)      (((x) & ((__typeof__(x))(a)-1)) == 0)
+#define container_of(p, t, m) ((t *)((char *)(p)-offsetof(t, m)))
+#define MIN(a, b)             ((a) < (b) ? (a) : (b))
+#define MAX(a, b)             ((a) > (b) ? (a) : (b))
+#define STRINGIFY1(x)         #x
+#define STRINGIFY(x)          STRINGIFY1(x)
 
 #define READ_ONCE(x)     (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
