@@ -1,0 +1,176 @@
+# Pagoda's build. `make help` says what there is; README.md says what it is for.
+#
+#   make run                              boot through GRUB into the monitor
+#   make run BOOT=pvh SMP=4 CMD='ktest'   run a command, power off, exit status
+#   make test                             everything that is tested
+#
+# Output lies in build/release, or build/debug with DEBUG=1. How QEMU is called: tools/qemu.py.
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+DEBUG ?= 0
+LLVM  ?= 0
+WERROR ?= 0
+
+O      := build/$(if $(filter 1,$(DEBUG)),debug,release)
+KERNEL := $(O)/pagoda.elf
+INITRD := $(O)/initrd.cpio
+ISO    := $(O)/pagoda.iso
+
+# ---- tools ---------------------------------------------------------------------------------------
+
+ifeq ($(LLVM),1)
+CC      := clang --target=x86_64-unknown-none-elf
+LD      := ld.lld
+NM      := llvm-nm
+OBJCOPY := llvm-objcopy
+else
+CC      := $(CROSS_COMPILE)gcc
+LD      := $(CROSS_COMPILE)ld
+NM      := $(CROSS_COMPILE)nm
+OBJCOPY := $(CROSS_COMPILE)objcopy
+endif
+NASM    := nasm
+USER_CC := musl-gcc
+PYTHON  := $(shell ./setup --python)
+
+CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-ffreestanding -fno-pic -fno-strict-aliasing -fno-common -fno-omit-frame-pointer \
+	-fno-delete-null-pointer-checks \
+	-m64 -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
+	-fstack-protector-strong -mstack-protector-guard=tls -mstack-protector-guard-reg=gs \
+	-mstack-protector-guard-offset=40 \
+	-Ikernel -Iinclude -I. -DCONFIG_DEBUG=$(DEBUG) $(if $(filter 1,$(WERROR)),-Werror)
+NASMFLAGS  := -f elf64 -g -F dwarf -I. -Ikernel/ -w+error=all -DCONFIG_DEBUG=$(DEBUG)
+LDFLAGS    := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none \
+	--no-warn-rwx-segments -T linker.ld
+USER_CFLAGS := -std=gnu11 -static -O2 -g0 -s -Wall -Wextra -Iuser/programs -Iinclude \
+	$(if $(filter 1,$(WERROR)),-Werror)
+
+# Short lines; V=1 shows the commands.
+ifeq ($(V),1)
+say = @:
+else
+MAKEFLAGS += --silent
+say = @printf '  %-7s %s\n'
+endif
+
+# ---- what is built from what ---------------------------------------------------------------------
+
+C_SRC    := $(wildcard kernel/*.c kernel/*/*.c boot/*.c tests/kernel/*.c)
+ASM_SRC  := $(wildcard kernel/*.asm kernel/*/*.asm boot/*.asm)
+OBJ      := $(C_SRC:%=$(O)/%.o) $(ASM_SRC:%=$(O)/%.o)
+USER_LIB := $(wildcard user/programs/lib.c)
+USER_SRC := $(filter-out $(USER_LIB),$(wildcard user/programs/*.c))
+PROGRAMS := $(USER_SRC:user/programs/%.c=$(O)/initrd/bin/%)
+
+.PHONY: all run test iso check bench gdb clean help FORCE
+all: $(KERNEL) $(INITRD)
+iso: $(ISO)
+
+# A file holding the flags, rewritten only when they change: every object depends on it.
+FLAGS_TEXT = $(CC) $(CFLAGS) | $(NASM) $(NASMFLAGS) | $(LD) $(LDFLAGS) | $(USER_CC) $(USER_CFLAGS)
+$(O)/flags: FORCE | $(O)/setup-run
+	@mkdir -p $(@D)
+	@echo '$(FLAGS_TEXT)' | cmp -s - $@ || echo '$(FLAGS_TEXT)' > $@
+
+# Tools are looked for once per build directory; ./setup installs what is missing. The groups are
+# run (build and boot), test and check.
+export CROSS_COMPILE LLVM
+$(O)/setup-%: setup
+	@mkdir -p $(@D)
+	@./setup --quiet --for $* && touch $@
+
+$(O)/%.c.o: %.c $(O)/flags
+	@mkdir -p $(@D)
+	$(say) CC $<
+	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(O)/%.asm.o: %.asm $(O)/flags
+	@mkdir -p $(@D)
+	$(say) NASM $<
+	$(NASM) $(NASMFLAGS) -MD $(@:.o=.d) -MP -MT $@ -o $@ $<
+
+-include $(OBJ:.o=.d)
+
+# The list of objects: removing a source file links again.
+$(O)/objects: FORCE
+	@mkdir -p $(@D)
+	@echo '$(OBJ)' | cmp -s - $@ || echo '$(OBJ)' > $@
+
+# Two links. The first has an empty symbol table; the second has the names and addresses of the
+# first. The table lies behind all code, so no function moves in between (and ksyms.py checks it).
+$(O)/pass1.elf: $(OBJ) $(O)/objects linker.ld tools/ksyms.py
+	$(say) LD $@
+	$(PYTHON) tools/ksyms.py --empty > $(O)/ksyms0.c
+	$(CC) $(CFLAGS) -c $(O)/ksyms0.c -o $(O)/ksyms0.o
+	$(LD) $(LDFLAGS) -o $@ $(OBJ) $(O)/ksyms0.o
+
+$(KERNEL): $(O)/pass1.elf
+	$(say) LD $@
+	$(NM) -n $< | $(PYTHON) tools/ksyms.py > $(O)/ksyms1.c
+	$(CC) $(CFLAGS) -c $(O)/ksyms1.c -o $(O)/ksyms1.o
+	$(LD) $(LDFLAGS) -o $@ $(OBJ) $(O)/ksyms1.o
+	@$(NM) -n $@ | $(PYTHON) tools/ksyms.py | cmp -s - $(O)/ksyms1.c || \
+		{ echo "$@: functions moved between the two links" >&2; rm -f $@; exit 1; }
+
+# ---- the initrd: our programs in /bin, ROOT's files in /root --------------------------------------
+
+$(O)/initrd/bin/%: user/programs/%.c $(USER_LIB) $(wildcard user/programs/*.h) $(O)/flags
+	@mkdir -p $(@D)
+	$(say) MUSL $<
+	$(USER_CC) $(USER_CFLAGS) -o $@ $< $(USER_LIB)
+
+$(O)/initrd.from: FORCE
+	@mkdir -p $(@D)
+	@echo '$(PROGRAMS) $(ROOT)' | cmp -s - $@ || echo '$(PROGRAMS) $(ROOT)' > $@
+
+$(INITRD): $(PROGRAMS) $(O)/initrd.from tools/mkinitrd.py $(if $(ROOT),FORCE)
+	$(say) CPIO $@
+	$(PYTHON) tools/mkinitrd.py --output $@ $(PROGRAMS:%=--bin %) $(if $(ROOT),--root '$(ROOT)')
+
+$(ISO): $(KERNEL) $(INITRD) iso/boot/grub/grub.cfg tools/mkiso.sh
+	$(say) ISO $@
+	OBJCOPY='$(OBJCOPY)' tools/mkiso.sh $@ $(KERNEL) $(INITRD) iso
+
+# ---- running -------------------------------------------------------------------------------------
+
+# CMD goes into a file unexpanded: neither make nor the shell sees its $ and quotes.
+QEMU = $(PYTHON) tools/qemu.py --build $(O)
+cmd_file = $(if $(value CMD),$(eval CMD_FILE := $(shell mktemp))$(file >$(CMD_FILE),$(value CMD))--take-cmd $(CMD_FILE))
+
+run: $(if $(filter pvh,$(BOOT)),$(KERNEL) $(INITRD),$(ISO))
+	@$(QEMU) run $(cmd_file)
+
+gdb: $(KERNEL)
+	@$(QEMU) gdb
+
+bench: $(KERNEL) $(INITRD)
+	@$(PYTHON) tools/bench.py --build $(O)
+
+# ---- tests ---------------------------------------------------------------------------------------
+
+# tools/test.py runs the host tests and the QEMU scenarios and prints "N passed, N failed".
+test: $(O)/setup-test $(KERNEL) $(INITRD) $(ISO)
+	@$(PYTHON) tools/test.py --build $(O)
+
+check: $(O)/setup-check
+	@tools/check.sh
+
+clean:
+	rm -rf build
+	@if [ -f tests/host/Makefile ]; then $(MAKE) -s -C tests/host clean; fi
+
+help:
+	@echo 'make [all]    kernel and initrd (build/release, or build/debug with DEBUG=1)'
+	@echo 'make run      boot in QEMU; BOOT=iso|uefi|pvh MEM=512M SMP=2 CPU=max CMD="a && b"'
+	@echo '              ICOUNT=1 MONITOR=1 ROOT=DIR DEBUG=1; Ctrl-] x quits'
+	@echo 'make test     host tests, then QEMU scenarios'
+	@echo 'make iso      hybrid ISO (BIOS and UEFI) for a real machine or another emulator'
+	@echo 'make check    formatting, floors, analysers, gcc and clang without warnings'
+	@echo 'make bench    guest instructions per operation, beside Linux'
+	@echo 'make gdb      attach to the newest `make run`'
+	@echo 'make clean    remove build/'
+	@echo 'variables     CROSS_COMPILE=x86_64-elf-  LLVM=1 (clang)  WERROR=1'
