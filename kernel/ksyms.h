@@ -13,7 +13,8 @@ struct ksym {
 };
 
 extern const u32 ksyms_count;
-extern const struct ksym ksyms[]; /* sorted by offset; one more behind the last, at the end of all */
+extern const struct ksym
+	ksyms[]; /* sorted by offset; one more behind the last, at the end of all */
 extern const char ksyms_names[];
 
 /*

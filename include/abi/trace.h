@@ -1,0 +1,39 @@
+/*
+ * trace.h - the trace ring's record and its events, shared with readers outside the kernel.
+ */
+#ifndef ABI_TRACE_H
+#define ABI_TRACE_H
+
+#include <stdint.h>
+
+#define TRACE_EVENTS(X)                                                                            \
+	X(page_fault_user)              /* address, error code, ip */                              \
+	X(page_fault_kernel)            /* address, error code, ip */                              \
+	X(mm_page_alloc)                /* pfn, order, migratetype */                              \
+	X(mm_page_free)                 /* pfn, order, 0 */                                        \
+	X(thp_fault)                    /* address, fault_result, pfn */                           \
+	X(thp_split_pmd)                /* address, pfn, 0 */                                      \
+	X(thp_split_page)               /* pfn, 0, 0 */                                            \
+	X(mm_khugepaged_scan_pmd)       /* address, collapse_result, none_or_zero << 32 | present */  \
+	X(mm_collapse_huge_page)        /* address, collapse_result, pfn */                        \
+	X(tlb_flush)                    /* start, pages, cpus asked (mask) */                      \
+	X(sched_switch)                 /* previous tid, next tid, 0 */                            \
+	X(oom_kill)                     /* pid, pages, 0 */
+
+enum trace_event {
+#define X(name) TRACE_##name,
+	TRACE_EVENTS(X)
+#undef X
+	NR_TRACE_EVENTS
+};
+
+struct trace_record {
+	uint64_t tsc;
+	uint32_t event;
+	uint16_t cpu;
+	uint16_t pid;
+	uint64_t arg[3];
+};
+_Static_assert(sizeof(struct trace_record) == 40, "trace records are read from outside");
+
+#endif

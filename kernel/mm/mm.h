@@ -1,0 +1,95 @@
+/*
+ * mm.h - an address space, and what a fault is.                                               floor 3
+ *
+ * LOCKS   (c) constant after creation   (m) mm->lock   (p) pt_lock   (a) atomic   (x) see the comment
+ */
+#ifndef MM_MM_H
+#define MM_MM_H
+
+#include "lib/list.h"
+#include "lib/tree.h"
+#include "mm/page.h"
+#include "mm/vma.h"
+#include "sync.h"
+#include "x86/paging.h"
+#include "x86/tlb.h"
+
+struct mm {
+	struct rwsem lock;         /* read for faults, write for changes to vmas */
+	struct spinlock pt_lock;   /* every entry of every table of this space */
+	struct tlb_space tlb;      /* (a) */
+	pgd_t *pgd;                /* (c) */
+	paddr_t pgd_pa;            /* (c) what CR3 holds */
+
+	struct tree_root vmas;     /* (m) by address, augmented with the largest gap */
+	u32 nr_vmas;               /* (m) */
+	struct vma *vma_cache;     /* (x) last found: stored under (m) read or write, dropped under write */
+	u64 total_vm;              /* (m) pages of all vmas: VmSize */
+	vaddr_t mmap_base;         /* (c) top of the area mmap fills downwards */
+	vaddr_t brk_start, brk;    /* (m) */
+	vaddr_t stack_top;         /* (c) */
+	vaddr_t arg_start, arg_end;/* (c) for /proc/PID/cmdline */
+
+	u64 nr_anon;               /* (p) anonymous pages mapped here, 4 KiB units: RssAnon */
+	u64 nr_tables;             /* (p) frames of pud, pmd and pte tables, deposited ones included: VmPTE */
+	u64 peak_anon;             /* (p) VmHWM */
+
+	u32 users;                 /* (a) tasks that run in it; at 0 the space is emptied */
+	u32 refs;                  /* (a) users count as one; khugepaged and /proc hold others */
+	u32 clearing;              /* (a) faults that are clearing memory just now: do they overlap? */
+	bool has_huge_zero;        /* (p) this space holds one reference on the huge zero page */
+	bool thp_disable;          /* (m) prctl(PR_SET_THP_DISABLE), inherited by fork */
+	bool exiting;              /* (m) users fell to 0: khugepaged keeps off */
+
+	/* thp.c: khugepaged's list */
+	struct list thp_link;      /* LOCK_THP_LIST */
+	bool thp_listed;           /* LOCK_THP_LIST, read without */
+	struct list mm_link;       /* list of all spaces: ledger, check, ps */
+	u32 id;                    /* (c) serial number, for messages */
+};
+
+/* What the door (trap.c, uaccess, populate) asks fault.c to do. Read-only afterwards. */
+struct fault {
+	struct mm *mm;
+	vaddr_t addr;       /* the faulting address, not rounded */
+	bool write, exec;   /* neither: a read */
+	bool user;          /* from ring 3, or on its behalf */
+	bool present;       /* the CPU says the entry was there: a right was missing */
+};
+
+enum fault_result {
+	FAULT_DONE,        /* mapped, or nothing was wrong: run on */
+	FAULT_FALLBACK,    /* no huge page: the next smaller size is tried; never leaves fault.c */
+	FAULT_RETRY,       /* something moved while a lock was dropped: start again */
+	FAULT_PAGER,       /* handed to user space; never comes back as fallback */
+	FAULT_BAD_ADDRESS, /* no vma there: SIGSEGV, SEGV_MAPERR */
+	FAULT_BAD_ACCESS,  /* the vma does not allow it: SIGSEGV, SEGV_ACCERR */
+	FAULT_NO_MEMORY,   /* the door runs the shrinkers, retries once, then the OOM policy */
+};
+
+void mm_init(void);                    /* caches and the list of all spaces */
+
+/*
+ * mm_create - an empty address space with the kernel half in place.
+ *   returns  NULL when there is no memory; users = refs = 1
+ *   Linux    mm_alloc
+ */
+struct mm *mm_create(void);
+
+void mm_get(struct mm *mm);            /* refs + 1: the struct stays */
+void mm_put(struct mm *mm);            /* the last one frees the struct; the space is empty by then */
+bool mm_get_user(struct mm *mm);       /* users + 1 unless 0 (Linux mmget_not_zero) */
+bool mm_drop_user(struct mm *mm);      /* users - 1; true: it was the last, caller empties the space (mmap_exit) then mm_put */
+
+/* Free the root table. The space is empty: no vma, no table below the root (checked). */
+void mm_free_root(struct mm *mm);
+
+/* CR3 for the current CPU: NULL is the kernel root. Interrupts off. */
+void mm_switch(struct mm *mm);
+
+/* Calls fn on every space with a reference held and no lock; stops when fn returns false. */
+void mm_for_each(bool (*fn)(struct mm *mm, void *ctx), void *ctx);
+
+u64 mm_rss(struct mm *mm);             /* pages */
+
+#endif

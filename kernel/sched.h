@@ -1,0 +1,137 @@
+/*
+ * sched.h - threads, run queues, wait queues.                                                 floor 4
+ *
+ * A thread runs until it blocks, yields at a preempt_point(), or, in ring 3, until its slice is used up.
+ *
+ *   NEW --sched_start--> READY <--> RUNNING --sched_block--> BLOCKED --sched_wake--> READY
+ *                                      \--sched_exit--> DEAD (its stack is freed by the next thread)
+ */
+#ifndef SCHED_H
+#define SCHED_H
+
+#include "lib/list.h"
+#include "mm/mm.h"
+#include "sync.h"
+#include "timeout.h"
+#include "x86/regs.h"
+
+enum thread_state { THREAD_NEW, THREAD_READY, THREAD_RUNNING, THREAD_BLOCKED, THREAD_DEAD };
+
+#define KSTACK_PAGES 4 /* 16 KiB, with an unmapped guard page below */
+
+struct task;
+
+struct thread {
+	u64 rsp;                   /* (r) saved by switch.asm; must stay the first field */
+	u32 tid;                   /* (c) the task's pid for its first thread */
+	enum thread_state state;   /* (r) run-queue lock of its CPU */
+	char name[16];
+	struct task *task;         /* (c) NULL for kernel threads */
+	struct mm *mm;             /* (t) NULL for kernel threads */
+	struct list run_link;      /* (r) */
+	u32 cpu;                   /* (r) where it runs or waits to run */
+	bool wake_pending;         /* (r) woken between deciding to block and blocking */
+	bool pinned;               /* (c) never moved to another CPU (idle threads) */
+	bool kill_pending;         /* (a) leave at the next return to ring 3; interrupts killable waits */
+	u64 slice_end;             /* (r) ns */
+	u64 runtime_ns;            /* (r) */
+	u64 started_ns;            /* (r) when it last got the CPU */
+	vaddr_t stack_bottom;      /* (c) lowest mapped byte of the kernel stack */
+	void *fpu;                 /* (t) XSAVE area; NULL for kernel threads */
+	u64 fs_base, gs_base;      /* (t) ring 3's segment bases */
+	vaddr_t clear_child_tid;   /* (t) set_tid_address */
+	struct regs *user_regs;    /* (t) where the last entry from ring 3 saved them */
+	struct lock_context locks; /* (t) */
+	struct list all_link;      /* list of all threads */
+	void (*entry)(void *arg);  /* (c) */
+	void *arg;                 /* (c) */
+	const void *waiting_on;    /* (t) for ps and the monitor: queue or lock it sleeps on */
+	const char *waiting_name;
+};
+
+struct waitq {
+	struct spinlock lock;
+	struct list waiters;
+};
+
+struct waiter {
+	struct list link;
+	struct thread *thread;
+	bool queued;
+};
+
+void sched_init(void);                  /* boot CPU: the running code becomes its idle thread */
+void sched_init_cpu(void);              /* every other CPU, on itself */
+__noreturn void sched_idle(void);       /* what a CPU does when nothing is ready: never returns */
+
+/*
+ * thread_create - a thread in state NEW; kernel stack, no FPU area unless task is given.
+ *   returns  NULL: no memory
+ */
+struct thread *thread_create(const char *name, void (*entry)(void *), void *arg, struct task *task,
+	struct mm *mm);
+void sched_start(struct thread *t);     /* NEW -> READY, on the least busy CPU */
+__noreturn void sched_exit(void);       /* the current thread ends */
+void sched_yield(void);
+void sched_tick(void);                  /* from the timer's interrupt */
+void sched_block(void);                 /* with state set by waitq_prepare(); returns when woken */
+void sched_wake(struct thread *t);      /* BLOCKED -> READY; any context */
+void sched_return_to_user(struct regs *regs); /* on every way back to ring 3: reschedule, kill */
+
+/* Named points in long kernel loops where the CPU may be given away. No spinlock may be held. */
+static inline void preempt_point(void)
+{
+	if (unlikely(READ_ONCE(this_cpu()->need_resched)))
+		sched_yield();
+}
+
+void waitq_init(struct waitq *q, const char *name);
+void waitq_prepare(struct waitq *q, struct waiter *w, const char *why);
+void waitq_finish(struct waitq *q, struct waiter *w);
+void waitq_wake_one(struct waitq *q);   /* any context */
+void waitq_wake_all(struct waitq *q);
+
+/* Sleep until cond; looked at again after each wake-up. */
+#define waitq_wait(q, cond, why)                                                                   \
+	do {                                                                                       \
+		struct waiter waitq_w;                                                             \
+		for (;;) {                                                                         \
+			waitq_prepare((q), &waitq_w, (why));                                       \
+			if (cond)                                                                  \
+				break;                                                             \
+			sched_block();                                                             \
+		}                                                                                  \
+		waitq_finish((q), &waitq_w);                                                       \
+	} while (0)
+
+/* The same with a limit: deadline in ns since boot. Look at cond afterwards. Also ends when killed. */
+#define waitq_wait_until(q, cond, deadline, why)                                                   \
+	do {                                                                                       \
+		struct waiter waitq_w;                                                             \
+		struct timeout waitq_t;                                                            \
+		thread_timeout_start(&waitq_t, (deadline));                                        \
+		for (;;) {                                                                         \
+			waitq_prepare((q), &waitq_w, (why));                                       \
+			if ((cond) || timeout_expired(&waitq_t) || thread_killed())                \
+				break;                                                             \
+			sched_block();                                                             \
+		}                                                                                  \
+		waitq_finish((q), &waitq_w);                                                       \
+		timeout_cancel(&waitq_t);                                                          \
+	} while (0)
+
+void thread_timeout_start(struct timeout *t, u64 deadline_ns); /* wakes the current thread */
+void sched_sleep_until(u64 deadline_ns);       /* or until killed */
+static inline bool thread_killed(void) { return READ_ONCE(current_thread()->kill_pending); }
+void thread_kill(struct thread *t);            /* set kill_pending and wake it */
+
+/*
+ * Run fn(arg) on this CPU while every other CPU stands in its scheduler, no kernel code in flight on them:
+ * for the ledger and the checkers. May sleep before; fn must not.
+ */
+void sched_stop_others(void (*fn)(void *), void *arg);
+
+void thread_for_each(bool (*fn)(struct thread *t, void *ctx), void *ctx); /* under the list's lock */
+bool sched_check(void);                 /* S1: each thread on exactly one queue, S2: running ones are current */
+
+#endif
