@@ -50,6 +50,8 @@ typedef u64 pfn_t;   /* a page frame number: paddr_t >> PAGE_SHIFT */
 #define READ_ONCE(x)     (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
 
+#undef __always_inline /* the host's C library has one of its own */
+
 #define likely(x)       __builtin_expect(!!(x), 1)
 #define unlikely(x)     __builtin_expect(!!(x), 0)
 #define __must_check    __attribute__((warn_unused_result))
