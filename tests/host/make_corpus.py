@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""make_corpus.py NAME FOLDER - writes the seeds of one fuzzer, small valid inputs, into FOLDER.
+
+A fuzzer without seeds here starts from the files of corpus/NAME/, or from nothing.
+"""
+import struct
+import sys
+from pathlib import Path
+
+
+def elf(kind=2, interp=False):
+    """A program of three segments; kind 2 is ET_EXEC, 3 is ET_DYN."""
+    base = 0x400000 if kind == 2 else 0
+    headers = [
+        (1, 5, 0, base, 0x200, 0x200, 0x1000),
+        (1, 6, 0x200, base + 0x1200, 0x40, 0x400, 0x1000),
+        (7, 4, 0x200, base + 0x1200, 0x10, 0x20, 16),
+        (0x6474E551, 6, 0, 0, 0, 0, 16),
+        (6, 4, 64, base + 64, 56 * 5, 56 * 5, 8),
+    ]
+    if interp:
+        headers.append((3, 4, 0x210, base + 0x210, 8, 8, 1))
+    out = b"\x7fELF\x02\x01\x01" + bytes(9)
+    out += struct.pack("<HHIQQQIHHHHHH", kind, 62, 1, base + 0x180, 64, 0, 0, 64, 56,
+                       len(headers), 0, 0, 0)
+    for kind_, flags, offset, vaddr, filesz, memsz, align in headers:
+        out += struct.pack("<IIQQQQQQ", kind_, flags, offset, vaddr, 0, filesz, memsz, align)
+    return out.ljust(0x240, b"\x90")
+
+
+def cpio(files):
+    out = b""
+    for name, mode, data in files + [("TRAILER!!!", 0, b"")]:
+        fields = [1, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name) + 1, 0]
+        out += b"070701" + b"".join(b"%08x" % n for n in fields) + name.encode() + b"\0"
+        out += bytes(-len(out) % 4) + data
+        out += bytes(-len(out) % 4)
+    return out
+
+
+# What fuzz_acpi.c makes a machine of: a byte of switches, then the MADT's entries.
+ACPI_ENTRIES = (bytes([0, 8, 1, 0, 1, 0, 0, 0]) + bytes([0, 8, 2, 1, 1, 0, 0, 0]) +
+                bytes([1, 12, 0, 0, 0, 0, 0xC0, 0xFE, 0, 0, 0, 0]) +
+                bytes([2, 10, 0, 0, 2, 0, 0, 0, 0, 0]) + bytes([2, 10, 0, 9, 9, 0, 0, 0, 15, 0]) +
+                bytes([5, 12, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0]) +
+                bytes([9, 16, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0]) + bytes([4, 6, 255, 0, 0, 1]))
+
+SEEDS = {
+    "elf": {"exec": elf(2), "pie": elf(3), "dynamic": elf(3, True)},
+    "cpio": {
+        "empty": cpio([]),
+        "two": cpio([("bin", 0o40755, b""), ("./bin/hello", 0o100755, b"hello, world\n")]),
+    },
+    "acpi": {f"switches{n}": bytes([n]) + ACPI_ENTRIES for n in range(4)},
+}
+
+
+def main():
+    name, folder = sys.argv[1], Path(sys.argv[2])
+    for seed, data in SEEDS.get(name, {}).items():
+        (folder / seed).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
