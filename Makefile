@@ -137,7 +137,9 @@ $(ISO): $(KERNEL) $(INITRD) iso/boot/grub/grub.cfg tools/mkiso.sh
 
 # ---- running -------------------------------------------------------------------------------------
 
-# CMD goes into a file unexpanded: neither make nor the shell sees its $ and quotes.
+# CMD goes into a file unexpanded: neither make nor the shell sees its $ and quotes. (Exporting it
+# to the recipe's environment would expand it.)
+unexport CMD
 QEMU = $(PYTHON) tools/qemu.py --build $(O)
 cmd_file = $(if $(value CMD),$(eval CMD_FILE := $(shell mktemp))$(file >$(CMD_FILE),$(value CMD))--take-cmd $(CMD_FILE))
 

@@ -45,6 +45,37 @@ ACPI_ENTRIES = (bytes([0, 8, 1, 0, 1, 0, 0, 0]) + bytes([0, 8, 2, 1, 1, 0, 0, 0]
                 bytes([5, 12, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0]) +
                 bytes([9, 16, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0]) + bytes([4, 6, 255, 0, 0, 1]))
 
+# Ranges of memory as loaders tell them: sorted and simple; unsorted, overlapping, above 4 GiB.
+MAPS = [
+    [(0, 0x9FC00, 1), (0x9FC00, 0x400, 2), (0x100000, 0x7EE0000, 1)],
+    [(0x100000000, 1 << 31, 1), (0x100000, 0x300000, 1), (0x3FF000, 0x102000, 3),
+     (0x200800, 0x900, 2), (0x500000, 0x100000, 1), (0x1000, 0, 4)],
+]
+
+
+def memory_map(ranges):
+    return b"".join(struct.pack("<QQII", start, size, kind, 0) for start, size, kind in ranges)
+
+
+def multiboot2(ranges, cmdline=b"loglevel=7"):
+    tags = [(1, cmdline + b"\0"), (3, struct.pack("<II", 0x200000, 0x300000) + b"initrd\0"),
+            (6, struct.pack("<II", 24, 0) + memory_map(ranges)), (14, b"RSD PTR " + bytes(12)),
+            (15, b"RSD PTR " + bytes(28)), (4, struct.pack("<II", 639, 1 << 17)), (0, b"")]
+    out = bytes(8)
+    for kind, data in tags:
+        out += struct.pack("<II", kind, len(data) + 8) + data
+        out += bytes(-len(out) % 8)
+    return struct.pack("<I", len(out)) + out[4:]
+
+
+def pvh(ranges, version=1, modules=1):
+    """At 0x1000: start info, table of modules at 0x1080, map at 0x1100, command line at 0x1300."""
+    out = struct.pack("<IIIIQQQQII", 0x336EC578, version, 0, modules, 0x1080, 0x1300, 0xF5A00,
+                      0x1100, len(ranges), 0)
+    out = out.ljust(0x80, b"\0") + struct.pack("<QQQQ", 0x7F00000, 0x1234, 0, 0)
+    return (out.ljust(0x100, b"\0") + memory_map(ranges)).ljust(0x300, b"\0") + b"quiet\0"
+
+
 SEEDS = {
     "elf": {"exec": elf(2), "pie": elf(3), "dynamic": elf(3, True)},
     "cpio": {
@@ -52,6 +83,8 @@ SEEDS = {
         "two": cpio([("bin", 0o40755, b""), ("./bin/hello", 0o100755, b"hello, world\n")]),
     },
     "acpi": {f"switches{n}": bytes([n]) + ACPI_ENTRIES for n in range(4)},
+    "multiboot2": {f"map{n}": multiboot2(ranges) for n, ranges in enumerate(MAPS)},
+    "pvh": {f"map{n}": pvh(ranges) for n, ranges in enumerate(MAPS)},
 }
 
 
