@@ -123,6 +123,9 @@ $(O)/initrd/bin/%: user/programs/%.c $(USER_LIB) $(wildcard user/programs/*.h) $
 	$(say) MUSL $<
 	$(USER_CC) $(USER_CFLAGS) -o $@ $< $(USER_LIB)
 
+# scenario.c takes the text of its scenarios in with .incbin.
+$(O)/initrd/bin/scenario: tests/linux/scenarios.txt
+
 $(O)/initrd.from: FORCE
 	@mkdir -p $(@D)
 	@echo '$(PROGRAMS) $(ROOT)' | cmp -s - $@ || echo '$(PROGRAMS) $(ROOT)' > $@

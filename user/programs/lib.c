@@ -97,19 +97,18 @@ unsigned long file_number(const char *path, unsigned long otherwise)
 
 bool setting_read(const char *path, char *text, size_t size)
 {
-	char *open_bracket, *close_bracket;
+	char all[128], *word = all, *end;
 
-	if (!file_read(path, text, size))
+	if (!file_read(path, all, sizeof(all)))
 		return false;
-	open_bracket = strchr(text, '[');
-	if (open_bracket) {
-		close_bracket = strchr(open_bracket, ']');
-		if (!close_bracket)
+	if (strchr(all, '[')) {
+		word = strchr(all, '[') + 1;
+		end = strchr(word, ']');
+		if (!end)
 			return false;
-		*close_bracket = '\0';
-		memmove(text, open_bracket + 1, close_bracket - open_bracket);
+		*end = '\0';
 	}
-	return true;
+	return snprintf(text, size, "%s", word) < (int)size;
 }
 
 /* A file read line by line. */

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Compare what a kernel did in a scenario with what it should have done.
+
+    scenario NAME... | tests/linux/judge.py [--cow copy|split] [--kernel pagoda|linux] [--quiet] [EXPECTED.json ...]
+
+Reads any text on standard input and judges each line that is a record of user/programs/scenario.c.
+EXPECTED.json is oracle.json (Linux 6.1, every field) and semantics.json (the rules of THP, only the
+fields a rule speaks of); a record is compared with each file that knows its name. Exit status 1 when
+a field differs or nothing was judged.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+FILES = [HERE / "oracle.json", HERE / "semantics.json"]
+NOT_COMPARED = {"name", "desc", "rule", "note", "skip", "cow", "only"}
+MINFLT_TOLERANCE = 2
+
+# Fields that depend on something a scenario does not fix: how many free blocks were left to use up.
+INEXACT = {
+    "fallback-fragmented": {"smaps.rss_kb", "smaps.pss_kb", "smaps.anon_kb", "smaps.anon_huge_kb"},
+}
+
+
+def expectations(paths=FILES, cow="copy", kernel="pagoda"):
+    """name -> list of expected fields, one entry per file; `cow` chooses between the two rules."""
+    result = {}
+    for path in paths:
+        for scenario in json.loads(pathlib.Path(path).read_text())["scenarios"]:
+            if scenario.get("only", kernel) != kernel or "skip" in scenario:
+                continue
+            expected = {k: v for k, v in scenario.items() if k not in NOT_COMPARED}
+            expected.update(scenario.get("cow", {}).get(cow, {}))
+            result.setdefault(scenario["name"], []).append(expected)
+    return result
+
+
+def records(text):
+    """The records in a console's text, in order."""
+    for line in text.splitlines():
+        start = line.find("{")
+        if start < 0 or '"name"' not in line:
+            continue
+        try:
+            record = json.loads(line[start:])
+        except ValueError:
+            continue
+        if isinstance(record, dict) and "delta" in record:
+            yield record
+
+
+def flatten(expected, got, prefix=""):
+    """(field, expected, got) for each leaf of `expected`; delta is one leaf, compared whole."""
+    for key, value in expected.items():
+        found = got.get(key) if isinstance(got, dict) else None
+        if isinstance(value, dict) and key != "delta":
+            yield from flatten(value, found, prefix + key + ".")
+        else:
+            yield prefix + key, value, found
+
+
+def judge(record, expected):
+    """All fields as (field, expected, got, equal)."""
+    inexact = INEXACT.get(record["name"], set())
+    result = []
+    for field, want, got in flatten(expected, record):
+        if field == "minflt":
+            equal = got is not None and abs(got - want) <= MINFLT_TOLERANCE
+        else:
+            equal = got == want or (field in inexact and got is not None)
+        result.append((field, want, got, equal))
+    return result
+
+
+def differences(record, expected):
+    return ["%s: expected %s, got %s" % (f, w, g) for f, w, g, ok in judge(record, expected) if not ok]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cow", choices=("copy", "split"), default="split")
+    parser.add_argument("--kernel", choices=("pagoda", "linux"), default="pagoda")
+    parser.add_argument("--quiet", action="store_true", help="only what differs")
+    parser.add_argument("files", nargs="*", default=FILES)
+    args = parser.parse_args()
+    expected = expectations(args.files, args.cow, args.kernel)
+    judged = different = 0
+    for record in records(sys.stdin.read()):
+        for wanted in expected.get(record["name"], []):
+            judged += 1
+            fields = judge(record, wanted)
+            bad = [f for f in fields if not f[3]]
+            different += bool(bad)
+            print("%-36s %s" % (record["name"], "different" if bad else "equal"))
+            for field, want, got, equal in fields:
+                if not (args.quiet and equal):
+                    print("  %-9s %-22s %s" % ("equal" if equal else "DIFFERENT", field,
+                          got if equal else "expected %s, got %s" % (want, got)))
+    print("%d judged, %d different" % (judged, different))
+    return 1 if different or not judged else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
