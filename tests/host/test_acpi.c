@@ -222,6 +222,7 @@ TEST(damage_is_named)
 	REFUSED(add_entry((u8[]){0, 7, 0, 0, 0, 0, 0}, 7), ACPI_BAD_MADT);
 	REFUSED(add_entry((u8[]){77}, 1), ACPI_BAD_MADT);
 	REFUSED(add_entry((u8[]){77, 9}, 2), ACPI_BAD_MADT);
+	REFUSED(add_entry((u8[]){77, 3}, 2), ACPI_BAD_MADT);
 }
 
 TEST(every_result_has_a_text)

@@ -143,6 +143,9 @@ TEST(damage_is_named)
 	CHECK_EQ(find("empty", &entry), CPIO_NAME);
 	archive[110 + 1] = '\0'; /* a zero too early */
 	CHECK_EQ(find("empty", &entry), CPIO_NAME);
+	used = 0;
+	add("", 0, "", 0);
+	CHECK_EQ(find("empty", &entry), CPIO_NAME);
 	CHECK_EQ(cpio_find("", 0, "empty", &entry), CPIO_TRUNCATED);
 }
 
