@@ -22,7 +22,7 @@ ISO    := $(O)/pagoda.iso
 # ---- tools ---------------------------------------------------------------------------------------
 
 ifeq ($(LLVM),1)
-CC      := clang --target=x86_64-unknown-none-elf
+CC      := clang --target=x86_64-linux-gnu
 LD      := ld.lld
 NM      := llvm-nm
 OBJCOPY := llvm-objcopy
@@ -36,16 +36,16 @@ NASM    := nasm
 USER_CC := musl-gcc
 PYTHON  := $(shell ./setup --python)
 
-CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
-	-ffreestanding -fno-pic -fno-strict-aliasing -fno-common -fno-omit-frame-pointer \
-	-fno-delete-null-pointer-checks \
+CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra \
+	-ffreestanding -fno-pic -fno-strict-aliasing -fno-common -fno-delete-null-pointer-checks \
+	-fomit-frame-pointer -fasynchronous-unwind-tables \
 	-m64 -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
 	-fstack-protector-strong -mstack-protector-guard=tls -mstack-protector-guard-reg=gs \
 	-mstack-protector-guard-offset=40 \
 	-Ikernel -Iinclude -I. -DCONFIG_DEBUG=$(DEBUG) $(if $(filter 1,$(WERROR)),-Werror)
 NASMFLAGS  := -f elf64 -g -F dwarf -I. -Ikernel/ -w+error=all -DCONFIG_DEBUG=$(DEBUG)
 LDFLAGS    := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none \
-	--no-warn-rwx-segments -T linker.ld
+	-T linker.ld
 USER_CFLAGS := -std=gnu11 -static -O2 -g0 -s -Wall -Wextra -Iuser/programs -Iinclude \
 	$(if $(filter 1,$(WERROR)),-Werror)
 

@@ -315,10 +315,31 @@ boot64:
 	mov rax, cr3                    ; reloading CR3 removes it from the TLB
 	mov cr3, rax
 	mov rsp, boot_stack_top
-	xor ebp, ebp                    ; the frame chain ends here
+	xor ebp, ebp
 	mov edi, edi                    ; clear the upper halves: undefined since 32-bit mode
 	mov esi, esi
-	push rbp                        ; the second word of the last frame: return address 0
-	push rbp
 	call kernel_main
 	ud2                             ; kernel_main() does not return
+boot64_end:
+
+; Call frame information of boot64 (DWARF, as the compilers write it): the return address is undefined,
+; which tells gdb and x86/unwind.c that this is the outermost frame.
+section .eh_frame progbits alloc noexec nowrite align=8
+cie:
+	dd cie_end - $ - 4              ; length of what follows
+	dd 0                            ; a CIE
+	db 1, "zR", 0                   ; version; "R": the FDE's addresses are encoded as said below
+	db 1, 0x78, 16                  ; code alignment 1, data alignment -8, return address: column 16
+	db 1, 0x1b                      ; one byte: relative to itself, 4 bytes, signed
+	db 0x0c, 7, 8                   ; DW_CFA_def_cfa rsp + 8
+	db 0x07, 16                     ; DW_CFA_undefined: the return address
+	align 8, db 0
+cie_end:
+fde:
+	dd fde_end - $ - 4
+	dd $ - cie
+	dd boot64 - $
+	dd boot64_end - boot64
+	db 0
+	align 8, db 0
+fde_end:

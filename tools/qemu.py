@@ -13,6 +13,7 @@ How a guest says how it went (isa-debug-exit: a byte v makes QEMU leave with 2 v
 
     v            meaning                                          verdict    our exit status
     0x10         success                                          pass       0
+    0x11         a command failed                                 fail       1
     0x20         panic                                            crash      3
     0x21         this machine cannot run the kernel               fail       4
     0x40 + s     the last command had status s, 0 < s < 0x3f      fail       s
@@ -186,6 +187,8 @@ def judge(qemu_status, log, interactive=False):
                          f"QEMU itself failed with status {qemu_status}")
     if value == 0x10:
         return Judgement("pass", 0, "")
+    if value == 0x11:
+        return Judgement("fail", 1, "the command ended with status 1")
     if value == 0x20:
         return Judgement("crash", EXIT_CRASH, "the kernel panicked: its record is above")
     if value == 0x21:
