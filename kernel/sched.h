@@ -30,7 +30,7 @@ struct thread {
 	struct mm *mm;             /* (t) NULL for kernel threads */
 	struct list run_link;      /* (r) */
 	u32 cpu;                   /* (r) where it runs or waits to run */
-	bool wake_pending;         /* (r) woken between deciding to block and blocking */
+	bool wake_pending;         /* (r) woken while not blocked: see sched.c, NO LOST WAKE-UP */
 	bool pinned;               /* (c) never moved to another CPU (idle threads) */
 	bool kill_pending;         /* (a) leave at the next return to ring 3; interrupts killable waits */
 	u64 slice_end;             /* (r) ns */
@@ -40,11 +40,12 @@ struct thread {
 	void *fpu;                 /* (t) XSAVE area; NULL for kernel threads */
 	u64 fs_base, gs_base;      /* (t) ring 3's segment bases */
 	vaddr_t clear_child_tid;   /* (t) set_tid_address */
-	struct regs *user_regs;    /* (t) where the last entry from ring 3 saved them */
+	struct regs *user_regs;    /* (c) where every entry from ring 3 saves them: the top of the stack */
 	struct lock_context locks; /* (t) */
 	struct list all_link;      /* list of all threads */
 	void (*entry)(void *arg);  /* (c) */
 	void *arg;                 /* (c) */
+	void (*on_gone)(struct thread *t); /* (c) it ended and its memory is back; in the next thread */
 	const void *waiting_on;    /* (t) for ps and the monitor: queue or lock it sleeps on */
 	const char *waiting_name;
 };
@@ -70,19 +71,28 @@ __noreturn void sched_idle(void);       /* what a CPU does when nothing is ready
  */
 struct thread *thread_create(const char *name, void (*entry)(void *), void *arg, struct task *task,
 	struct mm *mm);
+void thread_discard(struct thread *t);  /* a NEW one that is not wanted after all */
 void sched_start(struct thread *t);     /* NEW -> READY, on the least busy CPU */
 __noreturn void sched_exit(void);       /* the current thread ends */
 void sched_yield(void);
+void sched_preempt(void);               /* need_resched was seen: give way if the slice is used up */
 void sched_tick(void);                  /* from the timer's interrupt */
 void sched_block(void);                 /* with state set by waitq_prepare(); returns when woken */
 void sched_wake(struct thread *t);      /* BLOCKED -> READY; any context */
-void sched_return_to_user(struct regs *regs); /* on every way back to ring 3: reschedule, kill */
+
+/*
+ * sched_return_to_user - the last stop before ring 3: give way, end a killed thread.
+ *   when     on every way back to ring 3 on which this_cpu()->need_resched is set; interrupts off
+ */
+void sched_return_to_user(struct regs *regs);
+__noreturn void sched_enter_user(const struct regs *regs); /* first way to ring 3 of a thread */
+extern __noreturn void (*sched_killed)(void); /* task.c: ends the current, killed thread */
 
 /* Named points in long kernel loops where the CPU may be given away. No spinlock may be held. */
 static inline void preempt_point(void)
 {
 	if (unlikely(READ_ONCE(this_cpu()->need_resched)))
-		sched_yield();
+		sched_preempt();
 }
 
 void waitq_init(struct waitq *q, const char *name);
@@ -94,7 +104,7 @@ void waitq_wake_all(struct waitq *q);
 /* Sleep until cond; looked at again after each wake-up. */
 #define waitq_wait(q, cond, why)                                                                   \
 	do {                                                                                       \
-		struct waiter waitq_w;                                                             \
+		struct waiter waitq_w = {0};                                                       \
 		for (;;) {                                                                         \
 			waitq_prepare((q), &waitq_w, (why));                                       \
 			if (cond)                                                                  \
@@ -107,7 +117,7 @@ void waitq_wake_all(struct waitq *q);
 /* The same with a limit: deadline in ns since boot. Look at cond afterwards. Also ends when killed. */
 #define waitq_wait_until(q, cond, deadline, why)                                                   \
 	do {                                                                                       \
-		struct waiter waitq_w;                                                             \
+		struct waiter waitq_w = {0};                                                       \
 		struct timeout waitq_t;                                                            \
 		thread_timeout_start(&waitq_t, (deadline));                                        \
 		for (;;) {                                                                         \

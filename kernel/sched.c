@@ -1,0 +1,968 @@
+/*
+ * sched.c - who runs                                                         floor 4, below: timeout.c
+ *
+ * Threads, one run queue for each CPU, wait queues. It knows no task: what a killed thread does is a
+ * function that task.c leaves here.
+ *
+ * IDEA
+ *   run queue of CPU 0          run queue of CPU 1
+ *     ready:   C -> A             ready:   (empty)           A thread takes its turn for SLICE_NS when
+ *     current: B                  current: idle              somebody waits behind it, else for ever.
+ *
+ *   The lock of a run queue is taken by the thread that leaves and released by the thread that comes:
+ *   it is held across thread_switch(). So whoever sees a thread READY or BLOCKED under that lock knows
+ *   that its registers are saved and its stack is quiet: it may run anywhere else at once.
+ *
+ *   A thread that is woken goes to an idle CPU if there is one, else to the shortest queue. A CPU that
+ *   becomes idle takes from the longest queue; at the end of a slice a long queue gives to a short one.
+ *
+ * NO LOST WAKE-UP
+ *   the sleeper                                  the waker
+ *     S1  waitq_prepare: wake_pending = false,     W1  make the condition true
+ *         enter the queue                          W2  waitq_wake: leave the queue on its behalf,
+ *     S2  read the condition: true -> do not           sched_wake: BLOCKED -> READY, else
+ *         sleep                                        wake_pending = true
+ *     S3  sched_block: wake_pending -> return,
+ *         else BLOCKED and switch away
+ *   S1 and W2 both hold the lock of the wait queue. If W2 came first, W1 came before S1, and S2 sees the
+ *   condition. Otherwise W2 finds the sleeper on the queue and calls sched_wake(). That and S3 both hold
+ *   the run queue's lock: before S3 it leaves wake_pending, which S3 finds; after S3 it finds BLOCKED.
+ *   Nobody but the sleeper clears wake_pending: in S1, before it looks, and in S3.
+ *   A wake-up by time or by kill has no wait queue. It writes `expired` or `kill_pending` first (its W1)
+ *   and then calls sched_wake(); S1 clears wake_pending by an exchange, a full barrier, and then reads
+ *   them: if the exchange took that wake-up away, it was there before, and so was its W1.
+ *   The price: sched_block() may return for a reason that is long gone. Every caller looks again.
+ *
+ * INVARIANTS (sched_check() tests them)
+ *   S1  a READY thread is on exactly one run queue, that of t->cpu; no other thread is on any
+ *   S2  a RUNNING thread is the current one of t->cpu
+ *   S3  nr_ready is the length of the list
+ *
+ * LOCKS     runqueue.lock with interrupts off, never two of them; threads_lock for the list of all.
+ * LINUX     kernel/sched/core.c: try_to_wake_up(), __schedule(), finish_task_switch(); its classes,
+ *           EEVDF and load tracking have no counterpart here.
+ */
+#include "sched.h"
+
+#include "config.h"
+#include "lib/string.h"
+#include "mm/kmalloc.h"
+#include "mm/vmap.h"
+#include "panic.h"
+#include "printk.h"
+#include "x86/fpu.h"
+#include "x86/gdt.h"
+#include "x86/smp.h"
+#include "x86/switch.h"
+#include "x86/timer.h"
+
+#define SLICE_NS        (10 * NS_PER_MS)
+#define KERNEL_TID_BASE 100000 /* kernel threads are numbered from here: pids end below */
+
+struct runqueue {
+	struct spinlock lock;
+	struct list ready;
+	u32 nr_ready;
+	u32 cpu;                /* (c) */
+	struct thread *current;
+	struct thread *idle;    /* (c) */
+	struct thread *dead;    /* this CPU only: switched away from for ever, freed by the next thread */
+	u64 stopped_for;        /* the newest stop_word this CPU stood still for */
+};
+
+static struct runqueue runqueues[MAX_CPUS];
+static struct thread idle_threads[MAX_CPUS];
+
+static struct spinlock threads_lock = SPINLOCK_INIT(LOCK_TASKS, "threads");
+static struct list threads = LIST_INIT(threads);
+static u32 next_kernel_tid = KERNEL_TID_BASE;
+
+static struct kmem_cache thread_cache, fpu_cache;
+static u64 stop_word;     /* the stop that is on: its number and owner, never the same twice; 0: none */
+static u64 stop_sequence;
+
+__noreturn static void nobody_to_kill(void)
+{
+	panic("sched", "a thread was killed and there are no tasks");
+}
+
+__noreturn void (*sched_killed)(void) = nobody_to_kill;
+
+/* --- start-up ------------------------------------------------------------------------------------ */
+
+static void idle_thread_init(u32 cpu)
+{
+	struct thread *t = &idle_threads[cpu];
+
+	t->tid = 0;
+	t->state = THREAD_RUNNING;
+	t->cpu = cpu;
+	t->pinned = true;
+	list_init(&t->run_link);
+	strscpy(t->name, "idle", sizeof(t->name));
+	spin_lock(&threads_lock);
+	list_add_tail(&t->all_link, &threads);
+	spin_unlock(&threads_lock);
+}
+
+/* The running code becomes this CPU's idle thread. */
+static void runqueue_adopt(void)
+{
+	struct cpu *c = this_cpu();
+	struct runqueue *rq = &runqueues[c->id];
+	struct thread *idle = &idle_threads[c->id];
+
+	idle->started_ns = time_ns();
+	idle->locks = *c->lock_context;
+	rq->idle = rq->current = idle;
+	c->runqueue = rq;
+	c->lock_context = &idle->locks;
+	c->current = idle;
+}
+
+/*
+ * sched_init - run queues for every CPU; the running code becomes the boot CPU's idle thread.
+ *
+ *   locks    interrupts off; kmalloc works
+ */
+void sched_init(void)
+{
+	timeout_init();
+	kmem_cache_init(&thread_cache, "thread", sizeof(struct thread));
+	/* XSAVE wants 64-byte alignment, a cache gives 8: see fpu_area(). */
+	kmem_cache_init(&fpu_cache, "fpu", fpu_area_size() + 64);
+	for (u32 i = 0; i < MAX_CPUS; i++) {
+		spin_init(&runqueues[i].lock, LOCK_RUNQ, "run queue");
+		list_init(&runqueues[i].ready);
+		runqueues[i].cpu = i;
+	}
+	idle_thread_init(cpu_id());
+	runqueue_adopt();
+}
+
+/* sched_init_cpu - the same for another CPU, on itself, with interrupts off. */
+void sched_init_cpu(void)
+{
+	idle_thread_init(cpu_id());
+	runqueue_adopt();
+}
+
+/* --- threads: birth and death --------------------------------------------------------------------- */
+
+/* The first 64-byte boundary inside an object of fpu_cache, with room for a pointer back below it. */
+static void *fpu_area_alloc(void)
+{
+	u8 *object = kmem_cache_alloc(&fpu_cache);
+	void **area;
+
+	if (!object)
+		return NULL;
+	area = (void **)(((u64)object + 64) & ~63ul);
+	area[-1] = object; /* objects are 8-byte aligned, so at least 8 bytes lie below */
+	return area;
+}
+
+static void fpu_area_free(void *area)
+{
+	if (area)
+		kmem_cache_free(&fpu_cache, ((void **)area)[-1]);
+}
+
+static vaddr_t stack_top(const struct thread *t)
+{
+	return t->stack_bottom + KSTACK_PAGES * PAGE_SIZE;
+}
+
+static struct runqueue *this_runqueue(void)
+{
+	return this_cpu()->runqueue;
+}
+
+static void thread_reap(void);
+
+/* The first code of every thread: finish the switch that led here, then its own entry. */
+__noreturn static void thread_first(void *arg)
+{
+	struct thread *t = arg;
+
+	spin_unlock(&this_runqueue()->lock);
+	irq_enable();
+	thread_reap();
+	t->entry(t->arg);
+	sched_exit();
+}
+
+/*
+ * thread_create - a thread in state NEW, see sched.h.
+ *
+ *   after    entry(arg) runs on a stack whose top is kept free for the registers of ring 3
+ *   Linux    copy_process
+ */
+struct thread *thread_create(
+	const char *name, void (*entry)(void *), void *arg, struct task *task, struct mm *mm)
+{
+	struct thread *t = kmem_cache_zalloc(&thread_cache);
+
+	if (!t)
+		return NULL;
+	t->stack_bottom = vmap_alloc_stack(KSTACK_PAGES);
+	if (!t->stack_bottom)
+		goto no_stack;
+	if (task) {
+		t->fpu = fpu_area_alloc();
+		if (!t->fpu)
+			goto no_fpu;
+		fpu_init_area(t->fpu);
+	}
+	strscpy(t->name, name, sizeof(t->name));
+	t->state = THREAD_NEW;
+	t->task = task;
+	t->mm = mm;
+	t->entry = entry;
+	t->arg = arg;
+	t->user_regs = user_regs_at(stack_top(t));
+	t->rsp = thread_stack_init((vaddr_t)t->user_regs, thread_first, t);
+	t->locks.held[LOCK_RUNQ] = 1; /* which thread_first() releases */
+	list_init(&t->run_link);
+	spin_lock(&threads_lock);
+	if (!task)
+		t->tid = next_kernel_tid++;
+	list_add_tail(&t->all_link, &threads);
+	spin_unlock(&threads_lock);
+	return t;
+
+no_fpu:
+	vmap_free_stack(t->stack_bottom, KSTACK_PAGES);
+no_stack:
+	kmem_cache_free(&thread_cache, t);
+	return NULL;
+}
+
+static void thread_free(struct thread *t)
+{
+	spin_lock(&threads_lock);
+	list_del(&t->all_link);
+	spin_unlock(&threads_lock);
+	vmap_free_stack(t->stack_bottom, KSTACK_PAGES);
+	fpu_area_free(t->fpu);
+	kmem_cache_free(&thread_cache, t);
+}
+
+/* thread_discard - free a thread that was never started. */
+void thread_discard(struct thread *t)
+{
+	ASSERT(t->state == THREAD_NEW);
+	thread_free(t);
+}
+
+/*
+ * Free the thread this CPU switched away from for ever. Interrupts are on: giving a stack back flushes
+ * its translations everywhere. Only then is its end told, so that whoever waited finds every frame back.
+ */
+static void thread_reap(void)
+{
+	struct runqueue *rq = this_runqueue();
+	struct thread *t = rq->dead;
+	void (*on_gone)(struct thread *) = t ? t->on_gone : NULL;
+	struct thread last;
+
+	if (likely(!t))
+		return;
+	rq->dead = NULL;
+	last = (struct thread){.tid = t->tid, .task = t->task, .runtime_ns = t->runtime_ns};
+	thread_free(t);
+	if (on_gone)
+		on_gone(&last);
+}
+
+/* --- run queues ------------------------------------------------------------------------------------ */
+
+/* The run queue of t, locked. t may be moved until the lock is had: look again then. */
+static struct runqueue *runqueue_lock_of(const struct thread *t)
+{
+	for (;;) {
+		struct runqueue *rq = &runqueues[READ_ONCE(t->cpu)];
+
+		spin_lock(&rq->lock);
+		if (likely(READ_ONCE(t->cpu) == rq->cpu))
+			return rq;
+		spin_unlock(&rq->lock);
+	}
+}
+
+static bool runqueue_is_idle(const struct runqueue *rq)
+{
+	return READ_ONCE(rq->current) == rq->idle && READ_ONCE(rq->nr_ready) == 0;
+}
+
+/* Threads that want this CPU; read without its lock, so only a good guess. */
+static u32 runqueue_load(const struct runqueue *rq)
+{
+	return READ_ONCE(rq->nr_ready) + (READ_ONCE(rq->current) != rq->idle);
+}
+
+/* Where should t run? Where it ran, if that CPU is idle; an idle one; the one with the shortest queue. */
+static u32 choose_cpu(const struct thread *t)
+{
+	u32 best = t->cpu, best_load;
+
+	if (t->pinned || nr_cpus == 1 || runqueue_is_idle(&runqueues[best]))
+		return best;
+	best_load = runqueue_load(&runqueues[best]);
+	for_each_cpu(c) {
+		u32 load;
+
+		if (!c->runqueue)
+			continue;
+		load = runqueue_load(c->runqueue);
+		if (load < best_load) {
+			best = c->id;
+			best_load = load;
+		}
+	}
+	return best;
+}
+
+/* Something changed for the CPU of rq: it must come by its scheduler. Lock held. */
+static void runqueue_kick(struct runqueue *rq)
+{
+	if (rq->cpu == cpu_id() && rq->current != rq->idle) {
+		timeout_set_slice(rq->current->slice_end);
+		return;
+	}
+	WRITE_ONCE(cpus[rq->cpu]->need_resched, true);
+	if (rq->cpu != cpu_id())
+		smp_reschedule(rq->cpu);
+}
+
+static void runqueue_add(struct runqueue *rq, struct thread *t)
+{
+	list_add_tail(&t->run_link, &rq->ready);
+	rq->nr_ready++;
+}
+
+static void runqueue_remove(struct runqueue *rq, struct thread *t)
+{
+	list_del(&t->run_link);
+	rq->nr_ready--;
+}
+
+/* A READY thread on no queue joins the one of `cpu`. Interrupts off; t->cpu says so already. */
+static void thread_enqueue(struct thread *t, u32 cpu)
+{
+	struct runqueue *rq = &runqueues[cpu];
+
+	spin_lock(&rq->lock);
+	runqueue_add(rq, t);
+	runqueue_kick(rq);
+	spin_unlock(&rq->lock);
+}
+
+/*
+ * Take a thread from another CPU's queue, the one that came last. Interrupts off, no lock held.
+ * READY and on no queue for a moment: a waker meanwhile only sets wake_pending.
+ */
+static struct thread *runqueue_take_last(struct runqueue *from, u32 to_cpu)
+{
+	struct list *node;
+	struct thread *t = NULL;
+
+	spin_lock(&from->lock);
+	for (node = from->ready.prev; node != &from->ready; node = node->prev) {
+		t = list_entry(node, struct thread, run_link);
+		if (!t->pinned)
+			break;
+	}
+	if (node == &from->ready) {
+		t = NULL;
+	} else {
+		runqueue_remove(from, t);
+		WRITE_ONCE(t->cpu, to_cpu);
+	}
+	spin_unlock(&from->lock);
+	return t;
+}
+
+/* This CPU has nothing to do: help the one with the longest queue. Interrupts off. */
+static void runqueue_steal(struct runqueue *rq)
+{
+	struct runqueue *busiest = NULL;
+	struct thread *t;
+
+	for_each_cpu(c) {
+		struct runqueue *other = c->runqueue;
+
+		if (!other || other == rq || !READ_ONCE(other->nr_ready))
+			continue;
+		if (!busiest || READ_ONCE(other->nr_ready) > READ_ONCE(busiest->nr_ready))
+			busiest = other;
+	}
+	if (!busiest)
+		return;
+	t = runqueue_take_last(busiest, rq->cpu);
+	if (t)
+		thread_enqueue(t, rq->cpu);
+}
+
+/* End of a slice with others waiting: give one to a CPU that has two fewer. Interrupts off. */
+static void runqueue_push(struct runqueue *rq)
+{
+	struct runqueue *to = rq;
+	struct thread *t;
+
+	for_each_cpu(c) {
+		if (c->runqueue && runqueue_load(c->runqueue) < runqueue_load(to))
+			to = c->runqueue;
+	}
+	if (runqueue_load(to) + 2 > runqueue_load(rq))
+		return;
+	t = runqueue_take_last(rq, to->cpu);
+	if (t)
+		thread_enqueue(t, to->cpu);
+}
+
+/* --- the switch ------------------------------------------------------------------------------------- */
+
+/*
+ * Clear need_resched; set it again for what must not be forgotten. The exchange is a full barrier: if it
+ * took away what sched_stop_others() set, its stop_word is visible behind it. kill_pending is written
+ * before thread_kill() takes the run queue's lock, which we hold.
+ */
+static void need_resched_clear(struct cpu *c, const struct thread *next)
+{
+	(void)__atomic_exchange_n(&c->need_resched, false, __ATOMIC_SEQ_CST);
+	if (READ_ONCE(next->kill_pending) || READ_ONCE(stop_word))
+		WRITE_ONCE(c->need_resched, true);
+}
+
+/* The machine's side of a switch: floating point, segment bases, stack for entries from ring 3, tables. */
+static void machine_switch(struct thread *prev, struct thread *next)
+{
+	if (prev->fpu)
+		fpu_save(prev->fpu);
+	if (next->fpu) {
+		fpu_restore(next->fpu);
+		user_segments_load(next->fs_base, next->gs_base);
+		cpu_set_kernel_stack(stack_top(next));
+	}
+	if (prev->mm != next->mm)
+		mm_switch(next->mm);
+}
+
+/* Ready threads share the CPU from here on: tick at the end of the slice; alone: no tick. Lock held. */
+static void slice_begin(struct runqueue *rq, struct thread *next, u64 now)
+{
+	next->slice_end = now + SLICE_NS;
+	timeout_set_slice(rq->nr_ready && next != rq->idle ? next->slice_end : TIME_NEVER);
+}
+
+/*
+ * Let the next thread run. The lock is held, interrupts are off, and the state of the current thread says
+ * what becomes of it (a READY one stands on the queue already). Returns when it runs again, perhaps on
+ * another CPU, with that CPU's lock released; interrupts are still off.
+ */
+static void schedule(struct runqueue *rq)
+{
+	struct cpu *c = this_cpu();
+	struct thread *prev = rq->current;
+	struct thread *next = list_first_entry_or_null(&rq->ready, struct thread, run_link);
+	u64 now = time_ns();
+
+	if (next)
+		runqueue_remove(rq, next);
+	else
+		next = rq->idle;
+	need_resched_clear(c, next);
+	prev->runtime_ns += now - prev->started_ns;
+	if (prev == rq->idle)
+		c->idle_ns += now - prev->started_ns;
+	next->started_ns = now;
+	next->state = THREAD_RUNNING;
+	slice_begin(rq, next, now);
+	if (next != prev) {
+		c->nr_switches++;
+		rq->current = next;
+		c->current = next;
+		c->lock_context = &next->locks;
+		if (prev->state == THREAD_DEAD) {
+			ASSERT(!rq->dead);
+			rq->dead = prev;
+		}
+		machine_switch(prev, next);
+		thread_switch(&prev->rsp, next->rsp);
+	}
+	spin_unlock(&this_runqueue()->lock);
+}
+
+/*
+ * Stand still for sched_stop_others() on another CPU. Interrupts off, no lock held, nothing half done:
+ * every way into schedule() comes by here first.
+ */
+static void stop_point(void)
+{
+	u64 word = READ_ONCE(stop_word);
+
+	if (likely(!word) || word % MAX_CPUS == cpu_id())
+		return;
+	__atomic_store_n(&this_runqueue()->stopped_for, word, __ATOMIC_SEQ_CST);
+	while (READ_ONCE(stop_word) == word) {
+		sync_poll();
+		cpu_relax();
+	}
+}
+
+/* Sleeping with a spinlock held would stop whoever spins on it for ever. */
+static void check_may_sleep(void)
+{
+	const struct lock_context *held = this_cpu()->lock_context;
+
+	ASSERT_RULE("sched", irqs_enabled(), "giving up the CPU with interrupts off");
+	ASSERT_RULE("sched", this_cpu()->irq_depth == 0, "giving up the CPU in an interrupt handler");
+	if (!CONFIG_CHECKS)
+		return;
+	for (unsigned class = LOCK_TASKS; class < NR_LOCK_CLASSES; class++)
+		ASSERT_RULE("lock", !held->held[class], "sleeping with a spinlock of class %u held", class);
+}
+
+/* Put the current thread behind the others, if there are others. Interrupts off. */
+static void yield_locked_off(void)
+{
+	struct runqueue *rq = this_runqueue();
+
+	spin_lock(&rq->lock);
+	if (!rq->nr_ready) {
+		need_resched_clear(this_cpu(), rq->current);
+		spin_unlock(&rq->lock);
+		return;
+	}
+	rq->current->state = THREAD_READY;
+	if (rq->current != rq->idle)
+		runqueue_add(rq, rq->current);
+	schedule(rq);
+}
+
+/*
+ * sched_yield - let the others that wait for this CPU run first.
+ *
+ *   locks    no spinlock held, interrupts on; sleeping locks may be held
+ *   Linux    do_sched_yield
+ */
+void sched_yield(void)
+{
+	check_may_sleep();
+	irq_disable();
+	stop_point();
+	yield_locked_off();
+	irq_enable();
+	thread_reap();
+}
+
+/*
+ * sched_preempt - need_resched was seen: give way if the slice is used up, else make sure of a tick.
+ *
+ *   locks    as sched_yield()
+ */
+void sched_preempt(void)
+{
+	struct runqueue *rq;
+
+	check_may_sleep();
+	irq_disable();
+	stop_point();
+	rq = this_runqueue();
+	if (rq->current == rq->idle || time_ns() >= rq->current->slice_end) {
+		yield_locked_off();
+	} else {
+		spin_lock(&rq->lock);
+		need_resched_clear(this_cpu(), rq->current);
+		if (rq->nr_ready)
+			timeout_set_slice(rq->current->slice_end);
+		spin_unlock(&rq->lock);
+	}
+	irq_enable();
+	thread_reap();
+}
+
+/*
+ * sched_block - sleep until woken; may also return for no reason: the caller looks at its condition again.
+ *
+ *   locks    no spinlock held, interrupts on; after waitq_prepare() or its own S1 (see the head of the file)
+ *   Linux    schedule() after set_current_state()
+ */
+void sched_block(void)
+{
+	struct thread *t = current_thread();
+	struct runqueue *rq;
+
+	check_may_sleep();
+	irq_disable();
+	stop_point();
+	rq = this_runqueue();
+	spin_lock(&rq->lock);
+	if (t->wake_pending) {
+		t->wake_pending = false;
+		spin_unlock(&rq->lock);
+	} else {
+		t->state = THREAD_BLOCKED;
+		schedule(rq);
+	}
+	irq_enable();
+	thread_reap();
+}
+
+/*
+ * sched_wake - BLOCKED -> READY; any other thread will return from its next sched_block() at once.
+ *
+ *   locks    none inner to LOCK_RUNQ; any context
+ *   Linux    try_to_wake_up
+ */
+void sched_wake(struct thread *t)
+{
+	u64 flags = irq_save();
+	struct runqueue *rq = runqueue_lock_of(t);
+	u32 cpu;
+
+	if (t->state != THREAD_BLOCKED) {
+		t->wake_pending = true;
+		spin_unlock_irqrestore(&rq->lock, flags);
+		return;
+	}
+	t->state = THREAD_READY;
+	cpu = choose_cpu(t);
+	WRITE_ONCE(t->cpu, cpu);
+	spin_unlock(&rq->lock);
+	thread_enqueue(t, cpu);
+	irq_restore(flags);
+}
+
+/* sched_start - NEW -> READY, on the least busy CPU. */
+void sched_start(struct thread *t)
+{
+	u64 flags = irq_save();
+	u32 cpu;
+
+	ASSERT(t->state == THREAD_NEW);
+	t->cpu = cpu_id();
+	cpu = choose_cpu(t);
+	WRITE_ONCE(t->cpu, cpu);
+	t->state = THREAD_READY;
+	thread_enqueue(t, cpu);
+	irq_restore(flags);
+}
+
+/* sched_exit - the current thread ends; the next one on this CPU frees it. */
+void sched_exit(void)
+{
+	struct runqueue *rq;
+
+	check_may_sleep();
+	irq_disable();
+	stop_point();
+	rq = this_runqueue();
+	spin_lock(&rq->lock);
+	rq->current->state = THREAD_DEAD;
+	schedule(rq);
+	panic("sched", "a dead thread ran again");
+}
+
+/*
+ * sched_tick - the timer's interrupt: timeouts, and the end of a slice.
+ *
+ *   locks    interrupts off; none held
+ */
+void sched_tick(void)
+{
+	struct runqueue *rq = this_runqueue();
+	u64 now = time_ns();
+
+	timeout_run(now);
+	if (!rq || !READ_ONCE(rq->nr_ready))
+		return;
+	if (rq->current == rq->idle) {
+		this_cpu()->need_resched = true;
+	} else if (now < rq->current->slice_end) {
+		timeout_set_slice(rq->current->slice_end);
+	} else {
+		this_cpu()->need_resched = true;
+		runqueue_push(rq);
+	}
+}
+
+void sched_return_to_user(struct regs *regs)
+{
+	while (READ_ONCE(this_cpu()->need_resched)) {
+		irq_enable();
+		if (thread_killed())
+			sched_killed();
+		sched_preempt();
+		irq_disable();
+	}
+}
+
+/* sched_enter_user - a new thread's first way to ring 3; it may have been killed before it ran. */
+void sched_enter_user(const struct regs *regs)
+{
+	irq_disable();
+	sched_return_to_user(current_thread()->user_regs);
+	user_enter(regs);
+}
+
+/* sched_idle - what a CPU does when nothing is ready. Interrupts on or off at entry. */
+void sched_idle(void)
+{
+	struct cpu *c = this_cpu();
+	struct runqueue *rq = c->runqueue;
+
+	ASSERT(current_thread() == rq->idle);
+	for (;;) {
+		irq_disable();
+		stop_point();
+		if (!READ_ONCE(rq->nr_ready))
+			runqueue_steal(rq);
+		if (READ_ONCE(rq->nr_ready) || READ_ONCE(c->need_resched)) {
+			yield_locked_off();
+			irq_enable();
+			thread_reap();
+			continue;
+		}
+		c->in_idle = true;
+		cpu_wait_for_interrupt(); /* STI takes effect behind HLT: no interrupt is slept through */
+		c->in_idle = false;
+	}
+}
+
+/* --- wait queues ------------------------------------------------------------------------------------- */
+
+void waitq_init(struct waitq *q, const char *name)
+{
+	spin_init(&q->lock, LOCK_WAITQ, name);
+	list_init(&q->waiters);
+}
+
+/*
+ * waitq_prepare - S1: from here on, no wake-up of q is missed. Call before each look at the condition.
+ *
+ *   w        zeroed before the first call
+ *   why      a word for ps
+ *   Linux    prepare_to_wait
+ */
+void waitq_prepare(struct waitq *q, struct waiter *w, const char *why)
+{
+	struct thread *t = current_thread();
+	u64 flags;
+
+	(void)__atomic_exchange_n(&t->wake_pending, false, __ATOMIC_SEQ_CST);
+	t->waiting_on = q;
+	t->waiting_name = why;
+	flags = spin_lock_irqsave(&q->lock);
+	if (!w->queued) {
+		w->thread = t;
+		w->queued = true;
+		list_add_tail(&w->link, &q->waiters);
+	}
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+/* waitq_finish - the waiter leaves, woken or not. Linux: finish_wait */
+void waitq_finish(struct waitq *q, struct waiter *w)
+{
+	u64 flags = spin_lock_irqsave(&q->lock);
+
+	if (w->queued) {
+		list_del(&w->link);
+		w->queued = false;
+	}
+	spin_unlock_irqrestore(&q->lock, flags);
+	current_thread()->waiting_on = NULL;
+	current_thread()->waiting_name = NULL;
+}
+
+/* W2 for the first waiter. The lock of q keeps it from leaving while it is woken. */
+static void wake_first(struct waitq *q)
+{
+	struct waiter *w = list_first_entry(&q->waiters, struct waiter, link);
+
+	list_del(&w->link);
+	w->queued = false;
+	sched_wake(w->thread);
+}
+
+void waitq_wake_one(struct waitq *q)
+{
+	u64 flags = spin_lock_irqsave(&q->lock);
+
+	if (!list_empty(&q->waiters))
+		wake_first(q);
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+void waitq_wake_all(struct waitq *q)
+{
+	u64 flags = spin_lock_irqsave(&q->lock);
+
+	while (!list_empty(&q->waiters))
+		wake_first(q);
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+/* --- time and kill ----------------------------------------------------------------------------------- */
+
+static void wake_by_time(void *arg)
+{
+	sched_wake(arg);
+}
+
+void thread_timeout_start(struct timeout *t, u64 deadline_ns)
+{
+	timeout_add(t, deadline_ns, wake_by_time, current_thread());
+}
+
+/* sched_sleep_until - sleep until a time, or until killed. */
+void sched_sleep_until(u64 deadline_ns)
+{
+	struct waitq nobody;
+
+	waitq_init(&nobody, "sleep");
+	waitq_wait_until(&nobody, false, deadline_ns, "sleep");
+}
+
+/*
+ * thread_kill - t ends at its next return to ring 3, and any killable wait ends now.
+ *
+ *   locks    none inner to LOCK_RUNQ; the caller keeps t from going away
+ */
+void thread_kill(struct thread *t)
+{
+	u64 flags;
+	struct runqueue *rq;
+
+	__atomic_store_n(&t->kill_pending, true, __ATOMIC_SEQ_CST);
+	flags = irq_save();
+	rq = runqueue_lock_of(t);
+	if (t->state == THREAD_RUNNING) {
+		WRITE_ONCE(cpus[rq->cpu]->need_resched, true);
+		if (rq->cpu != cpu_id())
+			smp_reschedule(rq->cpu);
+	}
+	spin_unlock_irqrestore(&rq->lock, flags);
+	sched_wake(t);
+}
+
+/* --- everything at once ------------------------------------------------------------------------------ */
+
+/* The others come by stop_point() as soon as they leave ring 3, their idle loop or their kernel code. */
+static void stop_others(u64 word)
+{
+	for_each_cpu(c) {
+		struct runqueue *rq = c->runqueue;
+
+		if (!rq || rq->cpu == cpu_id())
+			continue;
+		WRITE_ONCE(c->need_resched, true);
+		smp_reschedule(rq->cpu);
+		while (__atomic_load_n(&rq->stopped_for, __ATOMIC_ACQUIRE) != word)
+			cpu_relax(); /* interrupts are on: mailboxes are answered */
+	}
+}
+
+/*
+ * sched_stop_others - fn(arg) while every other CPU stands in its scheduler; see sched.h.
+ *
+ *   locks    no spinlock held, interrupts on; may wait for another CPU's stop first
+ *   Linux    stop_machine
+ */
+void sched_stop_others(void (*fn)(void *), void *arg)
+{
+	u64 word = __atomic_add_fetch(&stop_sequence, 1, __ATOMIC_RELAXED) * MAX_CPUS + cpu_id();
+	u64 none = 0;
+
+	while (!__atomic_compare_exchange_n(
+		&stop_word, &none, word, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+		none = 0;
+		sched_yield(); /* stands still for whoever was faster */
+		word = word / MAX_CPUS * MAX_CPUS + cpu_id(); /* perhaps on another CPU now */
+	}
+	stop_others(word);
+	fn(arg);
+	__atomic_store_n(&stop_word, 0, __ATOMIC_SEQ_CST);
+}
+
+/* thread_for_each - under the list's lock: fn neither sleeps nor creates threads. */
+void thread_for_each(bool (*fn)(struct thread *t, void *ctx), void *ctx)
+{
+	struct thread *t;
+
+	spin_lock(&threads_lock);
+	list_for_each_entry(t, &threads, all_link) {
+		if (!fn(t, ctx))
+			break;
+	}
+	spin_unlock(&threads_lock);
+}
+
+static u32 times_queued(const struct thread *t, u32 *where)
+{
+	u32 n = 0;
+
+	for_each_cpu(c) {
+		struct runqueue *rq = c->runqueue;
+		struct list *node;
+
+		if (!rq)
+			continue;
+		for (node = rq->ready.next; node != &rq->ready; node = node->next) {
+			if (node == &t->run_link) {
+				*where = c->id;
+				n++;
+			}
+		}
+	}
+	return n;
+}
+
+static bool thread_check(struct thread *t, void *ctx)
+{
+	bool *ok = ctx;
+	u32 where = 0, n = times_queued(t, &where);
+	bool ready = t->state == THREAD_READY && !(t->pinned && t == runqueues[t->cpu].idle);
+
+	if (n != (ready ? 1 : 0) || (ready && where != t->cpu)) {
+		printk("sched_check: S1: thread %u %s, state %u, cpu %u: on %u run queues\n", t->tid, t->name,
+			t->state, t->cpu, n);
+		*ok = false;
+	}
+	if (t->state == THREAD_RUNNING && runqueues[t->cpu].current != t) {
+		printk("sched_check: S2: thread %u %s runs, but is not current on cpu %u\n", t->tid, t->name,
+			t->cpu);
+		*ok = false;
+	}
+	return *ok;
+}
+
+/*
+ * sched_check - S1, S2, S3.
+ *
+ *   locks    the other CPUs stand still (sched_stop_others); takes threads_lock
+ */
+bool sched_check(void)
+{
+	bool ok = true;
+	u64 flags = irq_save();
+
+	thread_for_each(thread_check, &ok);
+	for_each_cpu(c) {
+		struct runqueue *rq = c->runqueue;
+		u32 n = 0;
+
+		if (!rq)
+			continue;
+		for (struct list *node = rq->ready.next; node != &rq->ready; node = node->next)
+			n++;
+		if (n != rq->nr_ready) {
+			printk("sched_check: S3: cpu %u: nr_ready %u, %u on the list\n", c->id, rq->nr_ready, n);
+			ok = false;
+		}
+	}
+	irq_restore(flags);
+	return ok;
+}
