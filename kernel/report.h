@@ -58,7 +58,8 @@ struct report_file {
  *   locks    none held; takes the tasks' lock for /proc/PID
  *   returns  0, -ENOENT (also: no such task), -EISDIR, -EACCES (write to a read-only file)
  */
-int __must_check report_open(const char *path, struct task *self, bool write, struct report_file *f);
+int __must_check report_open(
+	const char *path, struct task *self, bool write, struct report_file *f);
 void report_close(struct report_file *f);
 
 /*
@@ -106,6 +107,9 @@ struct report_usage {
 	u64 referenced, anonymous, lazyfree, anon_huge;
 };
 void report_usage(struct vma *v, struct report_usage *u);
+
+/* n entries of pagemap from addr (page-aligned, below USER_END) into kernel memory; the same locks. */
+void report_pagemap_range(struct mm *mm, vaddr_t addr, u64 n, u64 *out);
 
 /* What kpageflags and kpagecount say of one frame; no lock. */
 u64 report_page_flags(pfn_t pfn);

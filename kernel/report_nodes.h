@@ -1,0 +1,28 @@
+/*
+ * report_nodes.h - the tables of files that report.c serves, and helpers of those who write them.  floor 7
+ *
+ * Each table ends with a node without a path. Files of one folder stand together (report_list).
+ */
+#ifndef REPORT_NODES_H
+#define REPORT_NODES_H
+
+#include "report.h"
+
+extern const struct report_node
+	report_system_nodes[]; /* report_system.c: /proc, /proc/sys/vm, cpu */
+extern const struct report_node
+	report_thp_nodes[]; /* report_thp.c: /sys/.../transparent_hugepage */
+extern const struct report_node report_task_nodes[]; /* report_task.c: below /proc/PID */
+extern const struct report_node
+	report_frame_nodes[]; /* report_frames.c: /proc/kpageflags, kpagecount */
+
+/* For files of a single record: true the first time, so that show() writes, false the second. */
+static inline bool report_once(u64 *cursor)
+{
+	return (*cursor)++ == 0;
+}
+
+/* report_number - a whole decimal number from min to max. 0 or -EINVAL. */
+int __must_check report_number(const char *text, u64 min, u64 max, u64 *out);
+
+#endif

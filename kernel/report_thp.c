@@ -1,0 +1,173 @@
+/*
+ * report_thp.c - /sys/kernel/mm/transparent_hugepage: settings as Linux writes and reads them   floor 7
+ *
+ * Parsing and range checks only; thp.c and khugepaged.c read the settings. A value that is not one
+ * leaves everything as it was.
+ *
+ * LINUX     mm/huge_memory.c and mm/khugepaged.c, the *_show and *_store functions. `cow` is ours: copy
+ *           (Linux 4.11) or split (5.8 to 6.12).
+ */
+#include "report_nodes.h"
+#include "khugepaged.h"
+#include "lib/string.h"
+#include "mm/thp.h"
+#include <abi/errno.h>
+
+#define DIR "/sys/kernel/mm/transparent_hugepage/"
+
+/* "always [madvise] never": every word, the chosen one in brackets. */
+static void show_choice(
+	struct report_out *out, const char *const *words, unsigned count, unsigned chosen)
+{
+	for (unsigned i = 0; i < count; i++)
+		report_printf(out, i == chosen ? "%s[%s]" : "%s%s", i ? " " : "", words[i]);
+	report_puts(out, "\n");
+}
+
+static int find_choice(const char *text, const char *const *words, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (!strcmp(text, words[i]))
+			return (int)i;
+	return -EINVAL;
+}
+
+static const char *const enabled_words[] = {"always", "madvise", "never"};
+static const char *const defrag_words[] = {"always", "defer", "defer+madvise", "madvise", "never"};
+static const char *const cow_words[] = {"copy", "split"};
+static const char *const shmem_words[] = {
+	"always", "within_size", "advise", "never", "deny", "force"};
+#define SHMEM_NEVER 3 /* there is no shared memory with huge pages */
+
+static bool show_enabled(struct report_out *out, struct task *task, u64 *cursor)
+{
+	if (!report_once(cursor))
+		return false;
+	show_choice(out, enabled_words, ARRAY_SIZE(enabled_words), thp_settings.enabled);
+	return true;
+}
+
+static int store_enabled(const char *text)
+{
+	int choice = find_choice(text, enabled_words, ARRAY_SIZE(enabled_words));
+
+	if (choice < 0)
+		return choice;
+	thp_set_enabled((enum thp_enabled)choice);
+	return 0;
+}
+
+static bool show_defrag(struct report_out *out, struct task *task, u64 *cursor)
+{
+	if (!report_once(cursor))
+		return false;
+	show_choice(out, defrag_words, ARRAY_SIZE(defrag_words), thp_settings.defrag);
+	return true;
+}
+
+static int store_defrag(const char *text)
+{
+	int choice = find_choice(text, defrag_words, ARRAY_SIZE(defrag_words));
+
+	if (choice < 0)
+		return choice;
+	WRITE_ONCE(thp_settings.defrag, (enum thp_defrag)choice);
+	return 0;
+}
+
+static bool show_cow(struct report_out *out, struct task *task, u64 *cursor)
+{
+	if (!report_once(cursor))
+		return false;
+	show_choice(out, cow_words, ARRAY_SIZE(cow_words), thp_settings.cow);
+	return true;
+}
+
+static int store_cow(const char *text)
+{
+	int choice = find_choice(text, cow_words, ARRAY_SIZE(cow_words));
+
+	if (choice < 0)
+		return choice;
+	WRITE_ONCE(thp_settings.cow, (enum thp_cow)choice);
+	return 0;
+}
+
+static bool show_shmem(struct report_out *out, struct task *task, u64 *cursor)
+{
+	if (!report_once(cursor))
+		return false;
+	show_choice(out, shmem_words, ARRAY_SIZE(shmem_words), SHMEM_NEVER);
+	return true;
+}
+
+static bool show_pmd_size(struct report_out *out, struct task *task, u64 *cursor)
+{
+	if (!report_once(cursor))
+		return false;
+	report_printf(out, "%lu\n", HPAGE_PMD_SIZE);
+	return true;
+}
+
+/* A file that shows one number, and one that also takes a number between min and max. */
+#define NUMBER_FILE(name, value)                                                                   \
+	static bool show_##name(struct report_out *out, struct task *task, u64 *cursor)            \
+	{                                                                                          \
+		if (!report_once(cursor))                                                          \
+			return false;                                                              \
+		report_printf(out, "%lu\n", (u64)READ_ONCE(value));                                \
+		return true;                                                                       \
+	}
+
+#define SETTING_FILE(name, field, min, max, wake)                                                  \
+	NUMBER_FILE(name, thp_settings.field)                                                      \
+	static int store_##name(const char *text)                                                  \
+	{                                                                                          \
+		u64 number;                                                                        \
+                                                                                                   \
+		if (report_number(text, min, max, &number))                                        \
+			return -EINVAL;                                                            \
+		WRITE_ONCE(thp_settings.field, (__typeof__(thp_settings.field))number);            \
+		if (wake)                                                                          \
+			khugepaged_wake();                                                         \
+		return 0;                                                                          \
+	}
+
+SETTING_FILE(use_zero_page, use_zero_page, 0, 1, false)
+SETTING_FILE(khugepaged_defrag, khugepaged_defrag, 0, 1, false)
+SETTING_FILE(pages_to_scan, pages_to_scan, 1, UINT32_MAX, false)
+SETTING_FILE(scan_sleep, scan_sleep_millisecs, 0, UINT32_MAX, true)
+SETTING_FILE(alloc_sleep, alloc_sleep_millisecs, 0, UINT32_MAX, true)
+SETTING_FILE(max_ptes_none, max_ptes_none, 0, HPAGE_PMD_NR - 1, false)
+SETTING_FILE(max_ptes_swap, max_ptes_swap, 0, HPAGE_PMD_NR - 1, false)
+SETTING_FILE(max_ptes_shared, max_ptes_shared, 0, HPAGE_PMD_NR - 1, false)
+NUMBER_FILE(full_scans, khugepaged_stats.full_scans)
+NUMBER_FILE(pages_collapsed, khugepaged_stats.pages_collapsed)
+
+#define RO(path, name)                                                                             \
+	{                                                                                          \
+		DIR path, 0444, REPORT_LOCK_FREE, show_##name, NULL, NULL                          \
+	}
+#define RW(path, name)                                                                             \
+	{                                                                                          \
+		DIR path, 0644, REPORT_LOCK_FREE, show_##name, NULL, store_##name                  \
+	}
+
+const struct report_node report_thp_nodes[] = {
+	RW("cow", cow),
+	RW("defrag", defrag),
+	RW("enabled", enabled),
+	RO("hpage_pmd_size", pmd_size),
+	RW("khugepaged/alloc_sleep_millisecs", alloc_sleep),
+	RW("khugepaged/defrag", khugepaged_defrag),
+	RO("khugepaged/full_scans", full_scans),
+	RW("khugepaged/max_ptes_none", max_ptes_none),
+	RW("khugepaged/max_ptes_shared", max_ptes_shared),
+	RW("khugepaged/max_ptes_swap", max_ptes_swap),
+	RO("khugepaged/pages_collapsed", pages_collapsed),
+	RW("khugepaged/pages_to_scan", pages_to_scan),
+	RW("khugepaged/scan_sleep_millisecs", scan_sleep),
+	RO("shmem_enabled", shmem),
+	RW("use_zero_page", use_zero_page),
+	{NULL, 0, 0, NULL, NULL, NULL},
+};
