@@ -15,15 +15,21 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -R "$tree/." "$work/iso"
 "${OBJCOPY:-objcopy}" --strip-all "$kernel" "$work/iso/boot/pagoda.elf"
+if [ -n "$cmdline" ]; then
+	# Each word in quotes of its own: && is GRUB's otherwise, and GRUB passes a quoted group of words
+	# on with its quotes.
+	set -f
+	words=
+	for word in $cmdline; do
+		words="$words '$word'"
+	done
+	words=$words awk '{ print $0 (/multiboot2 / ? ENVIRON["words"] : "") }' \
+		"$tree/boot/grub/grub.cfg" > "$work/iso/boot/grub/grub.cfg"
+fi
 if [ -n "$initrd" ]; then
 	cp "$initrd" "$work/iso/boot/initrd.cpio"
 else
 	sed -i '/module2/d' "$work/iso/boot/grub/grub.cfg"
-fi
-if [ -n "$cmdline" ]; then
-	# Backslash, & and the delimiter are special to sed; GRUB takes the rest between quotes.
-	escaped=$(printf '%s' "$cmdline" | sed -e 's/[\\&|]/\\&/g')
-	sed -i "s|\(multiboot2 .*\)|\1 $escaped|" "$work/iso/boot/grub/grub.cfg"
 fi
 if ! grub-mkrescue --output="$iso" --fonts= --locales= --themes= \
 	--install-modules="$modules" \

@@ -26,7 +26,7 @@ NAMES = {path.stem: [s["name"] for s in json.loads(path.read_text())["scenarios"
 def steps():
     """name -> the text of its steps."""
     text = (ROOT / "tests" / "linux" / "scenarios.txt").read_text()
-    return dict(re.findall(r"^\[(.+)\]\n((?:[^\[].*\n|\n)*)", text, re.MULTILINE))
+    return dict(re.findall(r"^\[(.+)\]\n((?:[^\[\n].*\n|\n)*)", text, re.MULTILINE))
 
 
 def fragments(name):
