@@ -48,19 +48,27 @@ TEST(width_and_precision)
 	SAME("|%.3s|%.0s|%10.2s|", "ab", "ab", "abc");
 }
 
+/* The compilers know these formats to be wrong; they must not see them. */
+static const char *hide(const char *fmt)
+{
+	const char *volatile hidden = fmt;
+
+	return hidden;
+}
+
 TEST(odd_formats_do_no_harm)
 {
 	char buf[32];
 
-	CHECK_EQ(format(buf, sizeof(buf), "%q"), 2);
+	CHECK_EQ(format(buf, sizeof(buf), hide("%q")), 2);
 	CHECK_STR(buf, "%q");
-	CHECK_EQ(format(buf, sizeof(buf), "50%"), 2);
+	CHECK_EQ(format(buf, sizeof(buf), hide("50%")), 2);
 	CHECK_STR(buf, "50");
-	CHECK_EQ(format(buf, sizeof(buf), "%s", (const char *)NULL), 6);
+	CHECK_EQ(format(buf, sizeof(buf), hide("%s"), (const char *)NULL), 6);
 	CHECK_STR(buf, "(null)");
-	CHECK_EQ(format(buf, sizeof(buf), "%p", NULL), 3);
-	CHECK(format(buf, sizeof(buf), "%99999999999d", 1) >= 100000);
-	CHECK_EQ(format(buf, sizeof(buf), "%*d", INT_MIN, 1), 100000);
+	CHECK_EQ(format(buf, sizeof(buf), hide("%p"), NULL), 3);
+	CHECK(format(buf, sizeof(buf), hide("%99999999999d"), 1) >= 100000);
+	CHECK_EQ(format(buf, sizeof(buf), hide("%*d"), INT_MIN, 1), 100000);
 }
 
 TEST(a_buffer_is_never_overrun)
