@@ -5,7 +5,7 @@
 ; (cs = P >> 4, ip = 0) and goes to long mode in one step; the root in the mailbox must map P to
 ; itself, executable, and what the stack and the entry need (trampoline_pgd, see boot.asm).
 ;
-; The mailbox (struct trampoline_mailbox in kernel/x86/trampoline.h), at offset 8 of the page:
+; The mailbox (struct mailbox in kernel/x86/smp.c), at offset 8 of the page:
 ;        8  cr3     physical address of the root table, below 4 GiB
 ;       16  stack   first rsp, 16-byte aligned
 ;       24  entry   64-bit function void entry(u64 arg), which does not return
