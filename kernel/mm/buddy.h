@@ -62,11 +62,16 @@ static inline void page_put_many(struct page *head, u32 n)
 }
 static inline void page_put(struct page *head) { page_put_many(head, 1); }
 
-/* 512 base pages out of one huge page's frames: types, refcounts, anon and index of each are written here. thp_split_page's mechanism. */
+/*
+ * 512 base pages out of one huge page's frames: types, refcounts, anon and index of each are written here.
+ * thp_split_page's mechanism. No pmd may map it, refcount is pte mappings + 1 (the caller's); off the LRU and the
+ * deferred queue afterwards. Each frame's refcount is its mapcount + 1: the caller page_put()s all 512.
+ */
 void buddy_split_huge(struct page *head);
 
 u64 buddy_free_pages(void);                          /* all zones, per-CPU lists included */
 void buddy_drain_pcp(void);                          /* this CPU's lists back to the buddy */
+void buddy_set_pcp(u32 batch, u32 high);             /* their lengths; 1, 0: bypassed (tests) */
 struct zone *pfn_zone(pfn_t pfn);
 unsigned buddy_free_count(struct zone *z, unsigned order, enum migratetype mt);
 
@@ -75,7 +80,7 @@ bool buddy_check(void);
 
 /* Injection (debug builds): fail the k-th allocation from now of this order (-1: any order). 0 switches off. */
 void buddy_inject_fail(u64 kth, int order);
-extern u64 buddy_inject_fired;                       /* how many failures were really injected */
+extern u64 buddy_inject_fired;                       /* how many failures were really injected since it was armed */
 extern u64 buddy_inject_seen;                        /* allocations that matched since it was armed */
 
 #endif

@@ -14,6 +14,7 @@ struct memmap_range {
 };
 
 #define MEMMAP_MAX 256
+#define MEMMAP_LOW 0x100000ul /* below 1 MiB nothing is given out: the BIOS's data, the trampoline */
 extern struct memmap_range memmap_ranges[MEMMAP_MAX]; /* sorted, disjoint, merged */
 extern unsigned memmap_count;
 
@@ -22,9 +23,11 @@ void memmap_init(void);
 int memmap_add(paddr_t start, paddr_t end, enum memmap_type type);
 /* Mark [start, end) as used: kernel image, initrd, tables. Rounded outwards to pages. */
 int memmap_reserve(paddr_t start, paddr_t end, enum memmap_type type);
-/* Early frames: zeroed, below 4 GiB (mapped by boot.asm), typed MEMMAP_EARLY (kernel). 0: none left. */
+/* Early frames: zeroed, below 4 GiB (mapped by boot.asm), typed MEMMAP_EARLY (kernel). 0: none left. Not after page_init(). */
 paddr_t memmap_early_alloc(u64 bytes, u64 align);
-paddr_t memmap_top(void);      /* end of the highest usable byte */
+bool memmap_is_ram(enum memmap_type type);          /* neither RESERVED nor ACPI */
+bool memmap_has_ram(paddr_t start, paddr_t end);    /* any RAM in there? */
+paddr_t memmap_top(void);      /* end of the highest RAM, used or not */
 u64 memmap_usable_bytes(void); /* all RAM the firmware gave, used or not */
 
 #endif

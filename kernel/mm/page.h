@@ -48,6 +48,7 @@ enum page_type {
 #define PG_ACTIVE   0x08 /* ... the active one */
 #define PG_LAZYFREE 0x10 /* MADV_FREE: may be dropped if still clean */
 #define PG_DEFERRED 0x20 /* head: on the deferred-split queue */
+#define PG_ISOLATED 0x40 /* taken off the LRU by lru_isolate(), counted in nr_isolated_anon */
 
 struct anon;
 
@@ -58,9 +59,9 @@ struct page {
 	u64 private;    /* see IDENTITIES */
 	u32 index_low;  /* 40-bit page index */
 	u8 index_high;
-	u8 type;        /* enum page_type */
-	u8 flags;       /* PG_*, under the lock of the list they name */
 	u8 order;       /* of the block this page heads */
+	u8 type;        /* enum page_type */
+	u8 flags;       /* PG_*, under the lock of the list they name; one u16 with type for fast tests */
 };
 _Static_assert(sizeof(struct page) == 32, "Linux spends 64");
 
@@ -78,6 +79,12 @@ struct pageblock {
 };
 _Static_assert(sizeof(struct pageblock) == 8, "read from outside");
 
+/*
+ * HOLES  the array may be read at every pfn below page_max_pfn, but has memory of its own only for pieces in
+ * which there is RAM (memmap_has_ram). All other pieces name one and the same frame of zeroes, read-only: the
+ * type 0 is RESERVED, so a hole answers every question rightly and a gap of 1 GiB costs no 8 MiB. Mapped so by
+ * pgtable_kernel_init(); page_init() writes only to descriptors of RAM.
+ */
 extern struct page *page_array;          /* [pfn]; PAGE_ARRAY_BASE in the kernel */
 extern struct pageblock *pageblocks;     /* [pfn >> 9] */
 extern pfn_t page_max_pfn;               /* one past the highest frame with RAM */

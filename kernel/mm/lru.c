@@ -1,0 +1,326 @@
+/*
+ * lru.c - the lists of anonymous pages by age, and the queue of huge pages to be split.      floor 2
+ *
+ * Puts pages on lists and takes them off. Which page is old enough, and what is then done with it, is
+ * policy and stands on floor 5.
+ *
+ * IDEA
+ *     new --> [ active:   newest ... oldest ]         a huge page is one entry and counts 512
+ *             [ inactive: newest ... oldest ] --> next to go      <-- MADV_FREE puts pages here, last
+ *
+ *     queue of huge pages of which a part is no longer mapped:
+ *             deferred --> head[1] <--> head[1] <--> ...          head is on the lists above meanwhile
+ *
+ *   A page is isolated when somebody has taken it off to move or to replace it: PG_LRU is clear,
+ *   PG_ISOLATED is set and PG_ACTIVE still tells where it was.
+ *
+ * INVARIANTS (lru_check() tests every one)
+ *   L1  a page carries PG_LRU exactly when it is on a list, PG_ACTIVE tells which; PG_DEFERRED likewise
+ *   L2  each list is as long as it says; nr_active_anon, nr_inactive_anon and nr_isolated_anon are the
+ *       pages found
+ *   L3  only ANON pages and heads of ANON_HUGE pages are on the lists, only the latter on the queue
+ *
+ * LOCKS     lru.lock for the two lists, lru.deferred_lock for the queue; both inside pt_lock and never
+ *           together, save in lru_check (deferred first). A page's flags belong to two locks: atomic.
+ * LINUX     mm/swap.c, mm/vmscan.c: per node and memory cgroup, batched per CPU, generations since 6.1.
+ */
+#include "lib/string.h"
+#include "mm/lru.h"
+#include "printk.h"
+#include "vmstat.h"
+
+struct lru lru = {
+	.lock = SPINLOCK_INIT(LOCK_LRU, "lru"),
+	.deferred_lock = SPINLOCK_INIT(LOCK_DEFERRED, "deferred"),
+};
+
+static void flags_set(struct page *p, u8 flags)
+{
+	__atomic_or_fetch(&p->flags, flags, __ATOMIC_RELAXED);
+}
+
+static void flags_clear(struct page *p, u8 flags)
+{
+	__atomic_and_fetch(&p->flags, (u8)~flags, __ATOMIC_RELAXED);
+}
+
+static struct page_list *list_of(u8 flags)
+{
+	return flags & PG_ACTIVE ? &lru.active : &lru.inactive;
+}
+
+/* Linux counts pages, not entries. */
+static void count_list(u8 flags, s64 pages)
+{
+	if (flags & PG_ACTIVE)
+		vmstat_add(VM_nr_active_anon, pages);
+	else
+		vmstat_add(VM_nr_inactive_anon, pages);
+}
+
+/*
+ * lru_init - empty lists.
+ */
+void lru_init(void)
+{
+	memset(&lru.active, 0, sizeof(lru.active));
+	memset(&lru.inactive, 0, sizeof(lru.inactive));
+	memset(&lru.deferred, 0, sizeof(lru.deferred));
+}
+
+/*
+ * lru_add_active - a page in use joins the active list as its newest.
+ *
+ *   locks    takes lru.lock; the caller holds a reference
+ *   Linux    lru_cache_add_inactive_or_unevictable; anonymous pages start as active there too
+ */
+void lru_add_active(struct page *head)
+{
+	DCHECK(!(head->flags & (PG_LRU | PG_ISOLATED)));
+	spin_lock(&lru.lock);
+	page_list_add(&lru.active, head);
+	flags_set(head, PG_LRU | PG_ACTIVE);
+	spin_unlock(&lru.lock);
+	vmstat_add(VM_nr_active_anon, page_nr(head));
+}
+
+/*
+ * lru_isolate - take a page off its list, so that nobody else starts to work on it.
+ *
+ *   locks    takes lru.lock; the caller holds a reference
+ *   returns  false: it is on no list (somebody else isolated it)
+ *   after    lru_putback(), or the last page_put(), ends it
+ *   Linux    isolate_lru_page
+ */
+bool lru_isolate(struct page *head)
+{
+	u8 flags;
+
+	spin_lock(&lru.lock);
+	flags = head->flags;
+	if (flags & PG_LRU) {
+		page_list_del(list_of(flags), head);
+		flags_set(head, PG_ISOLATED);
+		flags_clear(head, PG_LRU);
+		count_list(flags, -(s64)page_nr(head));
+		vmstat_add(VM_nr_isolated_anon, page_nr(head));
+	}
+	spin_unlock(&lru.lock);
+	return flags & PG_LRU;
+}
+
+/*
+ * lru_putback - an isolated page returns to the list it came from, as its newest.
+ *
+ *   locks    takes lru.lock
+ *   Linux    putback_lru_page
+ */
+void lru_putback(struct page *head)
+{
+	spin_lock(&lru.lock);
+	ASSERT(head->flags & PG_ISOLATED);
+	page_list_add(list_of(head->flags), head);
+	flags_set(head, PG_LRU);
+	flags_clear(head, PG_ISOLATED);
+	count_list(head->flags, page_nr(head));
+	vmstat_add(VM_nr_isolated_anon, -(s64)page_nr(head));
+	spin_unlock(&lru.lock);
+}
+
+/*
+ * lru_deactivate_lazyfree - MADV_FREE: the page becomes the next to go, and may be dropped while clean.
+ *
+ *   locks    takes lru.lock; nothing happens to a page that is on no list
+ *   after    PG_LAZYFREE is set, pglazyfree has counted its pages
+ *   Linux    lru_lazyfree_fn
+ */
+void lru_deactivate_lazyfree(struct page *head)
+{
+	spin_lock(&lru.lock);
+	if ((head->flags & (PG_LRU | PG_LAZYFREE)) == PG_LRU) {
+		page_list_del(list_of(head->flags), head);
+		count_list(head->flags, -(s64)page_nr(head));
+		flags_clear(head, PG_ACTIVE);
+		flags_set(head, PG_LAZYFREE);
+		page_list_add_tail(&lru.inactive, head);
+		count_list(head->flags, page_nr(head));
+		vmstat_add(VM_pglazyfree, page_nr(head));
+	}
+	spin_unlock(&lru.lock);
+}
+
+/*
+ * lru_del - the page is being freed or split: off its list, or no longer isolated. No-op otherwise.
+ *
+ *   locks    takes lru.lock if there is something to do
+ *   Linux    __page_cache_release
+ */
+void lru_del(struct page *head)
+{
+	u8 flags;
+
+	if (!(READ_ONCE(head->flags) & (PG_LRU | PG_ISOLATED)))
+		return;
+	spin_lock(&lru.lock);
+	flags = head->flags;
+	if (flags & PG_LRU) {
+		page_list_del(list_of(flags), head);
+		count_list(flags, -(s64)page_nr(head));
+	} else if (flags & PG_ISOLATED) {
+		vmstat_add(VM_nr_isolated_anon, -(s64)page_nr(head));
+	}
+	flags_clear(head, PG_LRU | PG_ISOLATED | PG_ACTIVE | PG_LAZYFREE);
+	spin_unlock(&lru.lock);
+}
+
+/*
+ * lru_deferred_add - queue a huge page of which a part is no longer mapped.
+ *
+ *   locks    takes lru.deferred_lock; the caller holds a reference
+ *   returns  true: newly queued, and the caller counts thp_deferred_split_page
+ *   Linux    deferred_split_huge_page
+ */
+bool lru_deferred_add(struct page *head)
+{
+	bool added = false;
+
+	if (READ_ONCE(head->flags) & PG_DEFERRED)
+		return false;
+	spin_lock(&lru.deferred_lock);
+	if (!(head->flags & PG_DEFERRED)) {
+		page_list_add_tail(&lru.deferred, &head[1]);
+		flags_set(head, PG_DEFERRED);
+		added = true;
+	}
+	spin_unlock(&lru.deferred_lock);
+	return added;
+}
+
+/*
+ * lru_deferred_del - off the queue: the page is being freed, was split, or is whole again.
+ *
+ *   locks    takes lru.deferred_lock if it is queued
+ *   returns  false: it was not queued
+ */
+bool lru_deferred_del(struct page *head)
+{
+	bool queued;
+
+	if (!(READ_ONCE(head->flags) & PG_DEFERRED))
+		return false;
+	spin_lock(&lru.deferred_lock);
+	queued = head->flags & PG_DEFERRED;
+	if (queued) {
+		page_list_del(&lru.deferred, &head[1]);
+		flags_clear(head, PG_DEFERRED);
+	}
+	spin_unlock(&lru.deferred_lock);
+	return queued;
+}
+
+/* ---- the checker ---- */
+
+static bool broken(const char *rule, const char *what, u64 is, u64 want)
+{
+	printk("lru_check: %s: %s: %lu, not %lu\n", rule, what, (unsigned long)is,
+		(unsigned long)want);
+	return false;
+}
+
+/* Walks one list; the pages on it, in 4 KiB, go to *pages. */
+static bool check_list(const struct page_list *list, u8 want, u64 *pages)
+{
+	u64 length = 0;
+	u32 before = 0;
+
+	*pages = 0;
+	for (u32 pfn = list->first; pfn; pfn = pfn_to_page(pfn)->next) {
+		struct page *p = pfn_to_page(pfn);
+
+		if (pfn >= page_max_pfn || ++length > list->count || p->prev != before)
+			return broken("L2", "entries of a list", length, list->count);
+		if (p->type != PAGE_ANON && p->type != PAGE_ANON_HUGE)
+			return broken("L3", "type of a page on a list", p->type, PAGE_ANON);
+		if ((p->flags & (PG_LRU | PG_ACTIVE | PG_ISOLATED)) != want)
+			return broken("L1", "flags of a page on a list", p->flags, want);
+		*pages += page_nr(p);
+		before = pfn;
+	}
+	if (length != list->count || list->last != before)
+		return broken("L2", "entries of a list", length, list->count);
+	return true;
+}
+
+static bool check_deferred(void)
+{
+	u64 length = 0;
+
+	for (u32 pfn = lru.deferred.first; pfn; pfn = pfn_to_page(pfn)->next) {
+		struct page *head = pfn_to_page(pfn) - 1;
+
+		if (pfn >= page_max_pfn || ++length > lru.deferred.count)
+			return broken("L2", "entries of the queue", length, lru.deferred.count);
+		if (head->type != PAGE_ANON_HUGE)
+			return broken("L3", "type of a page on the queue", head->type,
+				PAGE_ANON_HUGE);
+		if (!(head->flags & PG_DEFERRED))
+			return broken("L1", "flags of a page on the queue", head->flags,
+				PG_DEFERRED);
+	}
+	if (length != lru.deferred.count)
+		return broken("L2", "entries of the queue", length, lru.deferred.count);
+	return true;
+}
+
+/* The other direction: every page that says it is on a list must have been met on one. */
+static bool check_flags(u64 *isolated)
+{
+	u64 listed = 0, queued = 0;
+
+	*isolated = 0;
+	for (pfn_t pfn = 0; pfn < page_max_pfn; pfn++) {
+		const struct page *p = pfn_to_page(pfn);
+
+		listed += !!(p->flags & PG_LRU);
+		queued += !!(p->flags & PG_DEFERRED);
+		*isolated += p->flags & PG_ISOLATED ? page_nr(p) : 0;
+	}
+	if (listed != lru.active.count + lru.inactive.count)
+		return broken("L1", "pages with PG_LRU", listed,
+			lru.active.count + lru.inactive.count);
+	if (queued != lru.deferred.count)
+		return broken("L1", "pages with PG_DEFERRED", queued, lru.deferred.count);
+	return true;
+}
+
+static bool check_gauges(u64 active, u64 inactive, u64 isolated)
+{
+	if (active != vmstat_read(VM_nr_active_anon))
+		return broken("L2", "active pages", active, vmstat_read(VM_nr_active_anon));
+	if (inactive != vmstat_read(VM_nr_inactive_anon))
+		return broken("L2", "inactive pages", inactive, vmstat_read(VM_nr_inactive_anon));
+	if (isolated != vmstat_read(VM_nr_isolated_anon))
+		return broken("L2", "isolated pages", isolated, vmstat_read(VM_nr_isolated_anon));
+	return true;
+}
+
+/*
+ * lru_check - L1 to L3.
+ *
+ *   locks    takes both; exact when no other CPU adds or removes pages
+ *   returns  false after one line that names the broken rule
+ */
+bool lru_check(void)
+{
+	u64 active, inactive, isolated;
+	bool ok;
+
+	spin_lock(&lru.deferred_lock);
+	spin_lock(&lru.lock);
+	ok = check_list(&lru.active, PG_LRU | PG_ACTIVE, &active) &&
+	     check_list(&lru.inactive, PG_LRU, &inactive) && check_deferred() &&
+	     check_flags(&isolated) && check_gauges(active, inactive, isolated);
+	spin_unlock(&lru.lock);
+	spin_unlock(&lru.deferred_lock);
+	return ok;
+}
