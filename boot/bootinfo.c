@@ -30,6 +30,8 @@
 #include "boot/bootinfo.h"
 #include "lib/string.h"
 
+#define LOW_MEMORY_END 0xa0000ull /* behind it: video memory and the BIOS */
+
 #define PHYS_LIMIT (1ull << 52) /* SDM vol. 3A, 4.1.4: no processor has more address bits */
 
 /* Multiboot2 2.0, section 3.6 */
@@ -424,6 +426,29 @@ enum boot_error bootinfo_parse(
 	if (!info->nr_ranges)
 		return BOOT_NO_MEMORY_MAP;
 	return has_usable(info) ? BOOT_OK : BOOT_NO_USABLE_MEMORY;
+}
+
+static bool overlaps(paddr_t page, paddr_t start, paddr_t end)
+{
+	return page < end && start < page + PAGE_SIZE;
+}
+
+static bool is_usable(const struct boot_info *info, paddr_t page)
+{
+	for (unsigned i = 0; i < info->nr_ranges; i++)
+		if (page >= info->ranges[i].start && page < info->ranges[i].end)
+			return info->ranges[i].type == BOOT_MEM_USABLE;
+	return false;
+}
+
+paddr_t bootinfo_low_page(const struct boot_info *info)
+{
+	for (paddr_t page = LOW_MEMORY_END - PAGE_SIZE; page; page -= PAGE_SIZE)
+		if (is_usable(info, page) &&
+			!overlaps(page, info->module_start, info->module_end) &&
+			!overlaps(page, info->info_start, info->info_end))
+			return page;
+	return 0;
 }
 
 static bool proper(paddr_t start, paddr_t end)

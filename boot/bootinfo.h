@@ -76,6 +76,14 @@ struct boot_memory {
 enum boot_error __must_check bootinfo_parse(
 	const struct boot_memory *mem, u32 magic, paddr_t addr, struct boot_info *info);
 
+/*
+ * bootinfo_low_page - a page below 1 MiB for the start-up code of the other CPUs.
+ *
+ *   returns  its address; 0: none is free. The first 4 KiB are never taken: the BIOS's vectors
+ *   why      GRUB on UEFI puts a small initrd, and its own information, anywhere below 1 MiB
+ */
+paddr_t bootinfo_low_page(const struct boot_info *info);
+
 /* One line of English for each error. */
 const char *boot_error_text(enum boot_error error);
 const char *boot_protocol_name(enum boot_protocol protocol);

@@ -201,6 +201,32 @@ TEST(random_maps)
 	}
 }
 
+TEST(low_page)
+{
+	mb2_begin();
+	mb2_map(simple_map, 3);
+	CHECK_EQ(mb2_end(), BOOT_OK);
+	CHECK_EQ(bootinfo_low_page(&info), 0x9e000); /* 0x9fc00 ends the usable part */
+
+	mb2_begin();
+	mb2_map(simple_map, 3);
+	mb2_tag(3, (const u32[]){0x5000, 0x9f000, 0}, 12); /* an initrd up to the end of it */
+	CHECK_EQ(mb2_end(), BOOT_OK);
+	CHECK_EQ(bootinfo_low_page(&info), 0x4000);
+
+	mb2_begin();
+	mb2_map(simple_map, 3);
+	mb2_tag(3, (const u32[]){0x3000, 0x9f000, 0}, 12); /* below it: the information itself */
+	CHECK_EQ(mb2_end(), BOOT_OK);
+	CHECK_EQ(bootinfo_low_page(&info), 0x2000);
+
+	mb2_begin();
+	mb2_map(simple_map, 3);
+	mb2_tag(3, (const u32[]){0x1800, 0x9f000, 0}, 12);
+	CHECK_EQ(mb2_end(), BOOT_OK);
+	CHECK_EQ(bootinfo_low_page(&info), 0);
+}
+
 TEST(multiboot2_refusals)
 {
 	mb2_begin();
