@@ -11,13 +11,12 @@
  *     queue of huge pages of which a part is no longer mapped:
  *             deferred --> head[1] <--> head[1] <--> ...          head is on the lists above meanwhile
  *
- *   A page is isolated when somebody has taken it off to move or to replace it: PG_LRU is clear,
- *   PG_ISOLATED is set and PG_ACTIVE still tells where it was.
+ *   A page is isolated when somebody has taken it off to move or to replace it: PG_LRU is clear and
+ *   PG_ACTIVE still tells where it was. Who isolates counts nr_isolated_anon.
  *
  * INVARIANTS (lru_check() tests every one)
  *   L1  a page carries PG_LRU exactly when it is on a list, PG_ACTIVE tells which; PG_DEFERRED likewise
- *   L2  each list is as long as it says; nr_active_anon, nr_inactive_anon and nr_isolated_anon are the
- *       pages found
+ *   L2  each list is as long as it says; nr_active_anon and nr_inactive_anon are the pages found
  *   L3  only ANON pages and heads of ANON_HUGE pages are on the lists, only the latter on the queue
  *
  * LOCKS     lru.lock for the two lists, lru.deferred_lock for the queue; both inside pt_lock and never
@@ -76,7 +75,7 @@ void lru_init(void)
  */
 void lru_add_active(struct page *head)
 {
-	DCHECK(!(head->flags & (PG_LRU | PG_ISOLATED)));
+	DCHECK(!(head->flags & PG_LRU));
 	spin_lock(&lru.lock);
 	page_list_add(&lru.active, head);
 	flags_set(head, PG_LRU | PG_ACTIVE);
@@ -89,7 +88,7 @@ void lru_add_active(struct page *head)
  *
  *   locks    takes lru.lock; the caller holds a reference
  *   returns  false: it is on no list (somebody else isolated it)
- *   after    lru_putback(), or the last page_put(), ends it
+ *   after    ended by lru_putback(), or by the last page_put()
  *   Linux    isolate_lru_page
  */
 bool lru_isolate(struct page *head)
@@ -100,10 +99,8 @@ bool lru_isolate(struct page *head)
 	flags = head->flags;
 	if (flags & PG_LRU) {
 		page_list_del(list_of(flags), head);
-		flags_set(head, PG_ISOLATED);
 		flags_clear(head, PG_LRU);
 		count_list(flags, -(s64)page_nr(head));
-		vmstat_add(VM_nr_isolated_anon, page_nr(head));
 	}
 	spin_unlock(&lru.lock);
 	return flags & PG_LRU;
@@ -118,12 +115,10 @@ bool lru_isolate(struct page *head)
 void lru_putback(struct page *head)
 {
 	spin_lock(&lru.lock);
-	ASSERT(head->flags & PG_ISOLATED);
+	ASSERT(!(head->flags & PG_LRU));
 	page_list_add(list_of(head->flags), head);
 	flags_set(head, PG_LRU);
-	flags_clear(head, PG_ISOLATED);
 	count_list(head->flags, page_nr(head));
-	vmstat_add(VM_nr_isolated_anon, -(s64)page_nr(head));
 	spin_unlock(&lru.lock);
 }
 
@@ -150,7 +145,7 @@ void lru_deactivate_lazyfree(struct page *head)
 }
 
 /*
- * lru_del - the page is being freed or split: off its list, or no longer isolated. No-op otherwise.
+ * lru_del - the page is being freed or split: off its list, and what the lists noted in it is forgotten.
  *
  *   locks    takes lru.lock if there is something to do
  *   Linux    __page_cache_release
@@ -159,17 +154,15 @@ void lru_del(struct page *head)
 {
 	u8 flags;
 
-	if (!(READ_ONCE(head->flags) & (PG_LRU | PG_ISOLATED)))
+	if (!(READ_ONCE(head->flags) & (PG_LRU | PG_ACTIVE | PG_LAZYFREE)))
 		return;
 	spin_lock(&lru.lock);
 	flags = head->flags;
 	if (flags & PG_LRU) {
 		page_list_del(list_of(flags), head);
 		count_list(flags, -(s64)page_nr(head));
-	} else if (flags & PG_ISOLATED) {
-		vmstat_add(VM_nr_isolated_anon, -(s64)page_nr(head));
 	}
-	flags_clear(head, PG_LRU | PG_ISOLATED | PG_ACTIVE | PG_LAZYFREE);
+	flags_clear(head, PG_LRU | PG_ACTIVE | PG_LAZYFREE);
 	spin_unlock(&lru.lock);
 }
 
@@ -241,7 +234,7 @@ static bool check_list(const struct page_list *list, u8 want, u64 *pages)
 			return broken("L2", "entries of a list", length, list->count);
 		if (p->type != PAGE_ANON && p->type != PAGE_ANON_HUGE)
 			return broken("L3", "type of a page on a list", p->type, PAGE_ANON);
-		if ((p->flags & (PG_LRU | PG_ACTIVE | PG_ISOLATED)) != want)
+		if ((p->flags & (PG_LRU | PG_ACTIVE)) != want)
 			return broken("L1", "flags of a page on a list", p->flags, want);
 		*pages += page_nr(p);
 		before = pfn;
@@ -273,17 +266,15 @@ static bool check_deferred(void)
 }
 
 /* The other direction: every page that says it is on a list must have been met on one. */
-static bool check_flags(u64 *isolated)
+static bool check_flags(void)
 {
 	u64 listed = 0, queued = 0;
 
-	*isolated = 0;
 	for (pfn_t pfn = 0; pfn < page_max_pfn; pfn++) {
 		const struct page *p = pfn_to_page(pfn);
 
 		listed += !!(p->flags & PG_LRU);
 		queued += !!(p->flags & PG_DEFERRED);
-		*isolated += p->flags & PG_ISOLATED ? page_nr(p) : 0;
 	}
 	if (listed != lru.active.count + lru.inactive.count)
 		return broken("L1", "pages with PG_LRU", listed,
@@ -293,14 +284,12 @@ static bool check_flags(u64 *isolated)
 	return true;
 }
 
-static bool check_gauges(u64 active, u64 inactive, u64 isolated)
+static bool check_gauges(u64 active, u64 inactive)
 {
 	if (active != vmstat_read(VM_nr_active_anon))
 		return broken("L2", "active pages", active, vmstat_read(VM_nr_active_anon));
 	if (inactive != vmstat_read(VM_nr_inactive_anon))
 		return broken("L2", "inactive pages", inactive, vmstat_read(VM_nr_inactive_anon));
-	if (isolated != vmstat_read(VM_nr_isolated_anon))
-		return broken("L2", "isolated pages", isolated, vmstat_read(VM_nr_isolated_anon));
 	return true;
 }
 
@@ -312,14 +301,14 @@ static bool check_gauges(u64 active, u64 inactive, u64 isolated)
  */
 bool lru_check(void)
 {
-	u64 active, inactive, isolated;
+	u64 active, inactive;
 	bool ok;
 
 	spin_lock(&lru.deferred_lock);
 	spin_lock(&lru.lock);
 	ok = check_list(&lru.active, PG_LRU | PG_ACTIVE, &active) &&
 	     check_list(&lru.inactive, PG_LRU, &inactive) && check_deferred() &&
-	     check_flags(&isolated) && check_gauges(active, inactive, isolated);
+	     check_flags() && check_gauges(active, inactive);
 	spin_unlock(&lru.lock);
 	spin_unlock(&lru.deferred_lock);
 	return ok;

@@ -48,7 +48,6 @@ enum page_type {
 #define PG_ACTIVE   0x08 /* ... the active one */
 #define PG_LAZYFREE 0x10 /* MADV_FREE: may be dropped if still clean */
 #define PG_DEFERRED 0x20 /* head: on the deferred-split queue */
-#define PG_ISOLATED 0x40 /* taken off the LRU by lru_isolate(), counted in nr_isolated_anon */
 
 struct anon;
 
