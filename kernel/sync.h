@@ -23,10 +23,13 @@ enum lock_class {
 	LOCK_MM = 1,     /* mm->lock, sleeping */
 	LOCK_MUTEX,      /* sleeping mutexes: khugepaged, report */
 	LOCK_TASKS,      /* the table of tasks */
+	LOCK_MM_LIST,    /* the list of all spaces */
 	LOCK_THP_LIST,   /* khugepaged's list of spaces */
 	LOCK_ANON,       /* struct anon */
 	LOCK_PT,         /* mm->pt_lock */
 	LOCK_PT_NESTED,  /* the child's pt_lock in fork, taken inside the parent's */
+	LOCK_HUGE_MAPS,  /* counts of a huge page that is mapped by pmds and by ptes */
+	LOCK_ANON_LIFE,  /* the last reference of an anon object */
 	LOCK_DEFERRED,   /* the deferred-split queue */
 	LOCK_LRU,        /* the LRU lists */
 	LOCK_ZERO,       /* the huge zero page's life */
@@ -56,7 +59,9 @@ struct lock_context {
 void spin_init(struct spinlock *l, enum lock_class class, const char *name);
 void spin_lock_slow(struct spinlock *l);
 void sync_check_acquire(struct spinlock *l); /* debug: the order above */
+void sync_check_trylock(struct spinlock *l);
 void sync_check_release(struct spinlock *l);
+bool sync_may_sleep(void);
 
 /* Set by x86/tlb.c: answers this CPU's mailbox. Called in every wait loop, cheap when it is empty. */
 extern void (*sync_poll)(void);
@@ -68,7 +73,7 @@ static __always_inline bool spin_trylock(struct spinlock *l)
 		    __ATOMIC_RELAXED))
 		return false;
 	if (CONFIG_CHECKS)
-		sync_check_acquire(l);
+		sync_check_trylock(l);
 	return true;
 }
 

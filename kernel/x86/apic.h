@@ -1,5 +1,5 @@
 /*
- * apic.h - local APICs (xAPIC or x2APIC) and the I/O APIC.                                    floor 1
+ * apic.h - local APICs (xAPIC or x2APIC) and the I/O APIC.                             floor 1
  *
  * The caller maps the registers: this floor knows no page tables.
  */

@@ -65,6 +65,14 @@ static __always_inline struct thread *current_thread(void)
 	return t;
 }
 
+/* The number of the current thread, for floors that do not know struct thread; trap.c asserts the offset. */
+#define THREAD_TID_OFFSET 8
+static __always_inline u32 current_tid(void)
+{
+	struct thread *t = current_thread();
+	return t ? *(const u32 *)((const char *)t + THREAD_TID_OFFSET) : 0;
+}
+
 /* One instruction, so that an interrupt cannot come between the read and the write. */
 static __always_inline void cpu_stat_add(enum vm_stat stat, s64 n)
 {

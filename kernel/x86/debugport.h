@@ -1,5 +1,5 @@
 /*
- * debugport.h - leaving the machine.                                                          floor 1
+ * debugport.h - leaving the machine.                                                   floor 1
  */
 #ifndef X86_DEBUGPORT_H
 #define X86_DEBUGPORT_H

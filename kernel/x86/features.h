@@ -1,5 +1,5 @@
 /*
- * features.h - what this processor has, and switching it on.                                  floor 1
+ * features.h - what this processor has, and switching it on.                           floor 1
  */
 #ifndef X86_FEATURES_H
 #define X86_FEATURES_H

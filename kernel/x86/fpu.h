@@ -1,5 +1,5 @@
 /*
- * fpu.h - the x87, SSE and AVX registers of ring 3, switched eagerly.                         floor 1
+ * fpu.h - the x87, SSE and AVX registers of ring 3, switched eagerly.                  floor 1
  */
 #ifndef X86_FPU_H
 #define X86_FPU_H

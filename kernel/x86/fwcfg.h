@@ -1,5 +1,5 @@
 /*
- * fwcfg.h - named files that the emulator hands to the guest.                                 floor 1
+ * fwcfg.h - named files that the emulator hands to the guest.                          floor 1
  */
 #ifndef X86_FWCFG_H
 #define X86_FWCFG_H

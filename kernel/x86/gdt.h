@@ -1,5 +1,5 @@
 /*
- * gdt.h - the per-CPU area, its GDT, TSS and IST stacks.                                      floor 1
+ * gdt.h - the per-CPU area, its GDT, TSS and IST stacks.                               floor 1
  */
 #ifndef X86_GDT_H
 #define X86_GDT_H

@@ -1,5 +1,5 @@
 /*
- * idt.h - the interrupt descriptor table, and the numbers of the vectors.                     floor 1
+ * idt.h - the interrupt descriptor table, and the numbers of the vectors.              floor 1
  */
 #ifndef X86_IDT_H
 #define X86_IDT_H
@@ -36,7 +36,7 @@ enum vector {
 	NR_VECTORS = 256,
 };
 
-void idt_init(const u64 stubs[NR_VECTORS]);
+void idt_init(const u64 stubs[NR_VECTORS], u64 syscall);
 void idt_load(void);
 const char *idt_vector_name(u64 vector);
 

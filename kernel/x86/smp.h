@@ -1,5 +1,5 @@
 /*
- * smp.h - waking the other CPUs, and stopping them.                                           floor 1
+ * smp.h - waking the other CPUs, and stopping them.                                    floor 1
  */
 #ifndef X86_SMP_H
 #define X86_SMP_H
@@ -9,10 +9,8 @@
 #include "x86/paging.h"
 #include "x86/regs.h"
 
-/* Where the start-up code is copied: a page below 1 MiB that nobody else may own. */
-#define SMP_TRAMPOLINE_PAGE 0x8000ul
-
-void smp_prepare(const pgd_t *kernel_pgd, void (*ap_main)(void));
+void smp_prepare(paddr_t page, const void *code, usize bytes, pgd_t *root, const pgd_t *kernel_root,
+	void (*ap_main)(void));
 bool smp_start(struct cpu *c, vaddr_t stack_top);
 void smp_stop_others(void);
 void smp_resume_others(void);

@@ -1,5 +1,5 @@
 /*
- * switch.h - from one kernel stack to another, and into ring 3.                               floor 1
+ * switch.h - from one kernel stack to another, and into ring 3.                        floor 1
  */
 #ifndef X86_SWITCH_H
 #define X86_SWITCH_H

@@ -1,5 +1,5 @@
 /*
- * timer.h - what time it is, and an interrupt at a time.                                      floor 1
+ * timer.h - what time it is, and an interrupt at a time.                               floor 1
  */
 #ifndef X86_TIMER_H
 #define X86_TIMER_H

@@ -43,6 +43,7 @@ struct tlb_space {
 };
 
 void tlb_init(void);                       /* once, on the boot CPU: IPI vector, sync_poll */
+void tlb_init_cpu(void);                   /* every other CPU, on itself: after the kernel's root exists */
 void tlb_space_init(struct tlb_space *s);
 
 /* Load `root` for space `next` (NULL: the kernel root) on this CPU. Interrupts are off. */

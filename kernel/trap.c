@@ -1,0 +1,416 @@
+/*
+ * trap.c - which vector goes to whom.                                                  floor 7
+ *
+ * The door of the hardware: behind it the fault path, the scheduler's tick, the console's bytes, the TLB's
+ * mailbox. It decides only who is wrong: ring 3 (its task ends, with one clear line) or the kernel (panic).
+ *
+ * IDEA  a page fault
+ *   from ring 3                        interrupts on, fault_handle()
+ *   from ring 0, a user address,       the same: a copy to or from ring 3 met a page that is not there
+ *     at an instruction with a fix-up
+ *   ... with interrupts off or with    it must not sleep: the fix-up (-EFAULT) at once
+ *     a lock held
+ *   from ring 0, anything else         the kernel is wrong
+ *   no memory                          shrinkers, once more, then the OOM policy until it is served or the
+ *                                      task itself is the one that goes
+ *
+ * INVARIANTS
+ *   X1  CR2 is read before interrupts are let in
+ *   X2  a handler of an interrupt runs with interrupts off and irq_depth > 0, and does not sleep
+ *
+ * LOCKS     none.
+ * LINUX     arch/x86/mm/fault.c (exc_page_fault), arch/x86/kernel/traps.c, irq.c.
+ */
+#include "trap.h"
+#include "mm/fault.h"
+#include "mm/oom.h"
+#include "mm/reclaim.h"
+#include "mm/uaccess.h"
+#include "mm/vmap.h"
+#include "panic.h"
+#include "printk.h"
+#include "sched.h"
+#include "task.h"
+#include "trace.h"
+#include "vmstat.h"
+#include "x86/apic.h"
+#include "x86/cpu.h"
+#include "x86/features.h"
+#include "x86/gdt.h"
+#include "x86/idt.h"
+#include "x86/layout.h"
+#include "x86/serial.h"
+#include "x86/smp.h"
+#include "x86/tlb.h"
+
+/* What entry.asm and switch.asm know by number. */
+_Static_assert(sizeof(struct regs) == 176, "entry.asm: the drawing");
+_Static_assert(offsetof(struct regs, r11) == 48 && offsetof(struct regs, rcx) == 88, "entry.asm");
+_Static_assert(
+	offsetof(struct regs, vector) == 120 && offsetof(struct regs, rip) == 136, "entry.asm");
+_Static_assert(
+	offsetof(struct regs, cs) == 144 && offsetof(struct regs, rflags) == 152, "entry.asm");
+_Static_assert(offsetof(struct cpu, need_resched) == 57, "entry.asm: CPU_NEED_RESCHED");
+_Static_assert(offsetof(struct thread, tid) == THREAD_TID_OFFSET, "cpu.h: current_tid()");
+
+/* Signals by which a task ends, as wait4 reports them. */
+#define SIGILL  4
+#define SIGTRAP 5
+#define SIGBUS  7
+#define SIGFPE  8
+#define SIGKILL 9
+#define SIGSEGV 11
+
+extern const u64 entry_clac_sites[], entry_clac_sites_end[];
+
+/* trap_init - D1 of entry.asm: let the entries clear AC where SMAP exists. Once, before any other CPU. */
+void trap_init(void)
+{
+	static const u8 clac[] = {0x0f, 0x01, 0xca};
+
+	if (!cpu_features.smap)
+		return;
+	for (const u64 *site = entry_clac_sites; site < entry_clac_sites_end; site++)
+		cpu_patch_text((void *)*site, clac, sizeof(clac));
+}
+
+/* ---- ring 3 did something that cannot be served ------------------------------------------------- */
+
+static void print_user_regs(const struct regs *r)
+{
+	printk("  ip %016lx sp %016lx flags %08lx ax %016lx bx %016lx cx %016lx", r->rip, r->rsp,
+		r->rflags, r->rax, r->rbx, r->rcx);
+	printk("  dx %016lx si %016lx di %016lx bp %016lx r8 %016lx r9 %016lx", r->rdx, r->rsi,
+		r->rdi, r->rbp, r->r8, r->r9);
+	printk("  r10 %016lx r11 %016lx r12 %016lx r13 %016lx r14 %016lx r15 %016lx", r->r10,
+		r->r11, r->r12, r->r13, r->r14, r->r15);
+}
+
+/* On the task's own kernel stack. */
+static __noreturn void end_task(const struct regs *regs, int signal)
+{
+	print_user_regs(regs);
+	irq_enable();
+	task_exit(signal);
+}
+
+static __noreturn void refuse_access(
+	const struct regs *regs, const struct fault *f, const char *why, int signal)
+{
+	struct task *t = current_task();
+
+	printk("pid %u (%s): %s of 0x%lx at ip 0x%lx: %s", t->pid, t->name,
+		f->exec    ? "execution"
+		: f->write ? "write"
+			   : "read",
+		f->addr, regs->rip, why);
+	end_task(regs, signal);
+}
+
+static __noreturn void refuse_exception(const struct regs *regs, int signal)
+{
+	struct task *t = current_task();
+
+	printk("pid %u (%s): %s at ip 0x%lx, error code 0x%lx", t->pid, t->name,
+		idt_vector_name(regs->vector), regs->rip, regs->error);
+	end_task(regs, signal);
+}
+
+/* Which signal's number a task dies with; 0: not an exception ring 3 can cause. */
+static int exception_signal(u64 vector)
+{
+	switch (vector) {
+	case VECTOR_DIVIDE:
+	case VECTOR_X87:
+	case VECTOR_SIMD:
+		return SIGFPE;
+	case VECTOR_DEBUG:
+	case VECTOR_BREAKPOINT:
+		return SIGTRAP;
+	case VECTOR_INVALID_OPCODE:
+		return SIGILL;
+	case VECTOR_SEGMENT:
+	case VECTOR_STACK:
+	case VECTOR_ALIGNMENT:
+		return SIGBUS;
+	case VECTOR_OVERFLOW:
+	case VECTOR_BOUND:
+	case VECTOR_PROTECTION:
+	case VECTOR_INVALID_TSS:
+		return SIGSEGV;
+	default:
+		return 0;
+	}
+}
+
+/* ---- page faults ---------------------------------------------------------------------------------- */
+
+/* The shrinkers and one retry; then other tasks go, until it is served or this task is chosen. */
+static enum fault_result serve_without_memory(const struct fault *f)
+{
+	enum fault_result result;
+
+	reclaim_run();
+	while ((result = fault_handle(f)) == FAULT_NO_MEMORY)
+		if (thread_killed() || !oom_kill("page fault"))
+			break;
+	return result;
+}
+
+/* A fault of the current task, by its own instruction or on its behalf. Interrupts on. */
+static __always_inline enum fault_result serve(const struct fault *f)
+{
+	enum fault_result result = fault_handle(f);
+
+	if (unlikely(result == FAULT_NO_MEMORY))
+		result = serve_without_memory(f);
+	vmstat_inc(VM_pgfault);
+	current_task()->minflt++;
+	return result;
+}
+
+static __noinline void refuse_user_fault(
+	struct regs *regs, const struct fault *f, enum fault_result result)
+{
+	switch (result) {
+	case FAULT_BAD_ADDRESS:
+		refuse_access(regs, f, "no mapping there", SIGSEGV);
+	case FAULT_BAD_ACCESS:
+		refuse_access(regs, f, "the mapping does not allow it", SIGSEGV);
+	case FAULT_PAGER:
+		refuse_access(regs, f, "its pager does not answer", SIGBUS);
+	case FAULT_NO_MEMORY:
+		if (!thread_killed()) /* else it ends on the way out, with the OOM policy's line */
+			refuse_access(
+				regs, f, "no memory is left, and nobody to take it from", SIGKILL);
+		return;
+	default:
+		panic_trap(__FILE__, __LINE__, regs, f->addr, "fault-result",
+			"fault_handle() returned %d", result);
+	}
+}
+
+static __noreturn __noinline void kernel_fault_panic(const struct regs *regs, vaddr_t addr)
+{
+	const char *what = regs->error & PF_INSTR   ? "execution"
+			   : regs->error & PF_WRITE ? "write"
+						    : "read";
+
+	if (regs->error & PF_RSVD)
+		panic_trap(__FILE__, __LINE__, regs, addr, "reserved-bit",
+			"an entry for 0x%lx has a reserved bit set", addr);
+	if (regs_from_user(regs))
+		panic_trap(
+			__FILE__, __LINE__, regs, addr, "page-fault", "a thread without a space");
+	panic_trap(__FILE__, __LINE__, regs, addr, "page-fault", "%s of 0x%lx by the kernel: %s",
+		what, addr,
+		vmap_is_guard(addr) ? "the guard page of a stack" : "nothing may be there");
+}
+
+/* May this fault of the kernel wait for a page? */
+static bool kernel_may_wait(const struct regs *regs)
+{
+	return regs->rflags & RFLAGS_IF && this_cpu()->irq_depth == 0 && current_thread() &&
+	       current_thread()->mm && sync_may_sleep();
+}
+
+static void kernel_fault(struct regs *regs, vaddr_t addr)
+{
+	vaddr_t fixup = uaccess_fixup(regs->rip);
+
+	if (!fixup || addr >= USER_END || regs->error & (PF_RSVD | PF_INSTR))
+		kernel_fault_panic(regs, addr);
+	if (kernel_may_wait(regs)) {
+		struct fault f = {
+			.mm = current_thread()->mm,
+			.addr = addr,
+			.write = regs->error & PF_WRITE,
+			.user = true,
+			.present = regs->error & PF_PROT,
+		};
+
+		irq_enable();
+		trace(TRACE_page_fault_kernel, addr, regs->error, regs->rip);
+		if (serve(&f) == FAULT_DONE)
+			return;
+	}
+	regs->rip = fixup;
+}
+
+/*
+ * trap_page_fault - steps 2 and 9 of a fault's walk (docs/fault-walk.md).
+ *
+ *   locks    interrupts off at entry (X1); on while the fault is served, if they were on
+ *   Linux    exc_page_fault, do_user_addr_fault
+ */
+void trap_page_fault(struct regs *regs)
+{
+	vaddr_t addr = read_cr2();
+	struct fault f;
+	enum fault_result result;
+
+	if (unlikely(!regs_from_user(regs))) {
+		kernel_fault(regs, addr);
+		return;
+	}
+	f = (struct fault){
+		.mm = current_thread()->mm,
+		.addr = addr,
+		.write = regs->error & PF_WRITE,
+		.exec = regs->error & PF_INSTR,
+		.user = true,
+		.present = regs->error & PF_PROT,
+	};
+	if (unlikely(regs->error & PF_RSVD || !f.mm))
+		kernel_fault_panic(regs, addr);
+	irq_enable();
+	trace(TRACE_page_fault_user, addr, regs->error, regs->rip);
+	result = serve(&f);
+	if (unlikely(result != FAULT_DONE))
+		refuse_user_fault(regs, &f, result);
+}
+
+/* ---- interrupts and the other exceptions -------------------------------------------------------------- */
+
+static void handle_serial(const struct regs *regs)
+{
+	bool wants_monitor = serial_handle_irq();
+
+	apic_eoi();
+	if (wants_monitor && serial_on_break)
+		serial_on_break(regs);
+}
+
+/* Interrupts are off. False: nobody's vector. */
+static bool handle_interrupt(const struct regs *regs)
+{
+	struct cpu *c = this_cpu();
+
+	c->nr_irqs++;
+	switch (regs->vector) {
+	case VECTOR_TIMER:
+		c->nr_ticks++;
+		apic_eoi();
+		sched_tick();
+		return true;
+	case VECTOR_RESCHED: /* the sender set need_resched; it is looked at on the way out */
+		c->nr_ipis++;
+		apic_eoi();
+		return true;
+	case VECTOR_TLB:
+		c->nr_ipis++;
+		apic_eoi();
+		tlb_handle_ipi();
+		return true;
+	case VECTOR_SERIAL:
+		handle_serial(regs);
+		return true;
+	case VECTOR_APIC_ERROR:
+		apic_handle_error();
+		apic_eoi();
+		return true;
+	case VECTOR_SPURIOUS: /* wants no EOI */
+		return true;
+	default:
+		return regs->vector >= VECTOR_PIC && regs->vector < VECTOR_PIC + 16;
+	}
+}
+
+static void handle_exception(struct regs *regs)
+{
+	vaddr_t fixup = regs_from_user(regs) ? 0 : uaccess_fixup(regs->rip);
+
+	if (regs_from_user(regs) && exception_signal(regs->vector))
+		refuse_exception(regs, exception_signal(regs->vector));
+	if (fixup && regs->vector == VECTOR_PROTECTION) { /* an address that is not canonical */
+		regs->rip = fixup;
+		return;
+	}
+	panic_trap(__FILE__, __LINE__, regs, 0, "exception", "%s (vector %lu, error code 0x%lx)",
+		idt_vector_name(regs->vector), regs->vector, regs->error);
+}
+
+/*
+ * trap_dispatch - every vector but #PF and those with stacks of their own.
+ *
+ *   locks    interrupts off
+ */
+void trap_dispatch(struct regs *regs)
+{
+	bool known;
+
+	if (regs->vector < NR_EXCEPTIONS) {
+		handle_exception(regs);
+		return;
+	}
+	this_cpu()->irq_depth++;
+	known = handle_interrupt(regs);
+	this_cpu()->irq_depth--;
+	if (!known)
+		panic_trap(__FILE__, __LINE__, regs, 0, "vector", "interrupt %lu has no handler",
+			regs->vector);
+}
+
+/* trap_bad_return - IRETQ refused the registers of ring 3 (D4): the task ends. Its words lie above regs. */
+void trap_bad_return(struct regs *regs)
+{
+	struct task *t = current_task();
+
+	printk("pid %u (%s): cannot return to ring 3: %s, error code 0x%lx", t->pid, t->name,
+		idt_vector_name(regs->vector), regs->error);
+	end_task(current_thread()->user_regs, SIGSEGV);
+}
+
+/* ---- on stacks of their own -------------------------------------------------------------------------- */
+
+static __noreturn void double_fault(const struct regs *regs)
+{
+	vaddr_t addr = read_cr2();
+	const struct thread *t = current_thread();
+	bool overflow =
+		vmap_is_guard(addr) || (t && addr - (t->stack_bottom - PAGE_SIZE) < PAGE_SIZE);
+
+	if (overflow)
+		panic_trap(__FILE__, __LINE__, regs, addr, "stack-overflow",
+			"the kernel stack of thread %u (%s), from 0x%lx upwards, is full",
+			current_tid(), t ? t->name : "boot", t ? t->stack_bottom : 0);
+	panic_trap(
+		__FILE__, __LINE__, regs, addr, "double-fault", "a fault while entering a handler");
+}
+
+/* Single stepping by ring 3 (TF): it ends. This is not its stack, so it goes at the interrupt after this. */
+static void debug_trap(struct regs *regs)
+{
+	struct thread *t = current_thread();
+
+	if (!regs_from_user(regs)) {
+		regs->rflags &= ~0x100ul;
+		return;
+	}
+	regs->rflags &= ~0x100ul;
+	if (t->kill_pending)
+		return;
+	printk("pid %u (%s): debug trap at ip 0x%lx", t->task->pid, t->task->name, regs->rip);
+	task_kill(t->task, SIGTRAP);
+	apic_send_ipi(cpu_id(), VECTOR_RESCHED);
+}
+
+/*
+ * trap_paranoid - NMI, #MC, #DF, #DB. Interrupts off; the interrupted code may hold any lock.
+ */
+void trap_paranoid(struct regs *regs)
+{
+	switch (regs->vector) {
+	case VECTOR_NMI:
+		smp_handle_nmi(regs);
+		return;
+	case VECTOR_DEBUG:
+		debug_trap(regs);
+		return;
+	case VECTOR_MACHINE_CHECK:
+		panic_trap(__FILE__, __LINE__, regs, 0, "machine-check",
+			"the processor reports an error");
+	default:
+		double_fault(regs);
+	}
+}

@@ -1,0 +1,94 @@
+/*
+ * fpu.c - the x87, SSE and AVX registers of ring 3.                                    floor 1
+ *
+ * The kernel itself is compiled without them. They are switched eagerly, with the thread: what one task
+ * computed is never in a register while another one runs.
+ *
+ * IDEA
+ *   XSAVE writes the parts enabled in XCR0 (x87, SSE, and AVX where it exists) into the thread's area;
+ *   without XSAVE, FXSAVE does the first two. An area may begin anywhere: it is 63 bytes longer than
+ *   needed, and the state starts at its first multiple of 64.
+ *
+ * LOCKS     none: an area belongs to its thread.
+ * LINUX     arch/x86/kernel/fpu/.                            SDM vol. 1, chapter 13
+ */
+#include "x86/fpu.h"
+#include "lib/string.h"
+#include "x86/cpu.h"
+#include "x86/features.h"
+
+#define XCR0_X87      1u
+#define XCR0_SSE      2u
+#define XCR0_AVX      4u
+#define FXSAVE_BYTES  512u
+#define STATE_ALIGN   64u
+#define X87_CONTROL   0x037f /* all exceptions masked, 64-bit precision: the ABI's start */
+#define MXCSR_DEFAULT 0x1f80
+#define MXCSR_OFFSET  24
+
+static u32 state_bytes = FXSAVE_BYTES;
+static u32 xcr0;
+
+static void *state_of(const void *area)
+{
+	return (void *)ALIGN_UP((u64)area, STATE_ALIGN);
+}
+
+/* fpu_init_cpu - on each CPU, after cpu_init_features(). */
+void fpu_init_cpu(void)
+{
+	u32 r[4];
+
+	asm volatile("fninit");
+	if (!cpu_features.xsave)
+		return;
+	xcr0 = XCR0_X87 | XCR0_SSE | (cpu_features.avx ? XCR0_AVX : 0);
+	asm volatile("xsetbv" : : "c"(0), "a"(xcr0), "d"(0));
+	cpuid(0xd, 0, r);
+	state_bytes = r[1];
+}
+
+/* fpu_area_size - bytes a thread must provide. */
+usize fpu_area_size(void)
+{
+	return state_bytes + STATE_ALIGN - 1;
+}
+
+/* fpu_init_area - the state a program starts with. */
+void fpu_init_area(void *area)
+{
+	u8 *state = state_of(area);
+	u16 control = X87_CONTROL;
+	u32 mxcsr = MXCSR_DEFAULT;
+
+	memset(state, 0, state_bytes);
+	memcpy(state, &control, sizeof(control));
+	memcpy(state + MXCSR_OFFSET, &mxcsr, sizeof(mxcsr));
+}
+
+/* fpu_save, fpu_restore - the registers of this CPU to and from an area. */
+void fpu_save(void *area)
+{
+	void *state = state_of(area);
+
+	if (xcr0)
+		asm volatile("xsave64 (%0)" : : "r"(state), "a"(xcr0), "d"(0) : "memory");
+	else
+		asm volatile("fxsave64 (%0)" : : "r"(state) : "memory");
+}
+
+void fpu_restore(const void *area)
+{
+	const void *state = state_of(area);
+
+	if (xcr0)
+		asm volatile("xrstor64 (%0)" : : "r"(state), "a"(xcr0), "d"(0) : "memory");
+	else
+		asm volatile("fxrstor64 (%0)" : : "r"(state) : "memory");
+}
+
+/* fpu_copy_area - fork: the child begins with the parent's saved state. */
+void fpu_copy_area(void *to, const void *from)
+{
+	memcpy(state_of(to), state_of(from), state_bytes);
+}

@@ -1,0 +1,208 @@
+/*
+ * serial.c - COM1, a 16550: bytes out by polling, bytes in by interrupt.               floor 1
+ *
+ * Who owns the line discipline is above; here are bytes, and the BREAK that means "monitor".
+ *
+ * IDEA
+ *   out  wait until the transmitter is empty, then hand it up to 16 bytes (its FIFO)
+ *   in   the interrupt handler moves bytes into a ring; head is written only by it, tail only by the
+ *        reader. A full ring drops and counts. A BREAK is a byte 0 with a flag in the line status.
+ *   A transmitter that stays busy (nobody reads at the other end) loses text after some seconds
+ *   instead of hanging the machine.
+ *
+ * INVARIANTS
+ *   O1  rx_head - rx_tail <= RX_BYTES
+ *
+ * LOCKS     out: the caller's (printk's console_lock). In: none needed, one writer and one reader.
+ * LINUX     drivers/tty/serial/8250/.                        National PC16550D data sheet
+ */
+#include "x86/serial.h"
+#include "x86/cpu.h"
+
+#define COM1        0x3f8
+#define REG_DATA    0
+#define REG_IER     1
+#define REG_IIR     2
+#define REG_FCR     2
+#define REG_LCR     3
+#define REG_MCR     4
+#define REG_LSR     5
+#define REG_SCRATCH 7
+
+#define IER_RX     0x05 /* data, line status */
+#define FCR_ON     0xc7 /* FIFOs on and cleared, interrupt at 14 bytes or a pause */
+#define LCR_8N1    0x03
+#define LCR_DLAB   0x80
+#define MCR_ON     0x0b /* DTR, RTS, OUT2 (the interrupt's gate) */
+#define LSR_DATA   0x01
+#define LSR_BREAK  0x10
+#define LSR_THRE   0x20
+#define LSR_IDLE   0x40
+#define FIFO_BYTES 16
+
+#define RX_BYTES      4096u
+#define PATIENCE      (1u << 22) /* polls before text is given up: seconds */
+#define PATIENCE_LEFT (1u << 8)  /* ... once that happened */
+
+void (*serial_rx_notify)(void);
+void (*serial_on_break)(const struct regs *regs);
+
+static bool present, tx_stuck;
+static char last_sent;
+static u8 rx_ring[RX_BYTES];
+static u32 rx_head, rx_tail; /* free running */
+static u64 rx_lost;
+
+/* serial_init - 115200 baud, 8N1, no interrupts yet. A machine without COM1 is noticed and left alone. */
+void serial_init(void)
+{
+	outb(COM1 + REG_SCRATCH, 0x5a);
+	present = inb(COM1 + REG_SCRATCH) == 0x5a;
+	if (!present)
+		return;
+	outb(COM1 + REG_IER, 0);
+	outb(COM1 + REG_LCR, LCR_DLAB);
+	outb(COM1 + REG_DATA, 1);
+	outb(COM1 + REG_IER, 0);
+	outb(COM1 + REG_LCR, LCR_8N1);
+	outb(COM1 + REG_FCR, FCR_ON);
+	outb(COM1 + REG_MCR, MCR_ON);
+}
+
+/* Wait for `bits` in the line status; false: not within the patience we have. */
+static bool wait_status(u8 bits)
+{
+	u32 patience = tx_stuck ? PATIENCE_LEFT : PATIENCE;
+
+	while (!(inb(COM1 + REG_LSR) & bits)) {
+		if (--patience == 0) {
+			tx_stuck = true;
+			return false;
+		}
+		cpu_relax();
+	}
+	tx_stuck = false;
+	return true;
+}
+
+/* One byte; `room` counts what the FIFO still takes. */
+static void send(u8 byte, u32 *room)
+{
+	if (*room == 0) {
+		if (!wait_status(LSR_THRE))
+			return;
+		*room = FIFO_BYTES;
+	}
+	outb(COM1 + REG_DATA, byte);
+	last_sent = byte;
+	--*room;
+}
+
+/*
+ * serial_write - bytes out; '\n' is sent as CR LF unless a CR stands before it.
+ *
+ *   locks    the caller's: one writer at a time
+ */
+void serial_write(const char *s, usize len)
+{
+	u32 room = 0;
+
+	if (!present)
+		return;
+	for (; len > 0; s++, len--) {
+		if (*s == '\n' && last_sent != '\r')
+			send('\r', &room);
+		send((u8)*s, &room);
+	}
+}
+
+/* serial_flush - wait until the last bit is on the wire. */
+void serial_flush(void)
+{
+	if (present)
+		wait_status(LSR_IDLE);
+}
+
+/* serial_enable_irq - after the I/O APIC routes COM1: receive by interrupt. */
+void serial_enable_irq(void)
+{
+	if (present)
+		outb(COM1 + REG_IER, IER_RX);
+}
+
+static void rx_put(u8 byte)
+{
+	u32 head = rx_head;
+
+	if (head - __atomic_load_n(&rx_tail, __ATOMIC_ACQUIRE) == RX_BYTES) {
+		rx_lost++;
+		return;
+	}
+	rx_ring[head % RX_BYTES] = byte;
+	__atomic_store_n(&rx_head, head + 1, __ATOMIC_RELEASE);
+}
+
+/*
+ * serial_handle_irq - empty the receiver into the ring.
+ *
+ *   locks    interrupts off, only on the CPU that COM1 is routed to
+ *   returns  true: a BREAK was among it
+ *   after    serial_rx_notify() was called if there is something to read
+ */
+bool serial_handle_irq(void)
+{
+	bool saw_break = false, got = false;
+	u8 status;
+
+	inb(COM1 + REG_IIR);
+	for (u32 n = 0; n < RX_BYTES; n++) {
+		status = inb(COM1 + REG_LSR);
+		if (!(status & LSR_DATA))
+			break;
+		u8 byte = inb(COM1 + REG_DATA);
+
+		if (status & LSR_BREAK) {
+			saw_break = true;
+			continue;
+		}
+		rx_put(byte);
+		got = true;
+	}
+	if (got && serial_rx_notify)
+		serial_rx_notify();
+	return saw_break;
+}
+
+/* serial_read - the next byte from the ring, or -1. One reader at a time; never waits. */
+int serial_read(void)
+{
+	u32 tail = rx_tail;
+	u8 byte;
+
+	if (tail == __atomic_load_n(&rx_head, __ATOMIC_ACQUIRE))
+		return -1;
+	byte = rx_ring[tail % RX_BYTES];
+	__atomic_store_n(&rx_tail, tail + 1, __ATOMIC_RELEASE);
+	return byte;
+}
+
+/* serial_poll - the next byte without any interrupt, for the stopped monitor; -1: none. BREAKs are skipped. */
+int serial_poll(void)
+{
+	int byte = serial_read();
+	u8 status;
+
+	if (byte >= 0 || !present)
+		return byte;
+	status = inb(COM1 + REG_LSR);
+	if (!(status & LSR_DATA))
+		return -1;
+	byte = inb(COM1 + REG_DATA);
+	return status & LSR_BREAK ? -1 : byte;
+}
+
+/* serial_rx_lost - bytes dropped because nobody read the ring in time. */
+u64 serial_rx_lost(void)
+{
+	return READ_ONCE(rx_lost);
+}
