@@ -158,8 +158,10 @@ bench: $(KERNEL) $(INITRD)
 
 # ---- tests ---------------------------------------------------------------------------------------
 
-# tools/test.py runs the host tests and the QEMU scenarios and prints "N passed, N failed".
+# tools/test.py runs the host tests and the QEMU scenarios and prints "N passed, N failed". Scenarios
+# that inject failures use the debug build.
 test: $(O)/setup-test $(KERNEL) $(INITRD) $(ISO)
+	@$(MAKE) --no-print-directory DEBUG=1 all
 	@$(PYTHON) tools/test.py --build $(O)
 
 check: $(O)/setup-check
