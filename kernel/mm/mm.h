@@ -9,10 +9,48 @@
 #include "lib/list.h"
 #include "lib/tree.h"
 #include "mm/page.h"
-#include "mm/vma.h"
 #include "sync.h"
 #include "x86/paging.h"
 #include "x86/tlb.h"
+
+struct anon;
+struct mm;
+
+#define VM_READ       0x0001
+#define VM_WRITE      0x0002
+#define VM_EXEC       0x0004
+#define VM_ACCESS     (VM_READ | VM_WRITE | VM_EXEC)
+#define VM_HUGEPAGE   0x0010
+#define VM_NOHUGEPAGE 0x0020
+#define VM_NORESERVE  0x0040
+#define VM_DONTFORK   0x0080
+#define VM_WIPEONFORK 0x0100
+#define VM_STACK      0x0200 /* the initial stack: no huge pages, like Linux's temporary stack rule */
+#define VM_GROWSDOWN  0x0400
+#define VM_HEAP       0x0800 /* brk; for names only */
+#define VM_MERGEABLE  0x1000
+#define VM_LOCKED     0x2000
+#define VM_DONTDUMP   0x4000
+
+enum vma_kind { VMA_ANON, VMA_DEVICE, VMA_PAGER };
+
+struct vma {
+	vaddr_t start, end;      /* (m) page-aligned, end exclusive */
+	u32 flags;               /* (m) VM_* */
+	enum vma_kind kind;      /* (c) */
+	struct mm *mm;           /* (c) */
+	u64 pgoff;               /* (m, anon lock) index of the first page in its anon object */
+	struct anon *anon;       /* (p) set once, by rmap_prepare or fork */
+	paddr_t device_pa;       /* (c) VMA_DEVICE: physical address behind start */
+	struct tree_node node;   /* (m) mm->vmas, by start */
+	u64 gap, max_gap;        /* (m) free bytes below start; the largest of the subtree */
+	struct tree_node anon_node; /* anon lock: interval tree by pgoff */
+	u64 anon_last_max;       /* anon lock: augmented, largest last index of the subtree */
+	char name[16];           /* (c) shown by smaps: "[heap]", "[stack]", a segment's program, "" */
+};
+
+static inline u64 vma_pages(const struct vma *v) { return (v->end - v->start) >> PAGE_SHIFT; }
+static inline u64 vma_index(const struct vma *v, vaddr_t a) { return v->pgoff + ((a - v->start) >> PAGE_SHIFT); }
 
 struct mm {
 	struct rwsem lock;         /* read for faults, write for changes to vmas */
@@ -31,13 +69,14 @@ struct mm {
 	vaddr_t arg_start, arg_end;/* (c) for /proc/PID/cmdline */
 
 	u64 nr_anon;               /* (p) anonymous pages mapped here, 4 KiB units: RssAnon */
-	u64 nr_tables;             /* (p) frames of pud, pmd and pte tables, deposited ones included: VmPTE */
+	u64 nr_tables;             /* (a) frames of pud, pmd and pte tables, deposited ones included: VmPTE */
 	u64 peak_anon;             /* (p) VmHWM */
 
 	u32 users;                 /* (a) tasks that run in it; at 0 the space is emptied */
 	u32 refs;                  /* (a) users count as one; khugepaged and /proc hold others */
 	u32 clearing;              /* (a) faults that are clearing memory just now: do they overlap? */
 	bool has_huge_zero;        /* (p) this space holds one reference on the huge zero page */
+	bool forbid_zero;          /* (c) no zero frames here (Linux: mm_forbids_zeropage) */
 	bool thp_disable;          /* (m) prctl(PR_SET_THP_DISABLE), inherited by fork */
 	bool exiting;              /* (m) users fell to 0: khugepaged keeps off */
 
@@ -66,6 +105,22 @@ enum fault_result {
 	FAULT_BAD_ACCESS,  /* the vma does not allow it: SIGSEGV, SEGV_ACCERR */
 	FAULT_NO_MEMORY,   /* the door runs the shrinkers, retries once, then the OOM policy */
 };
+
+/* The vma that contains addr, found in the tree alone: for checkers. Everybody else asks vma_find(). */
+static inline struct vma *mm_lookup(const struct mm *mm, vaddr_t addr)
+{
+	struct tree_node *node = mm->vmas.root;
+	while (node) {
+		struct vma *v = tree_entry(node, struct vma, node);
+		if (addr < v->start)
+			node = node->left;
+		else if (addr >= v->end)
+			node = node->right;
+		else
+			return v;
+	}
+	return NULL;
+}
 
 void mm_init(void);                    /* caches and the list of all spaces */
 

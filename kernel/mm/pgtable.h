@@ -22,13 +22,35 @@ void pgtable_unmap_kernel(vaddr_t va);            /* clears the entry; the calle
 /* Late: text and rodata read-only, the init identity mapping gone, low 1 MiB unmapped. */
 void pgtable_kernel_seal(void);
 
-/* --- finding: no lock needed beyond mm->lock; NULL: no table there --- */
+/* --- finding: no lock needed beyond mm->lock --- */
 static inline pgd_t *pgd_ptr(struct mm *mm, vaddr_t a) { return mm->pgd + pgd_index(a); }
-static inline pud_t *pud_ptr(pgd_t e, vaddr_t a) { return (pud_t *)phys_to_virt(entry_addr(e.v)) + pud_index(a); }
-static inline pmd_t *pmd_ptr(pud_t e, vaddr_t a) { return (pmd_t *)phys_to_virt(entry_addr(e.v)) + pmd_index(a); }
-static inline pte_t *pte_ptr(pmd_t e, vaddr_t a) { return (pte_t *)phys_to_virt(entry_addr(e.v)) + pte_index(a); }
-pmd_t *pgtable_find_pmd(struct mm *mm, vaddr_t addr);   /* the pmd entry for addr */
-pte_t *pgtable_find_pte(struct mm *mm, vaddr_t addr);   /* the pte entry, NULL at a hole or huge page */
+static inline void *table_ptr(u64 entry) { return phys_to_virt(entry & PTE_ADDR); } /* of a TABLE entry only */
+static inline pud_t *pud_ptr(pgd_t e, vaddr_t a) { return (pud_t *)table_ptr(e.v) + pud_index(a); }
+static inline pmd_t *pmd_ptr(pud_t e, vaddr_t a) { return (pmd_t *)table_ptr(e.v) + pmd_index(a); }
+static inline pte_t *pte_ptr(pmd_t e, vaddr_t a) { return (pte_t *)table_ptr(e.v) + pte_index(a); }
+
+/* The pmd entry for addr; NULL: no pmd table there. */
+static inline pmd_t *pgtable_find_pmd(struct mm *mm, vaddr_t addr)
+{
+	pgd_t pgd = pgd_read(pgd_ptr(mm, addr));
+	pud_t pud;
+
+	if (unlikely(pgd_kind(pgd) != ENTRY_TABLE))
+		return NULL;
+	pud = pud_read(pud_ptr(pgd, addr));
+	return likely(pud_kind(pud) == ENTRY_TABLE) ? pmd_ptr(pud, addr) : NULL;
+}
+
+/* The pte entry for addr; NULL: a hole above it, or a huge page. */
+static inline pte_t *pgtable_find_pte(struct mm *mm, vaddr_t addr)
+{
+	pmd_t *pmdp = pgtable_find_pmd(mm, addr), pmd;
+
+	if (!pmdp)
+		return NULL;
+	pmd = pmd_read(pmdp);
+	return pmd_kind(pmd) == ENTRY_TABLE ? pte_ptr(pmd, addr) : NULL;
+}
 
 /*
  * pgtable_next_pmd - the first pmd entry that is no hole in [*addr, end), skipping empty pgd and pud ranges.
@@ -53,11 +75,33 @@ struct pt_walk {
 };
 void pgtable_walk(const pgd_t *pgd, vaddr_t addr, struct pt_walk *w);
 
-/* --- making tables: allocate, then take pt_lock to install; NULL: no memory. pt_lock not held, mm->lock held --- */
-pud_t *pgtable_make_pud(struct mm *mm, vaddr_t addr);
-pmd_t *pgtable_make_pmd(struct mm *mm, pud_t *pudp, vaddr_t addr); /* pud must not be a leaf */
+/*
+ * --- making tables: mm->lock held, pt_lock not. NULL: no memory ---
+ * What is there already is found inline; a missing table is allocated, then pt_lock is taken to install it.
+ */
+pud_t *pgtable_make_pud_slow(struct mm *mm, vaddr_t addr);
+pmd_t *pgtable_make_pmd_slow(struct mm *mm, pud_t *pudp, vaddr_t addr);
+int pgtable_make_pte_slow(struct mm *mm, pmd_t *pmdp);
+
+static inline pud_t *pgtable_make_pud(struct mm *mm, vaddr_t addr)
+{
+	pgd_t pgd = pgd_read(pgd_ptr(mm, addr));
+
+	return likely(pgd_kind(pgd) == ENTRY_TABLE) ? pud_ptr(pgd, addr) : pgtable_make_pud_slow(mm, addr);
+}
+
+static inline pmd_t *pgtable_make_pmd(struct mm *mm, pud_t *pudp, vaddr_t addr) /* pud must not be a leaf */
+{
+	pud_t pud = pud_read(pudp);
+
+	return likely(pud_kind(pud) == ENTRY_TABLE) ? pmd_ptr(pud, addr) : pgtable_make_pmd_slow(mm, pudp, addr);
+}
+
 /* Make sure *pmdp is a table. 0, -ENOMEM, or -EEXIST when a huge leaf stands there (a racing fault): look again. */
-int pgtable_make_pte(struct mm *mm, pmd_t *pmdp);
+static inline int pgtable_make_pte(struct mm *mm, pmd_t *pmdp)
+{
+	return likely(pmd_kind(pmd_read(pmdp)) == ENTRY_TABLE) ? 0 : pgtable_make_pte_slow(mm, pmdp);
+}
 
 /* --- deposited tables: one for each huge leaf at pmd, so that a split cannot fail --- */
 struct page *pgtable_alloc_table(struct mm *mm, bool clear);   /* a spare pte table, not yet counted; NULL: no memory */
@@ -76,12 +120,15 @@ void pgtable_split_pmd(struct mm *mm, vaddr_t haddr, pmd_t *pmdp);
 
 /* Take a pte table out of *pmdp (pt_lock held; every entry a hole or about to be freed by the caller). Returns its page, still counted. */
 struct page *pgtable_detach_pte(struct mm *mm, pmd_t *pmdp);
-/* Uncount and free a detached table; after the flush. */
+/* Collapse: a table that stood in *pmdp and is counted already becomes the deposit of the huge leaf that comes there. pt_lock held. */
+void pgtable_redeposit(struct mm *mm, pmd_t *pmdp, struct page *table);
+/* Uncount and free a detached table; after the flush. pt_lock may be held or not. */
 void pgtable_release_table(struct mm *mm, struct page *table);
 
 /*
  * pgtable_free_range - free every table that serves only [start, end) and now is empty.
- *   floor, ceiling   ends of the neighbouring areas: tables they still need stay (Linux: free_pgtables)
+ *   floor, ceiling   ends of the neighbouring areas, 0 and USER_END when there is none: tables they still
+ *                    need stay (Linux: free_pgtables)
  *   locks    mm->lock for writing; entries in the range are holes already; flushes by itself
  */
 void pgtable_free_range(struct mm *mm, vaddr_t start, vaddr_t end, vaddr_t floor, vaddr_t ceiling);

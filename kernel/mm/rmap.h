@@ -13,8 +13,8 @@
 
 #include "mm/mm.h"
 #include "mm/page.h"
-#include "mm/vma.h"
 #include "sync.h"
+#include "vmstat.h"
 
 struct anon {
 	struct spinlock lock;   /* LOCK_ANON */
@@ -36,26 +36,92 @@ void rmap_unlink(struct vma *v);                  /* v leaves; the last one free
 /* v's range or pgoff is about to change: bracket it, so that walkers never see a half-changed area. */
 void rmap_vma_begin(struct vma *v);
 void rmap_vma_end(struct vma *v);
+/* Inside v's bracket: an area that takes over a part of v's range joins the family, one that v swallows leaves. */
+void rmap_vma_join(struct vma *v, struct vma *joining);
+void rmap_vma_leave(struct vma *v, struct vma *leaving);
 
 /*
  * Counting. pt_lock of the space held. The reference of a fresh page is the mapping's; further mappings take
  * their own (page_get by the caller before).
  */
-void rmap_new_anon(struct page *page, struct vma *v, vaddr_t addr);       /* fresh order-0 page: anon, index, mapcount 1; counts nr_anon_pages */
-void rmap_new_anon_huge(struct page *head, struct vma *v, vaddr_t haddr); /* fresh huge page, one pmd mapping */
-void rmap_dup_pte(pfn_t pfn);                     /* one more pte over this frame (fork); takes the reference too */
-void rmap_dup_pmd(struct page *head);             /* one more pmd over this huge page; takes the reference too */
-/* One pte mapping gone; the caller still owns that reference and drops it after the flush (page_put(pfn_head)). */
-void rmap_remove_pte(pfn_t pfn);
+static inline void rmap_set_anon(struct page *page, const struct vma *v, vaddr_t addr)
+{
+	page->private = (u64)v->anon;
+	page_set_index(page, vma_index(v, addr));
+}
+
+/* A fresh order-0 page: anon, index, mapcount 1. Linux: page_add_new_anon_rmap */
+static inline void rmap_new_anon(struct page *page, const struct vma *v, vaddr_t addr)
+{
+	rmap_set_anon(page, v, addr);
+	page->mapcount = 1;
+	vmstat_inc(VM_nr_anon_pages);
+}
+
+/* A fresh huge page under one pmd. */
+static inline void rmap_new_anon_huge(struct page *head, const struct vma *v, vaddr_t haddr)
+{
+	rmap_set_anon(head, v, haddr);
+	*page_pmd_mapcount_ptr(head) = 1;
+	*page_pte_mappings_ptr(head) = 0;
+	vmstat_add(VM_nr_anon_pages, HPAGE_PMD_NR);
+	vmstat_inc(VM_nr_anon_transparent_hugepages);
+}
+
+/*
+ * One more pte over this frame (fork), one more pmd over this huge page; the reference is taken too, and first:
+ * rmap_pte_exclusive() must never see a mapping that no reference covers.
+ */
+static inline void rmap_dup_pte(pfn_t pfn)
+{
+	struct page *head = pfn_head(pfn);
+
+	page_get(head);
+	if (unlikely(page_is_huge(head)))
+		__atomic_add_fetch(page_pte_mappings_ptr(head), 1, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&pfn_to_page(pfn)->mapcount, 1, __ATOMIC_RELAXED);
+}
+static inline void rmap_dup_pmd(struct page *head)
+{
+	page_get(head);
+	__atomic_add_fetch(page_pmd_mapcount_ptr(head), 1, __ATOMIC_RELAXED);
+}
+
+/* One mapping gone; the caller still owns that reference and drops it after the flush (page_put(pfn_head)). */
+void rmap_remove_huge_pte(pfn_t pfn);
+static inline void rmap_remove_pte(pfn_t pfn)
+{
+	if (unlikely(pfn_in_huge(pfn)))
+		rmap_remove_huge_pte(pfn);
+	else if (__atomic_sub_fetch(&pfn_to_page(pfn)->mapcount, 1, __ATOMIC_ACQ_REL) == 0)
+		vmstat_add(VM_nr_anon_pages, -1);
+}
 void rmap_remove_pmd(struct page *head);
 /* One pmd mapping becomes 512 pte mappings: counts of all 512 frames, 511 more references. */
 void rmap_pmd_to_ptes(struct page *head);
 /* A huge page whose frames are no longer all mapped goes on the deferred-split queue. True: newly queued. */
 bool rmap_partly_unmapped(struct page *head);
 
-/* Exclusive: this one mapping is the only reference, so a write may reuse the page in place. pt_lock held. */
-bool rmap_pte_exclusive(pfn_t pfn);
-bool rmap_pmd_exclusive(struct page *head);
+/*
+ * The anon object of a page found without any lock (on a list, by number): pinned, so that it can be walked;
+ * NULL: nothing maps the page. The caller holds a reference on the page. Linux: page_get_anon_vma
+ */
+struct anon *rmap_pin_anon(struct page *head);
+void rmap_unpin_anon(struct anon *anon);
+
+/*
+ * Exclusive: this one mapping is the only reference, so a write may reuse the page in place. pt_lock held. A
+ * frame of a huge page mapped by ptes is exclusive when nobody but mappings holds the huge page (no pin).
+ */
+static inline bool rmap_pte_exclusive(pfn_t pfn)
+{
+	struct page *head = pfn_head(pfn);
+
+	if (likely(!page_is_huge(head)))
+		return page_refcount(head) == 1;
+	return pfn_mapcount(pfn) == 1 && page_refcount(head) == page_total_mapcount(head);
+}
+static inline bool rmap_pmd_exclusive(struct page *head) { return page_refcount(head) == 1; }
 
 /*
  * rmap_walk - every area that may map page `index` of `anon`, under the anon lock.
@@ -64,7 +130,13 @@ bool rmap_pmd_exclusive(struct page *head);
  */
 bool rmap_walk(struct anon *anon, u64 index, u64 pages, bool (*fn)(struct vma *v, vaddr_t addr, void *ctx), void *ctx);
 
-/* R1 every present leaf of every space is in the rmap of its page, R2 counts of every frame = entries found. Other CPUs stopped. */
+/* The same for a caller that holds the anon lock already. */
+bool rmap_walk_locked(struct anon *anon, u64 index, u64 pages, bool (*fn)(struct vma *v, vaddr_t addr, void *ctx), void *ctx);
+
+/*
+ * R1 every leaf of every space is in the rmap of its page, R2 counts of every frame = entries found through the rmap,
+ * R3 references cover mappings, R4 an anon object knows its areas, R5 gauges and nr_anon = leaves. Other CPUs stopped.
+ */
 bool rmap_check(void);
 
 #endif

@@ -1,54 +1,15 @@
 /*
  * vma.h - one mapped range of a space, and the balanced tree of them.                         floor 3
+ *
+ * The struct itself stands in mm.h, because the reverse map and the checkers read it too.
  */
 #ifndef MM_VMA_H
 #define MM_VMA_H
 
-#include "lib/list.h"
-#include "lib/tree.h"
-#include "lib/types.h"
-#include "x86/paging.h"
-
-struct mm;
-struct anon;
-
-#define VM_READ       0x0001
-#define VM_WRITE      0x0002
-#define VM_EXEC       0x0004
-#define VM_ACCESS     (VM_READ | VM_WRITE | VM_EXEC)
-#define VM_HUGEPAGE   0x0010
-#define VM_NOHUGEPAGE 0x0020
-#define VM_NORESERVE  0x0040
-#define VM_DONTFORK   0x0080
-#define VM_WIPEONFORK 0x0100
-#define VM_STACK      0x0200 /* the initial stack: no huge pages, like Linux's temporary stack rule */
-#define VM_GROWSDOWN  0x0400
-#define VM_HEAP       0x0800 /* brk; for names only */
-#define VM_MERGEABLE  0x1000
-#define VM_LOCKED     0x2000
-#define VM_DONTDUMP   0x4000
-
-enum vma_kind { VMA_ANON, VMA_DEVICE, VMA_PAGER };
+#include "mm/mm.h"
 
 #define VMA_MAX 65530 /* Linux's vm.max_map_count */
 
-struct vma {
-	vaddr_t start, end;      /* (m) page-aligned, end exclusive */
-	u32 flags;               /* (m) VM_* */
-	enum vma_kind kind;      /* (c) */
-	struct mm *mm;           /* (c) */
-	u64 pgoff;               /* (m, anon lock) index of the first page in its anon object */
-	struct anon *anon;       /* (p) set once, by rmap_prepare or fork */
-	paddr_t device_pa;       /* (c) VMA_DEVICE: physical address behind start */
-	struct tree_node node;   /* (m) mm->vmas, by start */
-	u64 gap, max_gap;        /* (m) free bytes below start; the largest of the subtree */
-	struct tree_node anon_node; /* anon lock: interval tree by pgoff */
-	u64 anon_last_max;       /* anon lock: augmented, largest last index of the subtree */
-	char name[16];           /* (c) shown by smaps: "[heap]", "[stack]", a segment's program, "" */
-};
-
-static inline u64 vma_pages(const struct vma *v) { return (v->end - v->start) >> PAGE_SHIFT; }
-static inline u64 vma_index(const struct vma *v, vaddr_t a) { return v->pgoff + ((a - v->start) >> PAGE_SHIFT); }
 static inline bool vma_is_accessible(const struct vma *v) { return v->flags & VM_ACCESS; }
 /* Does the aligned 2 MiB around addr lie wholly in the vma? */
 static inline bool vma_covers_huge(const struct vma *v, vaddr_t addr)
@@ -75,7 +36,13 @@ void vma_init(void); /* the cache */
  * All of these: mm->lock held (read for the finders, write for the others).
  */
 struct vma *vma_find_slow(struct mm *mm, vaddr_t addr);
-struct vma *vma_find(struct mm *mm, vaddr_t addr);       /* containing addr, or NULL */
+static inline struct vma *vma_find(struct mm *mm, vaddr_t addr) /* containing addr, or NULL */
+{
+	struct vma *v = READ_ONCE(mm->vma_cache);
+	if (likely(v && addr >= v->start && addr < v->end))
+		return v;
+	return vma_find_slow(mm, addr);
+}
 struct vma *vma_find_from(struct mm *mm, vaddr_t addr);  /* first with end > addr, or NULL */
 struct vma *vma_next(struct vma *v);
 struct vma *vma_prev(struct vma *v);
