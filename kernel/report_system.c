@@ -344,7 +344,7 @@ static int store_drop_caches(const char *text)
 	if (report_number(text, 1, 4, &value))
 		return -EINVAL;
 	last_drop = value;
-	reclaim_drop();
+	reclaim_run();
 	return 0;
 }
 

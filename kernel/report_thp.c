@@ -53,7 +53,8 @@ static int store_enabled(const char *text)
 
 	if (choice < 0)
 		return choice;
-	thp_set_enabled((enum thp_enabled)choice);
+	thp_settings.enabled = choice;
+	khugepaged_wake();
 	return 0;
 }
 

@@ -36,7 +36,8 @@ enum collapse_result {
 };
 const char *collapse_result_name(enum collapse_result r);
 const char *collapse_result_text(enum collapse_result r);
-extern u64 collapse_counts[NR_COLLAPSE_RESULTS]; /* since boot, khugepaged and MADV_COLLAPSE together */
+extern u64 collapse_counts
+	[NR_COLLAPSE_RESULTS]; /* since boot, khugepaged and MADV_COLLAPSE together */
 
 /* Limits a scan works under: khugepaged's settings, or none for MADV_COLLAPSE. */
 struct collapse_limits {
@@ -48,14 +49,16 @@ struct collapse_limits {
  * collapse_scan - is [haddr, haddr + 2 MiB) worth collapsing? Looks only.
  *   locks    mm->lock held (read is enough)
  */
-enum collapse_result collapse_scan(struct mm *mm, struct vma *v, vaddr_t haddr, const struct collapse_limits *limits);
+enum collapse_result collapse_scan(
+	struct mm *mm, struct vma *v, vaddr_t haddr, const struct collapse_limits *limits);
 
 /*
  * collapse_range - do it: allocate, take mm->lock for writing, look again, unmap, flush, copy, install.
  *   locks    no lock held; the caller holds a reference (users) on mm
  *   returns  a result; counts thp_collapse_alloc / _failed and the reason.     Linux: collapse_huge_page
  */
-enum collapse_result collapse_range(struct mm *mm, vaddr_t haddr, const struct collapse_limits *limits);
+enum collapse_result collapse_range(
+	struct mm *mm, vaddr_t haddr, const struct collapse_limits *limits);
 
 /* madvise(MADV_COLLAPSE) over whole aligned 2 MiB ranges. No lock held. 0, -EINVAL, -ENOMEM, -EAGAIN as Linux. */
 int collapse_advised(struct mm *mm, vaddr_t start, vaddr_t end);

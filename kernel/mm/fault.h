@@ -16,7 +16,8 @@ enum fault_result fault_handle(const struct fault *f);
 
 /*
  * fault_populate - fault in [start, end) as if read or written page by page (MAP_POPULATE, MADV_POPULATE_*).
- *   returns  0, -ENOMEM (hole or no memory), -EFAULT (rights); counts as minor faults of the caller: *faults += n
+ *   returns  0, -ENOMEM (hole or no memory), -EINVAL (rights), -EFAULT (nobody supplies it), -EINTR (killed);
+ *            *faults grows by one for each fault, as Linux counts them
  */
 int fault_populate(struct mm *mm, vaddr_t start, vaddr_t end, bool write, u64 *faults);
 

@@ -8,26 +8,38 @@
 #include "mm/page.h"
 #include "sched.h"
 
-enum thp_enabled { THP_ALWAYS, THP_MADVISE, THP_NEVER };
-enum thp_defrag { DEFRAG_ALWAYS, DEFRAG_DEFER, DEFRAG_DEFER_MADVISE, DEFRAG_MADVISE, DEFRAG_NEVER };
-enum thp_cow { COW_COPY, COW_SPLIT };
+enum thp_enabled {
+	THP_ALWAYS,
+	THP_MADVISE,
+	THP_NEVER
+};
+enum thp_defrag {
+	DEFRAG_ALWAYS,
+	DEFRAG_DEFER,
+	DEFRAG_DEFER_MADVISE,
+	DEFRAG_MADVISE,
+	DEFRAG_NEVER
+};
+enum thp_cow {
+	COW_COPY,
+	COW_SPLIT
+};
 
 /* /sys/kernel/mm/transparent_hugepage, one field per file. Words are read and written whole, without a lock. */
 struct thp_settings {
-	enum thp_enabled enabled; /* THP_ALWAYS */
-	enum thp_defrag defrag;   /* DEFRAG_MADVISE */
-	bool use_zero_page;       /* 1 */
-	enum thp_cow cow;         /* COW_COPY: as in Linux 4.11; COW_SPLIT: as in 5.8 to 6.12 */
-	bool khugepaged_defrag;   /* 1 */
-	u32 pages_to_scan;        /* 4096 */
-	u32 scan_sleep_millisecs; /* 10000 */
-	u32 alloc_sleep_millisecs;/* 60000 */
-	u32 max_ptes_none;        /* 511 */
-	u32 max_ptes_swap;        /* 64 */
-	u32 max_ptes_shared;      /* 256 */
+	enum thp_enabled enabled;  /* THP_ALWAYS */
+	enum thp_defrag defrag;    /* DEFRAG_MADVISE */
+	bool use_zero_page;        /* 1 */
+	enum thp_cow cow;          /* COW_COPY: as in Linux 4.11; COW_SPLIT: as in 5.8 to 6.12 */
+	bool khugepaged_defrag;    /* 1 */
+	u32 pages_to_scan;         /* 4096 */
+	u32 scan_sleep_millisecs;  /* 10000 */
+	u32 alloc_sleep_millisecs; /* 60000 */
+	u32 max_ptes_none;         /* 511 */
+	u32 max_ptes_swap;         /* 64 */
+	u32 max_ptes_shared;       /* 256 */
 };
 extern struct thp_settings thp_settings;
-void thp_set_enabled(enum thp_enabled e); /* also wakes khugepaged, as writing the file does in Linux */
 
 /* Why a place gets no huge page: what thp_fault and khugepaged ask, and what `thp why` prints. */
 #define THP_REASONS(X)                                                                             \
@@ -37,10 +49,11 @@ void thp_set_enabled(enum thp_enabled e); /* also wakes khugepaged, as writing t
 	X(STACK, "the area is the initial stack")                                                  \
 	X(NOHUGEPAGE, "the area was advised MADV_NOHUGEPAGE")                                      \
 	X(PRCTL, "the task switched huge pages off: prctl(PR_SET_THP_DISABLE)")                    \
-	X(NEVER, "transparent_hugepage/enabled is never")                                          \
+	X(NEVER_SET, "transparent_hugepage/enabled is never")                                      \
 	X(NOT_ADVISED, "enabled is madvise and the area was not advised MADV_HUGEPAGE")            \
 	X(RANGE, "the aligned 2 MiB around the address do not lie wholly in the area")             \
-	X(PTE_TABLE, "4 KiB pages are there already: only khugepaged or MADV_COLLAPSE can change that") \
+	X(PTE_TABLE,                                                                               \
+		"4 KiB pages are there already: only khugepaged or MADV_COLLAPSE can change that") \
 	X(HUGE, "it is a huge page")                                                               \
 	X(HUGE_ZERO, "it is the huge zero page: a write makes it a page of its own")               \
 	X(NO_BLOCK, "no free block of order 9")
@@ -64,31 +77,44 @@ enum thp_reason thp_addr_reason(const struct vma *v, vaddr_t addr);
 enum thp_reason thp_why(struct mm *mm, vaddr_t addr);
 
 /* --- faults; mm->lock held for reading, pt_lock not --- */
-enum fault_result thp_fault_pud(const struct fault *f, struct vma *v, pud_t *pudp); /* Linux: create_huge_pud */
+enum fault_result thp_fault_pud(
+	const struct fault *f, struct vma *v, pud_t *pudp); /* Linux: create_huge_pud */
 enum fault_result thp_wp_pud(const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen);
-enum fault_result thp_set_accessed_pud(const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen);
-enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp);     /* Linux: do_huge_pmd_anonymous_page */
-enum fault_result thp_wp(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen); /* Linux: do_huge_pmd_wp_page */
+enum fault_result thp_set_accessed_pud(
+	const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen);
+enum fault_result thp_fault(
+	const struct fault *f, struct vma *v, pmd_t *pmdp); /* Linux: do_huge_pmd_anonymous_page */
+enum fault_result thp_wp(const struct fault *f, struct vma *v, pmd_t *pmdp,
+	pmd_t seen); /* Linux: do_huge_pmd_wp_page */
 enum fault_result thp_set_accessed(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen);
 enum fault_result thp_numa_fault(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen);
 
 /* --- changes to ranges; pt_lock held --- */
-void thp_split_pmd(struct vma *v, vaddr_t haddr, pmd_t *pmdp); /* one pmd -> 512 ptes; flushes; cannot fail. Linux: __split_huge_pmd */
+void thp_split_pmd(struct vma *v, vaddr_t haddr,
+	pmd_t *pmdp); /* one pmd -> 512 ptes; flushes; cannot fail. Linux: __split_huge_pmd */
 
-/* Split a huge page (not only a mapping) into 512 pages. mm->lock held, no spinlock; caller holds a reference on the head.
- * 0, -EBUSY (somebody else holds a reference), -EINVAL (not huge). Linux: split_huge_page */
+/*
+ * thp_split_page - split a huge page (not only a mapping of it) into 512 pages.
+ *   locks    no spinlock held; the caller holds a reference on the head and, if it is mapped in the caller's space, mm->lock
+ *   returns  0 (the reference is now on the page of the head frame), -EBUSY (somebody else holds a reference or a lock)
+ *   counts   thp_split_page, thp_split_page_failed, thp_split_pmd for each mapping that was split
+ *   Linux    split_huge_page
+ */
 int thp_split_page(struct page *head);
 
 /* The huge zero page for a space: one reference per space, kept until the space ends. 0: no memory. */
 pfn_t thp_mm_huge_zero(struct mm *mm);
 
 /* --- khugepaged's list of spaces --- */
-void thp_enter_mm(struct mm *mm);         /* a huge-capable fault or MADV_HUGEPAGE: list it, wake khugepaged. Linux: khugepaged_enter */
-void thp_exit_mm(struct mm *mm);          /* the space is going: unlist; waits until khugepaged let go of it. Linux: khugepaged_exit */
-struct mm *thp_next_mm(struct mm *after, bool *wrapped); /* khugepaged's cursor: next listed space, with a reference, `after`'s is dropped */
-extern struct waitq thp_wait;             /* khugepaged sleeps here */
+void thp_enter_mm(struct
+	mm *mm); /* a huge-capable fault or MADV_HUGEPAGE: list it, wake khugepaged. Linux: khugepaged_enter */
+void thp_exit_mm(struct
+	mm *mm); /* the space is going: unlist; waits until khugepaged let go of it. Linux: khugepaged_exit */
+struct mm *thp_next_mm(
+	void); /* khugepaged's cursor: the next listed space with a reference; NULL: the end, it starts over */
+extern struct waitq thp_wait; /* khugepaged sleeps here */
 u32 thp_nr_listed(void);
 
-bool thp_check(void);                     /* H1-H4: see thp.c */
+bool thp_check(void); /* H1-H4: see thp.c */
 
 #endif

@@ -1,0 +1,383 @@
+/*
+ * fault.c - a page fault, from the area down the tree                       floor 5, below: thp, pgtable, vma, rmap
+ *
+ * One fault walks once: area, PGD, PUD, PMD, PTE. At each level something may be found that ends it. This file
+ * decides what was found; what a huge page is and how one is made is thp.c's business, what an entry is pgtable.c's.
+ *
+ * CASES     what stands there              and then
+ *   no area, or its rights forbid it         FAULT_BAD_ADDRESS, FAULT_BAD_ACCESS
+ *   just below a growing stack               grow it, start again
+ *   hole at the pud                          thp_fault_pud: a gigabyte at once? "fallback" is the normal answer
+ *   leaf at the pud                          write to read-only: thp_wp_pud; else set accessed
+ *   hole at the pmd, area may be huge        thp_fault: huge page, or huge zero page for a read, or fallback
+ *   leaf at the pmd                          protnone: thp_numa_fault; write to read-only: thp_wp; else set accessed
+ *   hole at the pte                          read: the zero page. write: a fresh zeroed page
+ *   leaf at the pte                          protnone: rights back; write to read-only: reuse or copy; else set accessed
+ *   nothing wrong                            another CPU was faster: done
+ *
+ * Allocate, lock, look again, commit; if the entry changed meanwhile, give back and be done: if anything is still
+ * wrong the instruction faults again.
+ *
+ * LOCKS     mm->lock (read; write only to grow a stack) -> anon -> pt_lock -> lru -> zone.lock
+ * LINUX     mm/memory.c: __handle_mm_fault, handle_pte_fault, do_anonymous_page, do_wp_page. It also knows files,
+ *           swap, shared memory, userfaultfd and per-VMA locks.               docs/fault-walk.md
+ */
+#include <abi/errno.h>
+#include "vmstat.h"
+#include "mm/buddy.h"
+#include "mm/lru.h"
+#include "mm/zero.h"
+#include "mm/pgtable.h"
+#include "mm/rmap.h"
+#include "mm/vma.h"
+#include "mutex.h"
+#include "sched.h"
+#include "mm/thp.h"
+#include "mm/fault.h"
+
+#define STACK_LIMIT (8ul << 20)         /* RLIMIT_STACK's usual value */
+#define STACK_GUARD (256ul * PAGE_SIZE) /* Linux: stack_guard_gap */
+
+/* --- 4 KiB: nothing is mapped yet --- */
+
+/* First touch is a read: the shared frame of zeroes, read-only. */
+static enum fault_result pte_zero(struct vma *v, pte_t *ptep)
+{
+	struct mm *mm = v->mm;
+
+	spin_lock(&mm->pt_lock);
+	if (pte_kind(pte_read(ptep)) == ENTRY_HOLE)
+		pte_write(ptep, pte_make(zero_pfn, vma_rights(v)));
+	spin_unlock(&mm->pt_lock);
+	return FAULT_DONE;
+}
+
+/*
+ * Put a filled page where `seen` stands (a hole, or the zero page's entry). Commits in straight code; false:
+ * the entry changed meanwhile, the caller keeps the page.
+ */
+static inline bool pte_install(
+	struct vma *v, vaddr_t addr, pte_t *ptep, pte_t seen, struct page *page)
+{
+	struct mm *mm = v->mm;
+
+	spin_lock(&mm->pt_lock);
+	if (unlikely(pte_read(ptep).v != seen.v)) {
+		spin_unlock(&mm->pt_lock);
+		return false;
+	}
+	if (seen.v) {
+		pte_write(ptep, (pte_t){0});
+		tlb_flush(&mm->tlb, addr, addr + PAGE_SIZE, PAGE_SIZE, TLB_cow);
+	}
+	rmap_new_anon(page, v, addr);
+	mm->nr_anon++;
+	lru_add_active(page);
+	pte_write(ptep, pte_make(page_to_pfn(page), vma_rights_write(v)));
+	spin_unlock(&mm->pt_lock);
+	return true;
+}
+
+/* A fresh zeroed page for a hole, or for the first write to the zero page (`seen`). Linux: do_anonymous_page */
+static enum fault_result pte_fresh(struct vma *v, vaddr_t addr, pte_t *ptep, pte_t seen)
+{
+	struct page *page;
+
+	if (rmap_prepare(v))
+		return FAULT_NO_MEMORY;
+	page = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
+	if (unlikely(!page))
+		return FAULT_NO_MEMORY;
+	clear_page(page_to_virt(page));
+	if (unlikely(!pte_install(v, addr, ptep, seen, page)))
+		page_put(page);
+	return FAULT_DONE;
+}
+
+/* --- 4 KiB: a write to a read-only entry --- */
+
+/* The page is shared: copy it without the lock, look again, swap the entry. `old` is pinned by the caller. */
+static enum fault_result pte_copy(
+	struct vma *v, vaddr_t addr, pte_t *ptep, pte_t seen, struct page *old)
+{
+	struct mm *mm = v->mm;
+	pfn_t old_pfn = pte_pfn(seen);
+	struct page *copy = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
+
+	if (unlikely(!copy))
+		return FAULT_NO_MEMORY;
+	copy_page(page_to_virt(copy), phys_to_virt(old_pfn << PAGE_SHIFT));
+
+	spin_lock(&mm->pt_lock);
+	if (unlikely(pte_read(ptep).v != seen.v)) {
+		spin_unlock(&mm->pt_lock);
+		page_put(copy);
+		return FAULT_DONE;
+	}
+	pte_write(ptep, (pte_t){0});
+	tlb_flush(&mm->tlb, addr, addr + PAGE_SIZE, PAGE_SIZE, TLB_cow);
+	rmap_remove_pte(old_pfn);
+	if (unlikely(page_is_huge(old)))
+		rmap_partly_unmapped(old);
+	rmap_new_anon(copy, v, addr);
+	lru_add_active(copy);
+	pte_write(ptep, pte_make(page_to_pfn(copy), vma_rights_write(v)));
+	spin_unlock(&mm->pt_lock);
+	tlb_assert_flushed(&mm->tlb);
+	page_put(old); /* the mapping's reference; the pin is the caller's */
+	return FAULT_DONE;
+}
+
+/* Linux: do_wp_page */
+static enum fault_result pte_wp(struct vma *v, vaddr_t addr, pte_t *ptep, pte_t seen)
+{
+	struct mm *mm = v->mm;
+	enum fault_result r;
+	struct page *old;
+
+	if (seen.v & PTE_DEVICE)
+		return FAULT_BAD_ACCESS;
+	if (pfn_is_zero(pte_pfn(seen)))
+		return pte_fresh(v, addr, ptep, seen);
+	if (rmap_prepare(v))
+		return FAULT_NO_MEMORY;
+
+	spin_lock(&mm->pt_lock);
+	if (unlikely(pte_read(ptep).v != seen.v)) {
+		spin_unlock(&mm->pt_lock);
+		return FAULT_DONE;
+	}
+	if (rmap_pte_exclusive(pte_pfn(seen))) {
+		pte_write(ptep, (pte_t){seen.v | PTE_RW | PTE_D | PTE_A});
+		spin_unlock(&mm->pt_lock);
+		vmstat_inc(VM_pgreuse);
+		return FAULT_DONE;
+	}
+	old = pfn_head(pte_pfn(seen));
+	page_get(old); /* stays while it is copied, whoever else lets go of it */
+	spin_unlock(&mm->pt_lock);
+	r = pte_copy(v, addr, ptep, seen, old);
+	page_put(old);
+	return r;
+}
+
+/* Nothing was wrong, or only A and D were missing; or a NUMA hint: the rights come back. */
+static enum fault_result pte_touch(const struct fault *f, struct vma *v, pte_t *ptep, pte_t seen)
+{
+	struct mm *mm = v->mm;
+	u64 touched = PTE_A | (f->write ? PTE_D : 0);
+
+	spin_lock(&mm->pt_lock);
+	if (pte_read(ptep).v == seen.v)
+		pte_write(ptep, pte_protnone(seen) ? pte_modify(seen, vma_rights(v))
+						   : (pte_t){seen.v | touched});
+	spin_unlock(&mm->pt_lock);
+	return FAULT_DONE;
+}
+
+/* Linux: handle_pte_fault */
+static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *pmdp)
+{
+	vaddr_t addr = f->addr & PAGE_MASK;
+	pte_t *ptep, pte;
+	int err;
+
+	if (unlikely(pmd_kind(pmd_read(pmdp)) != ENTRY_TABLE)) {
+		err = pgtable_make_pte(v->mm, pmdp);
+		if (err)
+			return err == -EEXIST ? FAULT_RETRY : FAULT_NO_MEMORY;
+	}
+	ptep = pte_ptr(pmd_read(pmdp), addr);
+	pte = pte_read(ptep);
+	if (pte_kind(pte) == ENTRY_HOLE) {
+		if (unlikely(v->kind != VMA_ANON))
+			return v->kind == VMA_PAGER ? FAULT_PAGER : FAULT_BAD_ADDRESS;
+		if (f->write || v->mm->forbid_zero)
+			return pte_fresh(v, addr, ptep, pte);
+		return pte_zero(v, ptep);
+	}
+	if (f->write && pte_present(pte) && !pte_writable(pte))
+		return pte_wp(v, addr, ptep, pte);
+	return pte_touch(f, v, ptep, pte);
+}
+
+/* --- 2 MiB and 1 GiB --- */
+
+static enum fault_result huge_leaf(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen)
+{
+	if (pmd_protnone(seen)) /* the area has rights: they were checked before the walk */
+		return thp_numa_fault(f, v, pmdp, seen);
+	if (f->write && !pmd_writable(seen))
+		return thp_wp(f, v, pmdp, seen);
+	return thp_set_accessed(f, v, pmdp, seen);
+}
+
+/* The pud exists: a table, a 1 GiB leaf, or a hole that thp_fault_pud may fill. FAULT_FALLBACK: go on below. */
+static enum fault_result fault_pud(const struct fault *f, struct vma *v, pud_t *pudp)
+{
+	pud_t pud = pud_read(pudp);
+
+	if (pud_kind(pud) == ENTRY_HOLE)
+		return thp_vma_reason(v) == THP_OK ? thp_fault_pud(f, v, pudp) : FAULT_FALLBACK;
+	if (f->write && !(pud.v & PTE_RW))
+		return thp_wp_pud(f, v, pudp, pud);
+	return thp_set_accessed_pud(f, v, pudp, pud);
+}
+
+/*
+ * The walk: PGD, PUD, PMD, PTE; each "fallback" falls to the next smaller size.   Linux: __handle_mm_fault
+ * held: mm(read)
+ */
+static enum fault_result fault_walk(const struct fault *f, struct vma *v)
+{
+	enum fault_result r = FAULT_FALLBACK;
+	pud_t *pudp;
+	pmd_t *pmdp, pmd;
+
+	pudp = pgtable_make_pud(v->mm, f->addr);
+	if (unlikely(!pudp))
+		return FAULT_NO_MEMORY;
+	if (unlikely(pud_kind(pud_read(pudp)) != ENTRY_TABLE))
+		r = fault_pud(f, v, pudp);
+	if (unlikely(r != FAULT_FALLBACK))
+		return r;
+
+	pmdp = pgtable_make_pmd(v->mm, pudp, f->addr);
+	if (unlikely(!pmdp))
+		return FAULT_NO_MEMORY;
+	pmd = pmd_read(pmdp);
+	if (pmd_kind(pmd) == ENTRY_LEAF)
+		r = huge_leaf(f, v, pmdp, pmd);
+	else if (pmd_kind(pmd) == ENTRY_HOLE && thp_vma_reason(v) == THP_OK)
+		r = thp_fault(f, v, pmdp);
+	if (r != FAULT_FALLBACK)
+		return r;
+	return fault_pte(f, v, pmdp);
+}
+
+/* --- the area --- */
+
+static inline bool access_allowed(const struct fault *f, const struct vma *v)
+{
+	if (f->write)
+		return v->flags & VM_WRITE;
+	if (f->exec)
+		return v->flags & VM_EXEC;
+	return vma_is_accessible(v);
+}
+
+/* Is addr just below a stack that may grow down to it? mm->lock held. */
+static struct vma *stack_above(struct mm *mm, vaddr_t addr)
+{
+	struct vma *v = vma_find_from(mm, addr), *below;
+	vaddr_t start = addr & PAGE_MASK;
+
+	if (!v || !(v->flags & VM_GROWSDOWN) || v->end - start > STACK_LIMIT)
+		return NULL;
+	below = vma_prev(v);
+	if (below && vma_is_accessible(below) && start - below->end < STACK_GUARD)
+		return NULL;
+	return v;
+}
+
+/* Grow it. No lock held: growing changes an area, so it needs mm->lock for writing, and a fresh look. */
+static enum fault_result stack_grow(struct mm *mm, vaddr_t addr)
+{
+	struct vma *v;
+
+	rwsem_write_lock(&mm->lock);
+	v = vma_find(mm, addr) ? NULL : stack_above(mm, addr);
+	if (v)
+		vma_resize(v, addr & PAGE_MASK, v->end);
+	rwsem_write_unlock(&mm->lock);
+	return FAULT_RETRY;
+}
+
+enum fault_result fault_handle(const struct fault *f)
+{
+	struct mm *mm = f->mm;
+	enum fault_result r;
+	struct vma *v;
+	bool grow;
+
+	do {
+		grow = false;
+		rwsem_read_lock(&mm->lock);
+		v = vma_find(mm, f->addr);
+		if (unlikely(!v)) {
+			grow = stack_above(mm, f->addr);
+			r = FAULT_BAD_ADDRESS;
+		} else if (unlikely(!access_allowed(f, v))) {
+			r = FAULT_BAD_ACCESS;
+		} else {
+			r = fault_walk(f, v);
+		}
+		rwsem_read_unlock(&mm->lock);
+		if (unlikely(grow))
+			r = stack_grow(mm, f->addr);
+	} while (unlikely(r == FAULT_RETRY));
+	return r;
+}
+
+/* --- populate --- */
+
+/* Where the next page to fault in begins: past what is mapped well enough already. mm->lock held. */
+static vaddr_t skip_mapped(struct mm *mm, vaddr_t addr, vaddr_t end, bool write)
+{
+	while (addr < end) {
+		pmd_t *pmdp = pgtable_find_pmd(mm, addr), pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
+		pte_t pte = {0};
+
+		if (pmd_kind(pmd) == ENTRY_LEAF) {
+			if (!pmd_present(pmd) || (write && !pmd_writable(pmd)))
+				return addr;
+			addr = pmd_range_end(addr, end);
+			continue;
+		}
+		if (pmd_kind(pmd) == ENTRY_TABLE)
+			pte = pte_read(pte_ptr(pmd, addr));
+		if (!pte_present(pte) || (write && !pte_writable(pte)))
+			return addr;
+		addr += PAGE_SIZE;
+	}
+	return end;
+}
+
+/* What the area at addr says to populating it. */
+static int populate_check(struct mm *mm, vaddr_t addr, bool write)
+{
+	struct vma *v = vma_find(mm, addr);
+
+	if (!v)
+		return -ENOMEM;
+	if (v->kind == VMA_DEVICE || !(v->flags & (write ? VM_WRITE : VM_READ)))
+		return -EINVAL;
+	return 0;
+}
+
+int fault_populate(struct mm *mm, vaddr_t start, vaddr_t end, bool write, u64 *faults)
+{
+	struct fault f = {.mm = mm, .addr = start, .write = write, .user = true};
+	enum fault_result r;
+	int err;
+
+	while (f.addr < end) {
+		rwsem_read_lock(&mm->lock);
+		err = populate_check(mm, f.addr, write);
+		if (!err)
+			f.addr = skip_mapped(mm, f.addr, end, write);
+		rwsem_read_unlock(&mm->lock);
+		if (err || f.addr >= end)
+			return err;
+		if (thread_killed())
+			return -EINTR;
+		r = fault_handle(&f);
+		if (r == FAULT_BAD_ADDRESS || r == FAULT_NO_MEMORY)
+			return -ENOMEM;
+		if (r != FAULT_DONE)
+			return -EFAULT;
+		(*faults)++;
+		preempt_point();
+	}
+	return 0;
+}

@@ -1,0 +1,231 @@
+/*
+ * fork.c - a copy of a space that shares its pages until one side writes    floor 5, below: zap, thp, pgtable, rmap
+ *
+ * Copies areas and entries, never contents. What a write does later is fault.c's and thp.c's business.
+ *
+ * IDEA      parent  [RW] --> page A             parent [R-] --\
+ *                                      fork          |         page A   counted twice
+ *                                                   child  [R-] --/
+ *           Both entries lose their write right, so either side's first write faults; who is the only one left reuses
+ *           the page. A huge leaf is shared as one entry, with a deposited table of the child's own. The parent's old
+ *           writable translations are flushed before the tables are unlocked: otherwise a thread of the parent could
+ *           still write into what the child already reads.
+ *
+ * LOCKS     parent->lock (write), child->lock (write; nobody else knows it) -> pt_lock, the child's inside the parent's
+ * LINUX     kernel/fork.c dup_mmap, mm/memory.c copy_page_range, mm/huge_memory.c copy_huge_pmd   docs/mm/fork.md
+ */
+#include <abi/errno.h>
+#include "mm/buddy.h"
+#include "mm/zero.h"
+#include "mm/pgtable.h"
+#include "mm/rmap.h"
+#include "mm/vma.h"
+#include "mutex.h"
+#include "sched.h"
+#include "mm/thp.h"
+#include "mm/zap.h"
+#include "mm/fork.h"
+
+/* Both tables, outermost first. Nobody else can hold the child's. */
+static void lock_both(struct mm *parent, struct mm *child)
+{
+	spin_lock(&parent->pt_lock);
+	spin_lock(&child->pt_lock);
+}
+
+static void unlock_both(struct mm *parent, struct mm *child)
+{
+	spin_unlock(&child->pt_lock);
+	spin_unlock(&parent->pt_lock);
+}
+
+/* One huge leaf. 0 or -ENOMEM. Linux: copy_huge_pmd */
+static int copy_huge(struct mm *child, struct vma *v, vaddr_t haddr, pmd_t *from, pmd_t *to)
+{
+	struct mm *parent = v->mm;
+	struct page *table;
+	pmd_t pmd = pmd_read(from);
+	bool zero = pfn_is_huge_zero(pmd_pfn(pmd));
+
+	table = pgtable_alloc_table(child, false);
+	if (!table)
+		return -ENOMEM;
+	if (zero && !thp_mm_huge_zero(child)) {
+		pgtable_free_table(table);
+		return -ENOMEM;
+	}
+	lock_both(parent, child);
+	pmd = pmd_read(from); /* the CPU may have set A or D since */
+	if (!zero) {
+		rmap_dup_pmd(pfn_to_page(pmd_pfn(pmd)));
+		child->nr_anon += HPAGE_PMD_NR;
+	}
+	pgtable_deposit(child, to, table);
+	pmd_write(to, pmd_wrprotect(pmd));
+	if (pmd_writable(pmd)) {
+		pmd_write(from, pmd_wrprotect(pmd));
+		tlb_flush(&parent->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_fork);
+	}
+	unlock_both(parent, child);
+	return 0;
+}
+
+/* One entry of a pte table; true: the parent's lost its write right. */
+static bool copy_pte(struct mm *child, pte_t *from, pte_t *to)
+{
+	pte_t pte = pte_read(from);
+	pfn_t pfn = pte_pfn(pte);
+
+	if (pte_kind(pte) == ENTRY_HOLE)
+		return false;
+	if (pte.v & PTE_DEVICE) {
+		pte_write(to, pte);
+		return false;
+	}
+	if (!pfn_is_zero(pfn)) {
+		rmap_dup_pte(pfn);
+		child->nr_anon++;
+	}
+	pte_write(to, pte_wrprotect(pte));
+	if (!pte_writable(pte))
+		return false;
+	pte_write(from, pte_wrprotect(pte));
+	return true;
+}
+
+/* The entries of [start, end), all in the table under *from. 0 or -ENOMEM. Linux: copy_pte_range */
+static int copy_ptes(
+	struct mm *child, struct vma *v, vaddr_t start, vaddr_t end, pmd_t *from, pmd_t *to)
+{
+	struct mm *parent = v->mm;
+	bool weakened = false;
+	pte_t *src, *dst;
+	int err = pgtable_make_pte(child, to);
+
+	if (err && err != -EEXIST)
+		return err;
+	lock_both(parent, child);
+	src = pte_ptr(pmd_read(from), start);
+	dst = pte_ptr(pmd_read(to), start);
+	for (vaddr_t a = start; a < end; a += PAGE_SIZE)
+		weakened |= copy_pte(child, src++, dst++);
+	if (weakened)
+		tlb_flush(&parent->tlb, start, end, PAGE_SIZE, TLB_fork);
+	unlock_both(parent, child);
+	return 0;
+}
+
+/* A device's huge leaf is mapped again as it is: there is nothing to count. */
+static int copy_device(struct mm *child, pmd_t *from, pmd_t *to)
+{
+	spin_lock(&child->pt_lock);
+	pmd_write(to, pmd_read(from));
+	spin_unlock(&child->pt_lock);
+	return 0;
+}
+
+/* Every entry of one area. 0 or -ENOMEM. */
+static int copy_area(struct mm *child, struct vma *v)
+{
+	vaddr_t a = v->start, next;
+	pmd_t *from, *to;
+	int err = 0;
+
+	for (from = pgtable_next_pmd(v->mm, &a, v->end); from && !err;
+		a = next, from = pgtable_next_pmd(v->mm, &a, v->end)) {
+		pud_t *pudp = pgtable_make_pud(child, a);
+
+		next = pmd_range_end(a, v->end);
+		to = pudp ? pgtable_make_pmd(child, pudp, a) : NULL;
+		if (!to)
+			return -ENOMEM;
+		if (pmd_kind(pmd_read(from)) == ENTRY_TABLE)
+			err = copy_ptes(child, v, a, next, from, to);
+		else if (pmd_read(from).v & PTE_DEVICE)
+			err = copy_device(child, from, to);
+		else
+			err = copy_huge(child, v, a, from, to);
+		preempt_point();
+	}
+	return err;
+}
+
+/* The area itself: same range, rights and family. NULL: no memory. */
+static struct vma *clone_vma(struct mm *child, const struct vma *v)
+{
+	struct vma *n = vma_alloc(child);
+
+	if (!n)
+		return NULL;
+	n->start = v->start;
+	n->end = v->end;
+	n->flags = v->flags;
+	n->kind = v->kind;
+	n->pgoff = v->pgoff;
+	n->device_pa = v->device_pa;
+	__builtin_memcpy(n->name, v->name, sizeof(n->name));
+	if (vma_insert(child, n)) {
+		vma_free(n);
+		return NULL;
+	}
+	if (v->anon)
+		rmap_link(n, v->anon);
+	return n;
+}
+
+static int clone_areas(struct mm *child, struct mm *parent)
+{
+	for (struct vma *v = vma_first(parent); v; v = vma_next(v)) {
+		int err;
+
+		if (v->flags & VM_DONTFORK)
+			continue;
+		if (!clone_vma(child, v))
+			return -ENOMEM;
+		if (v->flags & VM_WIPEONFORK)
+			continue;
+		err = copy_area(child, v);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static void clone_settings(struct mm *child, const struct mm *parent)
+{
+	child->mmap_base = parent->mmap_base;
+	child->brk_start = parent->brk_start;
+	child->brk = parent->brk;
+	child->stack_top = parent->stack_top;
+	child->arg_start = parent->arg_start;
+	child->arg_end = parent->arg_end;
+	child->thp_disable = parent->thp_disable;
+	child->forbid_zero = parent->forbid_zero;
+}
+
+struct mm *fork_mm(struct mm *parent)
+{
+	struct mm *child = mm_create();
+	int err;
+
+	if (!child)
+		return NULL;
+	child->pt_lock.class = LOCK_PT_NESTED; /* until it runs */
+	rwsem_write_lock(&parent->lock);
+	ASSERT(rwsem_write_trylock(&child->lock)); /* nobody else knows it yet: no order to break */
+	clone_settings(child, parent);
+	err = clone_areas(child, parent);
+	if (err)
+		zap_all(child);
+	else if (parent->thp_listed)
+		thp_enter_mm(child);
+	rwsem_write_unlock(&child->lock);
+	rwsem_write_unlock(&parent->lock);
+	child->pt_lock.class = LOCK_PT;
+	if (!err)
+		return child;
+	mm_drop_user(child);
+	mm_free_root(child);
+	mm_put(child);
+	return NULL;
+}

@@ -1,0 +1,861 @@
+/*
+ * thp.c - when a 2 MiB page is given, shared, copied, split                floor 5, below: pgtable, rmap, buddy
+ *
+ * The policy of transparent huge pages on the fault path. It decides and calls the mechanisms below; it does
+ * not promote (collapse.c), does not walk down to 4 KiB (fault.c) and never changes an area (mmap.c).
+ *
+ * IDEA
+ *     fault at a hole in the pmd                           write fault at a read-only huge leaf
+ *       |                                                    |
+ *       may this area have huge pages? -- no --.             device leaf? ------------------> bad access
+ *       aligned 2 MiB inside the area? -- no --|             huge zero page? -- cow=copy ---> a huge page of its own
+ *       read, and zero page allowed?           |                             `- cow=split --> split_pmd, fallback
+ *         yes: the huge zero page              |             only mapping? ---------------> made writable in place
+ *       a block of order 9? ---------- no -----|             cow=copy, block? ------------> 2 MiB copied
+ *         yes: zero it, map it                 v                      `- no: 512 small copies
+ *                                          FALLBACK          cow=split: split_pmd, ------> FALLBACK
+ *
+ *   Every "no" is the same harmless answer: FAULT_FALLBACK, and fault.c goes on with 4 KiB pages.
+ *   Allocate, lock, look again, commit: all that can fail or takes long happens before pt_lock; under it only
+ *   straight code that cannot fail. If somebody was faster, what was allocated goes back and the fault is done.
+ *
+ *   Each huge leaf has a spare pte table deposited with it, so that splitting it later cannot fail.
+ *
+ * INVARIANTS (thp_check() tests every one; T3, "a deposit under each huge leaf", is pgtable_check's)
+ *   H1  a huge page's head is aligned to 512 frames, its block's record says huge, and the reverse
+ *   H2  references of a huge page >= its pmd mappings + its pte mappings; pte mappings = sum over its frames
+ *   H3  a space that maps the huge zero page holds a reference on it, and none does while there is no such page
+ *   H4  a page on the deferred-split queue is huge and flagged, and the flag says it is on the queue
+ *
+ * LOCKS     mm->lock (read) -> [anon lock] -> pt_lock -> deferred, lru -> zone.lock. thp_list_lock: the list of spaces.
+ * LINUX     mm/huge_memory.c also knows file-backed, shared and device huge pages, swap, migration, memory cgroups.
+ *           docs/mm/thp.md
+ */
+#include <abi/errno.h>
+#include "lib/list.h"
+#include "vmstat.h"
+#include "trace.h"
+#include "printk.h"
+#include "mm/buddy.h"
+#include "mm/lru.h"
+#include "mm/zero.h"
+#include "mm/pgtable.h"
+#include "mm/vma.h"
+#include "mm/rmap.h"
+#include "mutex.h"
+#include "mm/thp.h"
+
+struct thp_settings thp_settings = {
+	.enabled = THP_ALWAYS,
+	.defrag = DEFRAG_MADVISE,
+	.use_zero_page = true,
+	.cow = COW_COPY,
+	.khugepaged_defrag = true,
+	.pages_to_scan = 4096,
+	.scan_sleep_millisecs = 10000,
+	.alloc_sleep_millisecs = 60000,
+	.max_ptes_none = HPAGE_PMD_NR - 1,
+	.max_ptes_swap = HPAGE_PMD_NR / 8,
+	.max_ptes_shared = HPAGE_PMD_NR / 2,
+};
+
+/* khugepaged's list of spaces, and the cursor: the link behind which the next space stands. */
+static struct spinlock thp_list_lock = SPINLOCK_INIT(LOCK_THP_LIST, "thp_list");
+static struct list thp_list = LIST_INIT(thp_list);
+static struct list *thp_cursor = &thp_list;
+static u32 thp_listed;
+struct waitq thp_wait;
+
+void thp_init(void)
+{
+	waitq_init(&thp_wait, "khugepaged");
+}
+
+/* --- who may have huge pages, and why not --- */
+
+static const char *const reason_names[] = {
+#define X(name, text) #name,
+	THP_REASONS(X)
+#undef X
+};
+
+static const char *const reason_texts[] = {
+#define X(name, text) text,
+	THP_REASONS(X)
+#undef X
+};
+
+const char *thp_reason_name(enum thp_reason r)
+{
+	return reason_names[r];
+}
+
+const char *thp_reason_text(enum thp_reason r)
+{
+	return reason_texts[r];
+}
+
+/*
+ * thp_vma_reason - may this area have huge pages at all? Settings, advice and kind; not the range.
+ *   locks    mm->lock held (any mode)
+ *   returns  THP_OK or the first reason against it
+ *   Linux    hugepage_vma_check
+ */
+enum thp_reason thp_vma_reason(const struct vma *v)
+{
+	if (unlikely(v->kind == VMA_DEVICE))
+		return THP_NOT_ANON;
+	if (unlikely(v->flags & (VM_NOHUGEPAGE | VM_STACK)))
+		return v->flags & VM_STACK ? THP_STACK : THP_NOHUGEPAGE;
+	if (unlikely(v->mm->thp_disable))
+		return THP_PRCTL;
+	if (likely(thp_settings.enabled == THP_ALWAYS))
+		return THP_OK;
+	if (thp_settings.enabled == THP_NEVER)
+		return THP_NEVER_SET;
+	return v->flags & VM_HUGEPAGE ? THP_OK : THP_NOT_ADVISED;
+}
+
+/* thp_addr_reason - the fault's whole predicate for one address. mm->lock held. */
+enum thp_reason thp_addr_reason(const struct vma *v, vaddr_t addr)
+{
+	enum thp_reason r = thp_vma_reason(v);
+
+	if (r == THP_OK && !vma_covers_huge(v, addr))
+		return THP_RANGE;
+	return r;
+}
+
+/*
+ * thp_why - what is there now, or what the next fault there would get, and for which reason.
+ *   locks    mm->lock held (any mode)
+ */
+enum thp_reason thp_why(struct mm *mm, vaddr_t addr)
+{
+	struct vma *v = vma_find(mm, addr);
+	pmd_t *pmdp, pmd = {0};
+	enum thp_reason r;
+
+	if (!v)
+		return THP_NO_VMA;
+	pmdp = pgtable_find_pmd(mm, addr);
+	if (pmdp)
+		pmd = pmd_read(pmdp);
+	if (pmd_kind(pmd) == ENTRY_LEAF)
+		return pfn_is_huge_zero(pmd_pfn(pmd)) ? THP_HUGE_ZERO : THP_HUGE;
+	r = thp_addr_reason(v, addr);
+	if (r != THP_OK)
+		return r;
+	if (pmd_kind(pmd) == ENTRY_TABLE)
+		return THP_PTE_TABLE;
+	for (int z = 0; z < NR_ZONES; z++) {
+		if (zones[z].nr_free[HPAGE_PMD_ORDER] || zones[z].nr_free[MAX_ORDER])
+			return THP_OK;
+	}
+	return THP_NO_BLOCK;
+}
+
+/* --- getting a block --- */
+
+#define ALLOC_DIRECT 0x1 /* the fault itself may work for a block */
+#define ALLOC_WAKE   0x2 /* the daemons may be woken for one */
+
+/*
+ * The allocation mask: `defrag` and the area's advice say how hard a fault may try (Linux:
+ * vma_thp_gfp_mask). "Light" is neither bit: take a block only if there is plenty.
+ */
+static u32 alloc_mask(const struct vma *v)
+{
+	bool advised = v->flags & VM_HUGEPAGE;
+
+	switch (thp_settings.defrag) {
+	case DEFRAG_ALWAYS:
+		return ALLOC_DIRECT;
+	case DEFRAG_DEFER:
+		return ALLOC_WAKE;
+	case DEFRAG_DEFER_MADVISE:
+		return advised ? ALLOC_DIRECT : ALLOC_WAKE;
+	case DEFRAG_MADVISE:
+		return advised ? ALLOC_DIRECT : 0;
+	case DEFRAG_NEVER:
+		return 0;
+	}
+	return 0;
+}
+
+/* A block of order 9 for this area, or NULL. Direct work here is giving back this CPU's lists, so that buddies can unite. */
+static struct page *alloc_block(const struct vma *v)
+{
+	u32 mask = alloc_mask(v);
+	u32 flags = mask & (ALLOC_DIRECT | ALLOC_WAKE) ? 0 : BUDDY_QUIET;
+	struct page *page = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, flags);
+
+	if (!page && mask & ALLOC_DIRECT) {
+		buddy_drain_pcp();
+		page = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, flags);
+	}
+	if (!page)
+		vmstat_inc(VM_thp_fault_fallback);
+	return page;
+}
+
+/* Clearing and copying 2 MiB is the long part of a huge fault; faults of one space overlap here, and this counts it. */
+static void long_work_begin(struct mm *mm)
+{
+	if (__atomic_fetch_add(&mm->clearing, 1, __ATOMIC_RELAXED) > 0)
+		vmstat_inc(VM_fault_overlap);
+}
+
+static void long_work_end(struct mm *mm)
+{
+	__atomic_sub_fetch(&mm->clearing, 1, __ATOMIC_RELAXED);
+}
+
+/*
+ * thp_mm_huge_zero - the huge zero page for a space, which holds one reference until it ends.
+ *   locks    pt_lock not held
+ *   returns  its first frame, 0: no memory
+ *   Linux    mm_get_huge_zero_page
+ */
+pfn_t thp_mm_huge_zero(struct mm *mm)
+{
+	pfn_t pfn;
+	bool had;
+
+	if (likely(READ_ONCE(mm->has_huge_zero)))
+		return zero_huge_pfn;
+	pfn = zero_huge_get();
+	if (!pfn)
+		return 0;
+	spin_lock(&mm->pt_lock);
+	had = mm->has_huge_zero;
+	mm->has_huge_zero = true;
+	spin_unlock(&mm->pt_lock);
+	if (had) /* another thread of this space was faster: one reference is enough */
+		zero_huge_put();
+	return pfn;
+}
+
+/* --- the 1 GiB level: the walk asks, and hears "fallback" --- */
+
+/*
+ * thp_fault_pud - a hole at the pud in an area that may have huge pages.
+ *   returns  FAULT_FALLBACK: anonymous memory is not given out by the gigabyte
+ *   Linux    create_huge_pud
+ */
+enum fault_result thp_fault_pud(const struct fault *f, struct vma *v, pud_t *pudp)
+{
+	(void)f;
+	(void)v;
+	(void)pudp;
+	return FAULT_FALLBACK;
+}
+
+/*
+ * thp_wp_pud - a write to a read-only 1 GiB leaf. Only device areas have one, and those are never copied.
+ *   Linux    wp_huge_pud
+ */
+enum fault_result thp_wp_pud(const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen)
+{
+	(void)f;
+	(void)v;
+	(void)pudp;
+	(void)seen;
+	return FAULT_BAD_ACCESS;
+}
+
+/* thp_set_accessed_pud - nothing was wrong with a 1 GiB leaf: note the access. Linux: huge_pud_set_accessed */
+enum fault_result thp_set_accessed_pud(
+	const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen)
+{
+	struct mm *mm = v->mm;
+
+	spin_lock(&mm->pt_lock);
+	if (pud_read(pudp).v == seen.v)
+		pud_write(pudp, (pud_t){seen.v | PTE_A | (f->write ? PTE_D : 0)});
+	spin_unlock(&mm->pt_lock);
+	return FAULT_DONE;
+}
+
+/* --- the 2 MiB level: nothing is mapped yet --- */
+
+/* A pager's area is handed to user space before any frame is installed. What comes back is never "fallback". */
+static enum fault_result hand_to_user(void)
+{
+	enum fault_result r = FAULT_PAGER;
+
+	ASSERT(r != FAULT_FALLBACK);
+	return r;
+}
+
+/* Map the huge zero page, read-only. */
+static enum fault_result fault_zero(struct vma *v, vaddr_t haddr, pmd_t *pmdp)
+{
+	struct mm *mm = v->mm;
+	struct page *table = pgtable_alloc_table(mm, false);
+	pfn_t zero;
+
+	if (!table)
+		return FAULT_NO_MEMORY;
+	zero = thp_mm_huge_zero(mm);
+	if (!zero) {
+		pgtable_free_table(table);
+		vmstat_inc(VM_thp_fault_fallback);
+		return FAULT_FALLBACK;
+	}
+	spin_lock(&mm->pt_lock);
+	if (pmd_kind(pmd_read(pmdp)) != ENTRY_HOLE || v->kind == VMA_PAGER) {
+		spin_unlock(&mm->pt_lock);
+		pgtable_free_table(table);
+		return v->kind == VMA_PAGER ? hand_to_user() : FAULT_DONE;
+	}
+	pgtable_deposit(mm, pmdp, table);
+	pmd_write(pmdp, pmd_make_huge(zero, vma_rights(v)));
+	spin_unlock(&mm->pt_lock);
+	trace(TRACE_thp_fault, haddr, FAULT_DONE, zero);
+	return FAULT_DONE;
+}
+
+/*
+ * Put a filled huge page where `seen` stands: a hole, or the huge zero page when it is being replaced.
+ * Commits in straight code; false: the entry changed meanwhile, the caller keeps the page.
+ */
+static bool install_huge(struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_t seen, struct page *page,
+	struct page *table)
+{
+	struct mm *mm = v->mm;
+
+	spin_lock(&mm->pt_lock);
+	if (pmd_read(pmdp).v != seen.v || v->kind == VMA_PAGER) {
+		spin_unlock(&mm->pt_lock);
+		return false;
+	}
+	if (table)
+		pgtable_deposit(mm, pmdp, table);
+	rmap_new_anon_huge(page, v, haddr);
+	mm->nr_anon += HPAGE_PMD_NR;
+	if (seen.v) { /* read-only zeroes may be cached: no CPU may read them once the write is done */
+		pmd_write(pmdp, (pmd_t){0});
+		tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_cow);
+	}
+	pmd_write(pmdp, pmd_make_huge(page_to_pfn(page), vma_rights_write(v)));
+	lru_add_active(page);
+	spin_unlock(&mm->pt_lock);
+	return true;
+}
+
+/*
+ * thp_fault - a hole at the pmd, in an area that may have huge pages.
+ *   locks    mm->lock held for reading; takes pt_lock
+ *   returns  FAULT_DONE; FAULT_FALLBACK (the range does not fit, or no block); FAULT_NO_MEMORY (not even tables);
+ *            FAULT_PAGER
+ *   Linux    do_huge_pmd_anonymous_page
+ */
+enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp)
+{
+	struct mm *mm = v->mm;
+	vaddr_t haddr = f->addr & HPAGE_PMD_MASK;
+	struct page *page, *table;
+
+	if (!vma_covers_huge(v, haddr))
+		return FAULT_FALLBACK;
+	if (rmap_prepare(v))
+		return FAULT_NO_MEMORY;
+	thp_enter_mm(mm);
+	if (!f->write && thp_settings.use_zero_page && !mm->forbid_zero)
+		return fault_zero(v, haddr, pmdp);
+
+	page = alloc_block(v);
+	if (!page) {
+		trace(TRACE_thp_fault, haddr, FAULT_FALLBACK, 0);
+		return FAULT_FALLBACK;
+	}
+	table = pgtable_alloc_table(mm, false);
+	if (!table) {
+		page_put(page);
+		return FAULT_NO_MEMORY;
+	}
+	long_work_begin(mm);
+	clear_huge_page(page_to_virt(page));
+	long_work_end(mm);
+	if (!install_huge(v, haddr, pmdp, (pmd_t){0}, page, table)) {
+		pgtable_free_table(table);
+		page_put(page);
+		return v->kind == VMA_PAGER ? hand_to_user() : FAULT_DONE;
+	}
+	vmstat_inc(VM_thp_fault_alloc);
+	trace(TRACE_thp_fault, haddr, FAULT_DONE, page_to_pfn(page));
+	return FAULT_DONE;
+}
+
+/* --- the 2 MiB level: a huge leaf is there --- */
+
+/*
+ * thp_set_accessed - nothing was wrong with the leaf (another CPU was faster, or the CPU left A to us).
+ *   Linux    huge_pmd_set_accessed
+ */
+enum fault_result thp_set_accessed(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen)
+{
+	struct mm *mm = v->mm;
+
+	spin_lock(&mm->pt_lock);
+	if (pmd_read(pmdp).v == seen.v)
+		pmd_write(pmdp, (pmd_t){seen.v | PTE_A | (f->write ? PTE_D : 0)});
+	spin_unlock(&mm->pt_lock);
+	return FAULT_DONE;
+}
+
+/*
+ * thp_numa_fault - a huge leaf without access in an area that has rights: a NUMA hint. With one node the page is
+ * where it should be; its rights come back.
+ *   Linux    do_huge_pmd_numa_page
+ */
+enum fault_result thp_numa_fault(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen)
+{
+	struct mm *mm = v->mm;
+
+	(void)f;
+	spin_lock(&mm->pt_lock);
+	if (pmd_read(pmdp).v == seen.v)
+		pmd_write(pmdp, pmd_modify(seen, vma_rights(v)));
+	spin_unlock(&mm->pt_lock);
+	return FAULT_DONE;
+}
+
+/* Split the leaf if it still is what was seen; fault.c goes on below it. */
+static enum fault_result wp_split(struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_t seen)
+{
+	struct mm *mm = v->mm;
+
+	spin_lock(&mm->pt_lock);
+	if (pmd_read(pmdp).v == seen.v)
+		thp_split_pmd(v, haddr, pmdp);
+	spin_unlock(&mm->pt_lock);
+	return FAULT_FALLBACK;
+}
+
+/* First write to the huge zero page: a huge page of its own, or (cow=split) 4 KiB of its own. */
+static enum fault_result wp_zero(struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_t seen)
+{
+	struct mm *mm = v->mm;
+	struct page *page;
+
+	if (thp_settings.cow == COW_SPLIT)
+		return wp_split(v, haddr, pmdp, seen);
+	if (rmap_prepare(v))
+		return FAULT_NO_MEMORY;
+	page = alloc_block(v);
+	if (!page)
+		return wp_split(v, haddr, pmdp, seen);
+	long_work_begin(mm);
+	clear_huge_page(page_to_virt(page));
+	long_work_end(mm);
+	if (install_huge(v, haddr, pmdp, seen, page, NULL)) /* the deposit stays as it is */
+		vmstat_inc(VM_thp_fault_alloc);
+	else
+		page_put(page);
+	return FAULT_DONE;
+}
+
+/* Give `nr` pages of a list back: they were never mapped. */
+static void put_list(struct page_list *list)
+{
+	while (list->first) {
+		struct page *p = pfn_to_page(list->first);
+
+		page_list_del(list, p);
+		page_put(p);
+	}
+}
+
+/* 512 small pages with the contents of a huge one. false: no memory, nothing kept. */
+static bool copy_small(struct page *from, struct page_list *list)
+{
+	for (u64 i = 0; i < HPAGE_PMD_NR; i++) {
+		struct page *p = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
+
+		if (!p) {
+			put_list(list);
+			return false;
+		}
+		copy_page(page_to_virt(p), page_to_virt(from) + i * PAGE_SIZE);
+		page_list_add_tail(list, p);
+	}
+	return true;
+}
+
+/*
+ * No block to copy 2 MiB into: 512 small copies at once (Linux 4.11: do_huge_pmd_wp_page_fallback). `page` is
+ * pinned by the caller. FAULT_FALLBACK when there is no memory for that either: fault.c copies one page.
+ */
+static enum fault_result wp_copy_small(
+	struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_t seen, struct page *page)
+{
+	struct mm *mm = v->mm;
+	struct page_list copies = {0};
+	pte_t *pte;
+
+	if (!copy_small(page, &copies))
+		return wp_split(v, haddr, pmdp, seen);
+	spin_lock(&mm->pt_lock);
+	if (pmd_read(pmdp).v != seen.v) {
+		spin_unlock(&mm->pt_lock);
+		put_list(&copies);
+		return FAULT_DONE;
+	}
+	thp_split_pmd(v, haddr, pmdp); /* still the old frames, read-only */
+	pte = pte_ptr(pmd_read(pmdp), haddr);
+	for (u64 i = 0; i < HPAGE_PMD_NR; i++)
+		pte_write(pte + i, (pte_t){0});
+	tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, PAGE_SIZE, TLB_cow);
+	for (u64 i = 0; i < HPAGE_PMD_NR; i++) {
+		struct page *copy = pfn_to_page(copies.first);
+
+		page_list_del(&copies, copy);
+		rmap_remove_pte(page_to_pfn(page) + i);
+		rmap_new_anon(copy, v, haddr + i * PAGE_SIZE);
+		pte_write(pte + i, pte_make(page_to_pfn(copy), vma_rights_write(v)));
+		lru_add_active(copy);
+	}
+	spin_unlock(&mm->pt_lock);
+	tlb_assert_flushed(&mm->tlb);
+	page_put_many(page, HPAGE_PMD_NR);
+	return FAULT_DONE;
+}
+
+/* Copy 2 MiB: allocate and copy without the lock, look again, swap the entry. `page` is pinned by the caller. */
+static enum fault_result wp_copy(
+	struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_t seen, struct page *page)
+{
+	struct mm *mm = v->mm;
+	struct page *copy = alloc_block(v);
+
+	if (!copy) {
+		vmstat_inc(VM_thp_wp_fallback);
+		return wp_copy_small(v, haddr, pmdp, seen, page);
+	}
+	long_work_begin(mm);
+	for (u64 i = 0; i < HPAGE_PMD_NR; i++)
+		copy_page(page_to_virt(copy) + i * PAGE_SIZE, page_to_virt(page) + i * PAGE_SIZE);
+	long_work_end(mm);
+
+	spin_lock(&mm->pt_lock);
+	if (pmd_read(pmdp).v != seen.v) {
+		spin_unlock(&mm->pt_lock);
+		page_put(copy);
+		return FAULT_DONE;
+	}
+	pmd_write(pmdp, (pmd_t){0});
+	tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_cow);
+	rmap_remove_pmd(page);
+	rmap_new_anon_huge(copy, v, haddr);
+	pmd_write(pmdp, pmd_make_huge(page_to_pfn(copy), vma_rights_write(v)));
+	lru_add_active(copy);
+	spin_unlock(&mm->pt_lock);
+	tlb_assert_flushed(&mm->tlb);
+	page_put(page); /* the mapping's reference; the pin is the caller's */
+	vmstat_inc(VM_thp_fault_alloc);
+	vmstat_inc(VM_thp_wp_copy);
+	return FAULT_DONE;
+}
+
+/*
+ * thp_wp - a write to a read-only huge leaf that the area allows.
+ *   locks    mm->lock held for reading; takes pt_lock
+ *   returns  FAULT_DONE; FAULT_FALLBACK: now 4 KiB entries stand there, fault.c goes on; FAULT_BAD_ACCESS: a device
+ *   Linux    do_huge_pmd_wp_page; knob cow: copy is 4.11's rule, split that of 5.8 to 6.12
+ */
+enum fault_result thp_wp(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen)
+{
+	struct mm *mm = v->mm;
+	vaddr_t haddr = f->addr & HPAGE_PMD_MASK;
+	enum fault_result r;
+	struct page *page;
+
+	if (seen.v & PTE_DEVICE)
+		return FAULT_BAD_ACCESS;
+	if (pfn_is_huge_zero(pmd_pfn(seen)))
+		return wp_zero(v, haddr, pmdp, seen);
+
+	spin_lock(&mm->pt_lock);
+	if (pmd_read(pmdp).v != seen.v) {
+		spin_unlock(&mm->pt_lock);
+		return FAULT_DONE;
+	}
+	page = pfn_to_page(pmd_pfn(seen));
+	if (rmap_pmd_exclusive(page)) {
+		pmd_write(pmdp, (pmd_t){seen.v | PTE_RW | PTE_D | PTE_A});
+		spin_unlock(&mm->pt_lock);
+		vmstat_inc(VM_thp_wp_reuse);
+		return FAULT_DONE;
+	}
+	if (thp_settings.cow == COW_SPLIT) {
+		thp_split_pmd(v, haddr, pmdp);
+		spin_unlock(&mm->pt_lock);
+		return FAULT_FALLBACK;
+	}
+	page_get(page); /* stays while it is copied, whoever else lets go of it */
+	spin_unlock(&mm->pt_lock);
+	r = wp_copy(v, haddr, pmdp, seen, page);
+	page_put(page);
+	return r;
+}
+
+/* --- splitting --- */
+
+/*
+ * thp_split_pmd - one huge leaf becomes 512 entries; the page stays one page.
+ *   locks    pt_lock held
+ *   returns  nothing: cannot fail, the table was deposited
+ *   Linux    __split_huge_pmd
+ */
+void thp_split_pmd(struct vma *v, vaddr_t haddr, pmd_t *pmdp)
+{
+	struct mm *mm = v->mm;
+	pmd_t pmd = pmd_read(pmdp);
+	pfn_t pfn = pmd_pfn(pmd);
+
+	ASSERT_HELD(&mm->pt_lock);
+	ASSERT_RULE("H1", pmd_kind(pmd) == ENTRY_LEAF && !(pmd.v & PTE_DEVICE),
+		"pmd 0x%lx at 0x%lx is no huge page to split", pmd.v, haddr);
+	pgtable_split_pmd(mm, haddr, pmdp);
+	if (!pfn_is_huge_zero(pfn))
+		rmap_pmd_to_ptes(pfn_to_page(pfn));
+	/* One INVLPG inside a large page takes all of its translation away (SDM vol. 3A, 4.10.4.1). */
+	tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_split);
+	vmstat_inc(VM_thp_split_pmd);
+	trace(TRACE_thp_split_pmd, haddr, pfn, 0);
+}
+
+#define SPLIT_MAX_SPACES 16
+
+struct split {
+	struct page *head;
+	struct vma *areas[SPLIT_MAX_SPACES]; /* one for each space locked */
+	unsigned nr;
+};
+
+static bool split_locked_already(struct split *s, const struct mm *mm)
+{
+	for (unsigned i = 0; i < s->nr; i++) {
+		if (s->areas[i]->mm == mm)
+			return true;
+	}
+	return false;
+}
+
+/* Lock the tables of every space that may map the page. By trylock: two splits must not wait for each other. */
+static bool split_lock_space(struct vma *v, vaddr_t addr, void *ctx)
+{
+	struct split *s = ctx;
+
+	(void)addr;
+	if (split_locked_already(s, v->mm))
+		return true;
+	if (s->nr == SPLIT_MAX_SPACES || !spin_trylock(&v->mm->pt_lock))
+		return false;
+	s->areas[s->nr++] = v;
+	return true;
+}
+
+/* Split the huge leaves over the page in this area; its tables are locked. */
+static bool split_area_pmd(struct vma *v, vaddr_t addr, void *ctx)
+{
+	struct split *s = ctx;
+	pmd_t *pmdp = pgtable_find_pmd(v->mm, addr);
+
+	if (pmdp && pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF &&
+		pmd_pfn(pmd_read(pmdp)) == page_to_pfn(s->head))
+		thp_split_pmd(v, addr & HPAGE_PMD_MASK, pmdp);
+	return true;
+}
+
+/* The frames of a page that was split: those still mapped go on the LRU, those of holes are free. */
+static void split_finish(struct page *head)
+{
+	for (u64 i = 0; i < HPAGE_PMD_NR; i++) {
+		struct page *p = head + i;
+
+		if (READ_ONCE(p->mapcount))
+			lru_add_active(p);
+		if (i > 0) /* buddy_split_huge gave us one reference on each; the head's is the caller's own */
+			page_put(p);
+	}
+}
+
+int thp_split_page(struct page *head)
+{
+	struct anon *anon = page_anon(head);
+	u64 index = page_index(head);
+	struct split s = {.head = head};
+	bool alone;
+
+	ASSERT_RULE("H1", page_is_huge(head), "pfn %lu is no huge page", page_to_pfn(head));
+	spin_lock(&anon->lock);
+	alone = rmap_walk_locked(anon, index, HPAGE_PMD_NR, split_lock_space, &s);
+	/* All tables that map it are locked: nobody can add or drop a mapping. Is there any other reference? */
+	alone = alone && page_refcount(head) == page_total_mapcount(head) + 1;
+	if (alone) {
+		rmap_walk_locked(anon, index, HPAGE_PMD_NR, split_area_pmd, &s);
+		lru_deferred_del(head);
+		lru_isolate(head);
+		buddy_split_huge(head);
+	}
+	while (s.nr)
+		spin_unlock(&s.areas[--s.nr]->mm->pt_lock);
+	spin_unlock(&anon->lock);
+	if (!alone) {
+		vmstat_inc(VM_thp_split_page_failed);
+		return -EBUSY;
+	}
+	split_finish(head);
+	vmstat_inc(VM_thp_split_page);
+	trace(TRACE_thp_split_page, page_to_pfn(head), 0, 0);
+	return 0;
+}
+
+/* --- khugepaged's list --- */
+
+/*
+ * thp_enter_mm - this space may have something to promote: list it once, wake khugepaged if the list was empty.
+ *   locks    mm->lock held (any mode)
+ *   Linux    khugepaged_enter_vma
+ */
+void thp_enter_mm(struct mm *mm)
+{
+	bool first;
+
+	if (likely(READ_ONCE(mm->thp_listed)))
+		return;
+	spin_lock(&thp_list_lock);
+	if (mm->thp_listed || mm->exiting) {
+		spin_unlock(&thp_list_lock);
+		return;
+	}
+	first = list_empty(&thp_list);
+	mm_get(mm);
+	list_add_tail(&mm->thp_link, &thp_list);
+	mm->thp_listed = true;
+	thp_listed++;
+	spin_unlock(&thp_list_lock);
+	if (first)
+		waitq_wake_all(&thp_wait);
+}
+
+/*
+ * thp_exit_mm - the space is going: take it off the list; a cursor that stands on it steps back.
+ *   locks    mm->lock held for writing, mm->exiting set: khugepaged looks at that after it has the lock
+ *   Linux    khugepaged_exit
+ */
+void thp_exit_mm(struct mm *mm)
+{
+	bool listed;
+
+	spin_lock(&thp_list_lock);
+	listed = mm->thp_listed;
+	if (listed) {
+		if (thp_cursor == &mm->thp_link)
+			thp_cursor = mm->thp_link.prev;
+		list_del(&mm->thp_link);
+		mm->thp_listed = false;
+		thp_listed--;
+	}
+	spin_unlock(&thp_list_lock);
+	if (listed)
+		mm_put(mm);
+}
+
+struct mm *thp_next_mm(void)
+{
+	struct mm *mm = NULL;
+
+	spin_lock(&thp_list_lock);
+	thp_cursor = thp_cursor->next;
+	if (thp_cursor != &thp_list) {
+		mm = container_of(thp_cursor, struct mm, thp_link);
+		mm_get(mm);
+	}
+	spin_unlock(&thp_list_lock);
+	return mm;
+}
+
+u32 thp_nr_listed(void)
+{
+	return READ_ONCE(thp_listed);
+}
+
+/* --- the checker --- */
+
+static bool check_huge(pfn_t pfn)
+{
+	struct page *head = pfn_to_page(pfn);
+	u64 ptes = 0;
+
+	if ((pfn & (HPAGE_PMD_NR - 1)) || !page_is_huge(head)) {
+		printk("H1: block of pfn %lu says huge, its head is %s\n", pfn,
+			page_type_name(head->type));
+		return false;
+	}
+	for (u64 i = 0; i < HPAGE_PMD_NR; i++)
+		ptes += head[i].mapcount;
+	if (ptes != page_pte_mappings(head) || page_refcount(head) < page_total_mapcount(head)) {
+		printk("H2: huge page %lu: refs %u, pmds %u, ptes %lu, sum of its frames %lu\n",
+			pfn, page_refcount(head), page_pmd_mapcount(head), page_pte_mappings(head),
+			ptes);
+		return false;
+	}
+	return true;
+}
+
+static bool check_zero_refs(struct mm *mm, void *ctx)
+{
+	u32 *spaces = ctx;
+
+	*spaces += mm->has_huge_zero;
+	return true;
+}
+
+/*
+ * thp_check - H1 to H4 over all memory and all spaces.
+ *   locks    none; other CPUs stand still
+ *   returns  false after printing the first invariant that is broken
+ */
+bool thp_check(void)
+{
+	u32 spaces = 0;
+	u64 queued = 0;
+	struct page *p;
+
+	for (pfn_t pfn = 0; pfn < page_max_pfn; pfn += HPAGE_PMD_NR) {
+		bool huge = pfn_in_huge(pfn);
+
+		if (huge && !check_huge(pfn))
+			return false;
+		if (!huge && pfn_valid(pfn) && page_is_huge(pfn_to_page(pfn))) {
+			printk("H1: pfn %lu is the head of a huge page, its block does not say "
+			       "so\n",
+				pfn);
+			return false;
+		}
+	}
+	mm_for_each(check_zero_refs, &spaces);
+	if (zero_huge_pfn ? zero_huge_refs() < spaces + 1 : spaces) {
+		printk("H3: %u spaces hold the huge zero page, %u references\n", spaces,
+			zero_huge_refs());
+		return false;
+	}
+	for (u32 pfn = lru.deferred.first; pfn; pfn = pfn_to_page(pfn)[1].next, queued++) {
+		p = pfn_to_page(pfn);
+		if (!page_is_huge(p) || !(p->flags & PG_DEFERRED)) {
+			printk("H4: pfn %u on the deferred-split queue is %s, flags 0x%x\n", pfn,
+				page_type_name(p->type), p->flags);
+			return false;
+		}
+	}
+	if (queued != lru.deferred.count) {
+		printk("H4: %lu pages on the deferred-split queue, its count is %lu\n", queued,
+			lru.deferred.count);
+		return false;
+	}
+	return true;
+}

@@ -1,0 +1,170 @@
+/*
+ * zap.c - take entries away, flush, give the frames back                     floor 5, below: thp, pgtable, rmap
+ *
+ * Everything that removes pages from a space comes through here: munmap, MADV_DONTNEED, mremap's shrinking,
+ * exit. It changes entries and frees frames; it decides nothing and leaves areas alone, except zap_area.
+ *
+ * IDEA      for each 2 MiB of the range:
+ *
+ *             pt_lock --- take the entries --- flush every CPU --- pt_unlock --- free the frames
+ *                         (remember the pfns)   (before the lock     (no CPU can reach
+ *                                                is let go)           them any more)
+ *
+ *           A huge leaf goes as one, with its deposited table; one that is only partly inside is split first.
+ *
+ * INVARIANT U1 no frame is given back before tlb_assert_flushed(): checked at each release.
+ *
+ * LOCKS     mm->lock (write) -> pt_lock
+ * LINUX     mm/memory.c (zap_pte_range, mmu_gather) batches over tables and frees lazily.   docs/mm/mmap.md
+ */
+#include "mm/buddy.h"
+#include "mm/lru.h"
+#include "mm/pgtable.h"
+#include "mm/vma.h"
+#include "mm/rmap.h"
+#include "mm/thp.h"
+#include "mm/zero.h"
+#include "sched.h"
+#include "mm/zap.h"
+
+/* What one turn takes out: at most the frames of one table. */
+struct batch {
+	u32 pfns[HPAGE_PMD_NR];
+	unsigned nr;
+};
+
+static void batch_release(struct mm *mm, const struct batch *b)
+{
+	tlb_assert_flushed(&mm->tlb);
+	for (unsigned i = 0; i < b->nr; i++)
+		page_put(pfn_head(b->pfns[i]));
+}
+
+/* A page of ring 3 lost one pte; frames of a huge page may leave it partly unmapped. */
+static void forget_pte(struct mm *mm, pfn_t pfn, struct batch *b)
+{
+	rmap_remove_pte(pfn);
+	if (unlikely(pfn_in_huge(pfn)))
+		rmap_partly_unmapped(pfn_head(pfn));
+	mm->nr_anon--;
+	b->pfns[b->nr++] = pfn;
+}
+
+/* The entries of [start, end), all in the table under *pmdp. */
+static void zap_ptes(struct mm *mm, pmd_t *pmdp, vaddr_t start, vaddr_t end)
+{
+	struct batch b = {.nr = 0};
+	bool found = false;
+	pte_t *ptep;
+
+	spin_lock(&mm->pt_lock);
+	ptep = pte_ptr(pmd_read(pmdp), start);
+	for (vaddr_t a = start; a < end; a += PAGE_SIZE, ptep++) {
+		pte_t pte = pte_read(ptep);
+
+		if (!pte.v)
+			continue;
+		pte = pte_take(ptep);
+		found = true;
+		if (!pfn_is_zero(pte_pfn(pte)) && !(pte.v & PTE_DEVICE))
+			forget_pte(mm, pte_pfn(pte), &b);
+	}
+	if (found)
+		tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_unmap);
+	spin_unlock(&mm->pt_lock);
+	batch_release(mm, &b);
+}
+
+/* A whole huge leaf, if it still is one; false: 4 KiB entries stand there. */
+static bool zap_huge(struct mm *mm, vaddr_t haddr, pmd_t *pmdp)
+{
+	struct page *table = NULL, *page = NULL;
+	pmd_t pmd;
+
+	spin_lock(&mm->pt_lock);
+	if (pmd_kind(pmd_read(pmdp)) != ENTRY_LEAF) {
+		spin_unlock(&mm->pt_lock);
+		return false;
+	}
+	pmd = pmd_take(pmdp);
+	if (!(pmd.v & PTE_DEVICE)) {
+		table = pgtable_withdraw(mm, pmdp);
+		if (!pfn_is_huge_zero(pmd_pfn(pmd))) {
+			page = pfn_to_page(pmd_pfn(pmd));
+			rmap_remove_pmd(page);
+			if (page_pte_mappings(page))
+				rmap_partly_unmapped(page);
+			mm->nr_anon -= HPAGE_PMD_NR;
+		}
+	}
+	tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_unmap);
+	spin_unlock(&mm->pt_lock);
+
+	tlb_assert_flushed(&mm->tlb);
+	if (table)
+		pgtable_free_table(table);
+	if (page)
+		page_put(page);
+	return true;
+}
+
+/* Only a part of a huge leaf goes: split it. A device leaf cannot be split; its areas are unmapped whole. */
+static void split_partial(struct vma *v, vaddr_t haddr, pmd_t *pmdp)
+{
+	struct mm *mm = v->mm;
+
+	spin_lock(&mm->pt_lock);
+	if (pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF)
+		thp_split_pmd(v, haddr, pmdp);
+	spin_unlock(&mm->pt_lock);
+}
+
+void zap_range(struct vma *v, vaddr_t start, vaddr_t end)
+{
+	struct mm *mm = v->mm;
+	vaddr_t a = start, next;
+	pmd_t *pmdp;
+
+	ASSERT_RW_WRITE(&mm->lock);
+	for (pmdp = pgtable_next_pmd(mm, &a, end); pmdp; pmdp = pgtable_next_pmd(mm, &a, end)) {
+		next = pmd_range_end(a, end);
+		if (pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF) {
+			if (next - a == HPAGE_PMD_SIZE && zap_huge(mm, a, pmdp))
+				goto done;
+			split_partial(v, a & HPAGE_PMD_MASK, pmdp);
+		}
+		zap_ptes(mm, pmdp, a, next);
+	done:
+		preempt_point();
+		a = next;
+	}
+}
+
+void zap_area(struct vma *v)
+{
+	struct mm *mm = v->mm;
+	struct vma *below = vma_prev(v), *above = vma_next(v);
+	vaddr_t floor = below ? below->end : 0, ceiling = above ? above->start : USER_END;
+	vaddr_t start = v->start, end = v->end;
+
+	zap_range(v, start, end);
+	rmap_unlink(v); /* walkers of the reverse map find the area no more: its tables may go */
+	vma_remove(v);
+	vma_free(v);
+	pgtable_free_range(mm, start, end, floor, ceiling);
+}
+
+void zap_all(struct mm *mm)
+{
+	struct vma *v;
+
+	while ((v = vma_first(mm)))
+		zap_area(v);
+	ASSERT_RULE("ledger", mm->nr_anon == 0 && mm->nr_tables == 0,
+		"space %u is empty but counts %lu pages and %lu tables", mm->id, mm->nr_anon,
+		mm->nr_tables);
+	if (mm->has_huge_zero) {
+		mm->has_huge_zero = false;
+		zero_huge_put();
+	}
+}
