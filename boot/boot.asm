@@ -49,6 +49,10 @@ boot_stack_guard: resb 4096
 boot_stack:     resb BOOT_STACK_SIZE
 boot_stack_top:
 
+section .bss nobits alloc noexec write align=8
+global boot_entry_tsc
+boot_entry_tsc: resq 1
+
 section .rodata
 gdt:
 	dq 0
@@ -92,6 +96,9 @@ global boot32
 boot32:
 	cli
 	cld
+	rdtsc                           ; the firmware used what came before
+	mov [PHYS(boot_entry_tsc)], eax
+	mov [PHYS(boot_entry_tsc) + 4], edx
 	mov esp, PHYS(boot_stack_top)
 	call serial_init
 	call check_features

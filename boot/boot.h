@@ -19,4 +19,7 @@ extern pgd_t boot_pgd[PTRS_PER_TABLE], trampoline_pgd[PTRS_PER_TABLE];
 /* kernel_main() runs on this stack. No page is mapped at boot_stack_guard. */
 extern u8 boot_stack_guard[PAGE_SIZE], boot_stack[], boot_stack_top[];
 
+/* The time-stamp counter when the kernel was entered. main.c prints "entered at tsc N", which `make bench` reads. */
+extern u64 boot_entry_tsc;
+
 #endif
