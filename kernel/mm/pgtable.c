@@ -260,13 +260,19 @@ static inline struct page *home_of(pmd_t *pmdp)
  */
 void pgtable_deposit(struct mm *mm, pmd_t *pmdp, struct page *table)
 {
+	pgtable_redeposit(mm, pmdp, table);
+	count_tables(mm, 1);
+}
+
+/* pgtable_redeposit - the same for a table that is counted already: collapse, with the one it took out. */
+void pgtable_redeposit(struct mm *mm, pmd_t *pmdp, struct page *table)
+{
 	struct page *home = home_of(pmdp);
 
 	ASSERT_HELD(&mm->pt_lock);
 	table->next = home->next;
 	home->next = page_to_pfn(table);
 	home->mapcount++;
-	count_tables(mm, 1);
 }
 
 static struct page *deposit_take(pmd_t *pmdp)
