@@ -50,6 +50,7 @@
 #include "mm/vmap.h"
 #include "panic.h"
 #include "printk.h"
+#include "trace.h"
 #include "x86/fpu.h"
 #include "x86/gdt.h"
 #include "x86/smp.h"
@@ -481,6 +482,7 @@ static void schedule(struct runqueue *rq)
 	slice_begin(rq, next, now);
 	if (next != prev) {
 		c->nr_switches++;
+		trace(TRACE_sched_switch, prev->tid, next->tid, 0);
 		rq->current = next;
 		c->current = next;
 		c->lock_context = &next->locks;
@@ -514,14 +516,11 @@ static void stop_point(void)
 /* Sleeping with a spinlock held would stop whoever spins on it for ever. */
 static void check_may_sleep(void)
 {
-	const struct lock_context *held = this_cpu()->lock_context;
-
 	ASSERT_RULE("sched", irqs_enabled(), "giving up the CPU with interrupts off");
 	ASSERT_RULE("sched", this_cpu()->irq_depth == 0, "giving up the CPU in an interrupt handler");
-	if (!CONFIG_CHECKS)
-		return;
-	for (unsigned class = LOCK_TASKS; class < NR_LOCK_CLASSES; class++)
-		ASSERT_RULE("lock", !held->held[class], "sleeping with a spinlock of class %u held", class);
+	for (unsigned class = LOCK_TASKS; CONFIG_CHECKS && class < NR_LOCK_CLASSES; class++)
+		ASSERT_RULE("lock", !this_cpu()->lock_context->held[class],
+			"sleeping with a spinlock of class %u held", class);
 }
 
 /* Put the current thread behind the others, if there are others. Interrupts off. */
@@ -927,12 +926,12 @@ static bool thread_check(struct thread *t, void *ctx)
 	bool ready = t->state == THREAD_READY && !(t->pinned && t == runqueues[t->cpu].idle);
 
 	if (n != (ready ? 1 : 0) || (ready && where != t->cpu)) {
-		printk("sched_check: S1: thread %u %s, state %u, cpu %u: on %u run queues\n", t->tid, t->name,
+		printk("sched_check: S1: thread %u %s, state %u, cpu %u: on %u run queues", t->tid, t->name,
 			t->state, t->cpu, n);
 		*ok = false;
 	}
 	if (t->state == THREAD_RUNNING && runqueues[t->cpu].current != t) {
-		printk("sched_check: S2: thread %u %s runs, but is not current on cpu %u\n", t->tid, t->name,
+		printk("sched_check: S2: thread %u %s runs, but is not current on cpu %u", t->tid, t->name,
 			t->cpu);
 		*ok = false;
 	}
@@ -959,7 +958,7 @@ bool sched_check(void)
 		for (struct list *node = rq->ready.next; node != &rq->ready; node = node->next)
 			n++;
 		if (n != rq->nr_ready) {
-			printk("sched_check: S3: cpu %u: nr_ready %u, %u on the list\n", c->id, rq->nr_ready, n);
+			printk("sched_check: S3: cpu %u: nr_ready %u, %u on the list", c->id, rq->nr_ready, n);
 			ok = false;
 		}
 	}

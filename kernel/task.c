@@ -322,6 +322,16 @@ struct mm *task_mm(struct task *t)
 	return mm;
 }
 
+u32 task_parent_pid(struct task *t)
+{
+	u32 pid;
+
+	spin_lock(&tasks_lock);
+	pid = t->parent ? t->parent->pid : 0;
+	spin_unlock(&tasks_lock);
+	return pid;
+}
+
 /* task_for_each - under the table's lock: fn neither sleeps nor changes the table. */
 void task_for_each(bool (*fn)(struct task *t, void *ctx), void *ctx)
 {
@@ -439,7 +449,7 @@ bool task_check(void)
 
 		if (!rule)
 			continue;
-		printk("task_check: %s: pid %u %s, state %u, parent %u, refs %u\n", rule, t->pid, t->name,
+		printk("task_check: %s: pid %u %s, state %u, parent %u, refs %u", rule, t->pid, t->name,
 			t->state, t->parent ? t->parent->pid : 0, t->refs);
 		ok = false;
 	}

@@ -41,6 +41,7 @@ void task_kill(struct task *t, int status);      /* ends at its next return to r
 struct task *task_find(u32 pid);                 /* with a reference, or NULL */
 struct mm *task_mm(struct task *t);              /* its space with a reference (mm_put), or NULL: it is gone */
 void task_get(struct task *t);
+u32 task_parent_pid(struct task *t);             /* 0: it has none (any more) */
 void task_discard(struct task *t);               /* created, never started, not wanted after all */
 void task_put(struct task *t);
 /* Wait for a child (pid > 0: that one, -1: any). Returns its pid, 0 with nohang and none ready, -ECHILD, -EINTR. */

@@ -30,6 +30,7 @@
 #define ESPIPE  29 /* this file cannot seek */
 #define EROFS   30 /* this file is read-only */
 #define ERANGE  34 /* a number out of range */
+#define ENAMETOOLONG 36 /* a path longer than the kernel reads */
 #define ENOSYS  38 /* no such system call */
 #define ETIMEDOUT 110 /* the time was up */
 

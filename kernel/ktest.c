@@ -1,0 +1,111 @@
+/*
+ * ktest.c - runs the self-tests and writes KTAP                       floor 7, below: all that is tested
+ *
+ * IDEA
+ *   tests/kernel/NAME.c: KTEST(suite, name) puts a pointer into the section "ktests"; the linker makes
+ *   an array of them, file after file. So the tests of a suite that lies in one file stand together.
+ *
+ *     KTAP version 1
+ *     1..2
+ *         KTAP version 1
+ *         # Subtest: mutex
+ *         1..3
+ *         ok 1 hand_over
+ *         not ok 2 fifo
+ *         # tests/kernel/mutex.c:40: order[0] == 1
+ *         ok 3 smp # SKIP one CPU
+ *     not ok 1 mutex
+ *
+ * LOCKS     none.
+ * LINUX     lib/kunit.              https://docs.kernel.org/dev-tools/ktap.html
+ */
+#include "ktest.h"
+
+#include "lib/format.h"
+#include "lib/string.h"
+#include <abi/errno.h>
+
+extern const struct ktest *const __ktest_start[], *const __ktest_end[];
+
+bool ktest_expect(struct ktest_ctx *ctx, bool ok, const char *file, int line, const char *what)
+{
+	if (!ok && !ctx->file) {
+		ctx->file = file;
+		ctx->line = line;
+		ctx->what = what;
+	}
+	return ok;
+}
+
+static void __printf(2, 3) say(const struct ktest_out *out, const char *fmt, ...)
+{
+	char line[160];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vformat(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	out->put(out->ctx, line, MIN((usize)n, sizeof(line) - 1));
+}
+
+/* Is this the first test of its suite? */
+static bool begins_suite(const struct ktest *const *p)
+{
+	for (const struct ktest *const *q = __ktest_start; q < p; q++) {
+		if (!strcmp((*q)->suite, (*p)->suite))
+			return false;
+	}
+	return true;
+}
+
+static unsigned count_tests(const char *suite)
+{
+	unsigned n = 0;
+
+	for (const struct ktest *const *p = __ktest_start; p < __ktest_end; p++)
+		n += !strcmp((*p)->suite, suite);
+	return n;
+}
+
+/* One test and its line. Did it fail? */
+static bool run_test(const struct ktest *test, unsigned number, const struct ktest_out *out)
+{
+	struct ktest_ctx ctx = {0};
+
+	test->fn(&ctx);
+	say(out, "    %sok %u %s%s%s\n", ctx.file ? "not " : "", number, test->name,
+		ctx.skip ? " # SKIP " : "", ctx.skip ? ctx.skip : "");
+	if (ctx.file)
+		say(out, "    # %s:%d: %s\n", ctx.file, ctx.line, ctx.what);
+	return ctx.file;
+}
+
+static unsigned run_suite(const char *suite, unsigned number, const struct ktest_out *out)
+{
+	unsigned nr = 0, failed = 0;
+
+	say(out, "    KTAP version 1\n    # Subtest: %s\n    1..%u\n", suite, count_tests(suite));
+	for (const struct ktest *const *p = __ktest_start; p < __ktest_end; p++) {
+		if (!strcmp((*p)->suite, suite))
+			failed += run_test(*p, ++nr, out);
+	}
+	say(out, "%sok %u %s\n", failed ? "not " : "", number, suite);
+	return failed;
+}
+
+int ktest_run(const char *suite, const struct ktest_out *out)
+{
+	unsigned suites = 0, failed = 0, number = 0;
+
+	for (const struct ktest *const *p = __ktest_start; p < __ktest_end; p++)
+		suites += begins_suite(p) && (!suite || !strcmp((*p)->suite, suite));
+	if (suite && !suites)
+		return -ENOENT;
+	say(out, "KTAP version 1\n1..%u\n", suites);
+	for (const struct ktest *const *p = __ktest_start; p < __ktest_end; p++) {
+		if (begins_suite(p) && (!suite || !strcmp((*p)->suite, suite)))
+			failed += run_suite((*p)->suite, ++number, out);
+	}
+	return (int)failed;
+}

@@ -1,0 +1,426 @@
+/*
+ * syscall.c - what ring 3 may ask for                       floor 7, below: mm/mmap.c, task.c, linux_min.c
+ *
+ * One table, number -> function. A function here turns six registers into arguments, checks what only
+ * the door can check (numbers that are cut off, pointers, sizes) and calls the verb that does the work.
+ * Numbers, flags and errors are Linux's, also which error comes first when two apply.
+ *
+ * IDEA
+ *   entry.asm --regs--> syscall_dispatch --table[rax]--> sys_madvise --> mmap_advise (mm/mmap.c)
+ *                                             |
+ *                                             +-- nobody: -ENOSYS, and one line in dmesg per number
+ *
+ * LOCKS     none of its own; a verb takes mm->lock, so no copy to or from ring 3 happens inside one.
+ * LINUX     arch/x86/entry/common.c do_syscall_64, mm/{mmap,mprotect,madvise,mincore}.c, kernel/sys.c
+ */
+#include "syscall.h"
+
+#include "lib/bitmap.h"
+#include "lib/string.h"
+#include "linux_min.h"
+#include "mm/fault.h"
+#include "mm/mmap.h"
+#include "mm/uaccess.h"
+#include "printk.h"
+#include "sched.h"
+#include "task.h"
+#include "x86/switch.h"
+#include "x86/timer.h"
+#include <abi/errno.h>
+#include <abi/syscall.h>
+
+typedef s64 syscall_fn(struct regs *r);
+
+/* Arguments in their order; linux_min.c uses the same registers. */
+#define ARG0(r) ((r)->rdi)
+#define ARG1(r) ((r)->rsi)
+#define ARG2(r) ((r)->rdx)
+#define ARG3(r) ((r)->r10)
+#define ARG4(r) ((r)->r8)
+#define ARG5(r) ((r)->r9)
+
+static struct mm *current_mm(void)
+{
+	return current_thread()->mm;
+}
+
+/* Bits beyond 32 cannot be handed on, but must not be lost: one that no call knows stands for them. */
+static u32 flags32(u64 flags)
+{
+	return flags >> 32 ? (u32)flags | 0x80000000u : (u32)flags;
+}
+
+/* --- memory ------------------------------------------------------------------------------------------ */
+
+/* Nothing here can be mapped but anonymous memory: what Linux says to the rest. */
+static s64 mmap_refused(u64 len, u64 flags, int fd)
+{
+	if (!(flags & MAP_ANONYMOUS)) {
+		if (!linux_min_is_open(fd))
+			return -EBADF;
+		return len ? -ENODEV : -EINVAL; /* the file has no way to be mapped */
+	}
+	return flags & MAP_HUGETLB ? -ENOMEM : 0; /* the pool of reserved huge pages is empty */
+}
+
+/* MAP_POPULATE is a favour: its failure is not told. Linux: mm_populate */
+static void populate(vaddr_t start, u64 len, u64 prot, u64 flags)
+{
+	bool wanted = flags & MAP_LOCKED || (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE;
+	u64 faults = 0;
+
+	if (!wanted || !(prot & (PROT_READ | PROT_WRITE | PROT_EXEC)))
+		return;
+	(void)fault_populate(
+		current_mm(), start, start + ALIGN_UP(len, PAGE_SIZE), prot & PROT_WRITE, &faults);
+	current_task()->minflt += faults;
+}
+
+static s64 sys_mmap(struct regs *r)
+{
+	u64 len = ARG1(r), prot = ARG2(r), flags = ARG3(r);
+	s64 result;
+
+	if (ARG5(r) & ~PAGE_MASK)
+		return -EINVAL;
+	result = mmap_refused(len, flags, (int)ARG4(r));
+	if (result)
+		return result;
+	result = mmap_map(current_mm(), ARG0(r), len, (u32)prot, (u32)flags);
+	if (result > 0)
+		populate((vaddr_t)result, len, prot, flags);
+	return result;
+}
+
+static s64 sys_munmap(struct regs *r)
+{
+	return mmap_unmap(current_mm(), ARG0(r), ARG1(r));
+}
+
+static s64 sys_mprotect(struct regs *r)
+{
+	return mmap_protect(current_mm(), ARG0(r), ARG1(r), flags32(ARG2(r)));
+}
+
+static s64 sys_brk(struct regs *r)
+{
+	return (s64)mmap_brk(current_mm(), ARG0(r));
+}
+
+static s64 sys_mremap(struct regs *r)
+{
+	return mmap_remap(current_mm(), ARG0(r), ARG1(r), ARG2(r), flags32(ARG3(r)), ARG4(r));
+}
+
+static s64 sys_madvise(struct regs *r)
+{
+	u64 faults = 0;
+	int result = mmap_advise(current_mm(), ARG0(r), ARG1(r), (int)ARG2(r), &faults);
+
+	current_task()->minflt += faults;
+	return result;
+}
+
+/* A byte for each page, 512 pages under one hold of the lock. */
+static s64 sys_mincore(struct regs *r)
+{
+	vaddr_t addr = ARG0(r), vec = ARG2(r);
+	u64 pages = (ARG1(r) >> PAGE_SHIFT) + ((ARG1(r) & ~PAGE_MASK) != 0);
+	u8 chunk[512];
+
+	if (addr & ~PAGE_MASK)
+		return -EINVAL;
+	if (!user_range_ok(addr, ARG1(r)))
+		return -ENOMEM;
+	if (!user_range_ok(vec, pages))
+		return -EFAULT;
+	while (pages) {
+		u64 n = MIN(pages, sizeof(chunk));
+		int error = mmap_mincore(current_mm(), addr, n, chunk);
+
+		if (error)
+			return error;
+		if (copy_to_user((void __user *)vec, chunk, n))
+			return -EFAULT;
+		addr += n << PAGE_SHIFT;
+		vec += n;
+		pages -= n;
+	}
+	return 0;
+}
+
+/* --- time -------------------------------------------------------------------------------------------- */
+
+#define CLOCK_REALTIME           0
+#define CLOCK_MONOTONIC          1
+#define CLOCK_PROCESS_CPUTIME_ID 2
+#define CLOCK_THREAD_CPUTIME_ID  3
+#define CLOCK_MONOTONIC_RAW      4
+#define CLOCK_REALTIME_COARSE    5
+#define CLOCK_MONOTONIC_COARSE   6
+#define CLOCK_BOOTTIME           7
+#define TIMER_ABSTIME            1
+
+struct timespec {
+	s64 sec, nsec;
+};
+
+#define SLEEP_MAX_SEC (TIME_NEVER / 2 / NS_PER_SEC) /* 292 years */
+
+static s64 timespec_read(vaddr_t from, u64 *ns)
+{
+	struct timespec ts;
+
+	if (copy_from_user(&ts, (const void __user *)from, sizeof(ts)))
+		return -EFAULT;
+	if (ts.sec < 0 || ts.nsec < 0 || ts.nsec >= (s64)NS_PER_SEC)
+		return -EINVAL;
+	*ns = MIN((u64)ts.sec, SLEEP_MAX_SEC) * NS_PER_SEC + ts.nsec;
+	return 0;
+}
+
+static s64 timespec_write(vaddr_t to, u64 ns)
+{
+	struct timespec ts = {ns / NS_PER_SEC, ns % NS_PER_SEC};
+
+	return copy_to_user((void __user *)to, &ts, sizeof(ts));
+}
+
+/* Only a kill ends a sleep early: there is no signal that comes back, so the rest is never written. */
+static s64 sleep_until(u64 deadline)
+{
+	sched_sleep_until(deadline);
+	return thread_killed() ? -EINTR : 0;
+}
+
+static s64 sys_nanosleep(struct regs *r)
+{
+	u64 ns;
+	s64 error = timespec_read(ARG0(r), &ns);
+
+	return error ? error : sleep_until(time_ns() + ns);
+}
+
+static s64 sys_clock_nanosleep(struct regs *r)
+{
+	u64 clock = (u32)ARG0(r), now = time_ns(), ns;
+	s64 error;
+
+	if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME)
+		return -EINVAL;
+	error = timespec_read(ARG2(r), &ns);
+	if (error)
+		return error;
+	if (!((u32)ARG1(r) & TIMER_ABSTIME))
+		return sleep_until(now + ns);
+	if (clock == CLOCK_REALTIME) /* the wall clock runs a constant ahead of the other */
+		ns -= MIN(ns, time_wall_ns() - now);
+	return sleep_until(ns);
+}
+
+static u64 thread_cpu_ns(const struct thread *t)
+{
+	return t->runtime_ns + (time_ns() - t->started_ns);
+}
+
+static s64 sys_clock_gettime(struct regs *r)
+{
+	switch ((u32)ARG0(r)) {
+	case CLOCK_REALTIME:
+	case CLOCK_REALTIME_COARSE:
+		return timespec_write(ARG1(r), time_wall_ns());
+	case CLOCK_MONOTONIC:
+	case CLOCK_MONOTONIC_RAW:
+	case CLOCK_MONOTONIC_COARSE:
+	case CLOCK_BOOTTIME:
+		return timespec_write(ARG1(r), time_ns());
+	case CLOCK_PROCESS_CPUTIME_ID:
+	case CLOCK_THREAD_CPUTIME_ID:
+		return timespec_write(ARG1(r), thread_cpu_ns(current_thread()));
+	default:
+		return -EINVAL;
+	}
+}
+
+/* --- the thread itself -------------------------------------------------------------------------------- */
+
+static s64 sys_gettid(struct regs *r)
+{
+	return current_thread()->tid;
+}
+
+static s64 sys_sched_yield(struct regs *r)
+{
+	sched_yield();
+	return 0;
+}
+
+static s64 sys_exit(struct regs *r)
+{
+	task_exit((int)(ARG0(r) & 0xff) << 8);
+}
+
+static s64 sys_set_tid_address(struct regs *r)
+{
+	current_thread()->clear_child_tid = ARG0(r);
+	return current_thread()->tid;
+}
+
+/* Only addresses of ring 3, so that loading one can never fault. */
+static s64 set_segment_base(u64 *base, vaddr_t addr)
+{
+	struct thread *t = current_thread();
+
+	if (addr >= USER_END)
+		return -EPERM;
+	*base = addr;
+	user_segments_load(t->fs_base, t->gs_base);
+	return 0;
+}
+
+static s64 sys_arch_prctl(struct regs *r)
+{
+	struct thread *t = current_thread();
+
+	switch ((u32)ARG0(r)) {
+	case ARCH_SET_FS:
+		return set_segment_base(&t->fs_base, ARG1(r));
+	case ARCH_SET_GS:
+		return set_segment_base(&t->gs_base, ARG1(r));
+	case ARCH_GET_FS:
+		return copy_to_user((void __user *)ARG1(r), &t->fs_base, sizeof(t->fs_base));
+	case ARCH_GET_GS:
+		return copy_to_user((void __user *)ARG1(r), &t->gs_base, sizeof(t->gs_base));
+	default:
+		return -EINVAL;
+	}
+}
+
+static s64 set_name(vaddr_t from)
+{
+	struct task *t = current_task();
+	char name[sizeof(t->name)];
+	int len = strncpy_from_user(name, (const char __user *)from, sizeof(name));
+
+	if (len < 0 && len != -ERANGE) /* a longer one is cut off */
+		return len;
+	name[sizeof(name) - 1] = '\0';
+	strscpy(t->name, name, sizeof(t->name));
+	strscpy(t->thread->name, name, sizeof(t->thread->name));
+	return 0;
+}
+
+static s64 get_name(vaddr_t to)
+{
+	const struct task *t = current_task();
+	char name[sizeof(t->name)] = {0};
+
+	strscpy(name, t->name, sizeof(name));
+	return copy_to_user((void __user *)to, name, sizeof(name));
+}
+
+static s64 sys_prctl(struct regs *r)
+{
+	switch ((int)ARG0(r)) {
+	case PR_SET_NAME:
+		return set_name(ARG1(r));
+	case PR_GET_NAME:
+		return get_name(ARG1(r));
+	case PR_SET_THP_DISABLE:
+		if (ARG2(r) || ARG3(r) || ARG4(r))
+			return -EINVAL;
+		return mmap_set_thp_disable(current_mm(), ARG1(r) != 0);
+	case PR_GET_THP_DISABLE:
+		if (ARG1(r) || ARG2(r) || ARG3(r) || ARG4(r))
+			return -EINVAL;
+		return current_mm()->thp_disable;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* --- the table ---------------------------------------------------------------------------------------- */
+
+static syscall_fn *const table[NR_SYSCALLS] = {
+	[SYS_mmap] = sys_mmap,
+	[SYS_mprotect] = sys_mprotect,
+	[SYS_munmap] = sys_munmap,
+	[SYS_brk] = sys_brk,
+	[SYS_sched_yield] = sys_sched_yield,
+	[SYS_mremap] = sys_mremap,
+	[SYS_mincore] = sys_mincore,
+	[SYS_madvise] = sys_madvise,
+	[SYS_nanosleep] = sys_nanosleep,
+	[SYS_exit] = sys_exit,
+	[SYS_prctl] = sys_prctl,
+	[SYS_arch_prctl] = sys_arch_prctl,
+	[SYS_gettid] = sys_gettid,
+	[SYS_set_tid_address] = sys_set_tid_address,
+	[SYS_clock_gettime] = sys_clock_gettime,
+	[SYS_clock_nanosleep] = sys_clock_nanosleep,
+
+	[SYS_read] = linux_read,
+	[SYS_write] = linux_write,
+	[SYS_open] = linux_open,
+	[SYS_close] = linux_close,
+	[SYS_lseek] = linux_lseek,
+	[SYS_ioctl] = linux_ioctl,
+	[SYS_pread64] = linux_pread64,
+	[SYS_readv] = linux_readv,
+	[SYS_writev] = linux_writev,
+	[SYS_getpid] = linux_getpid,
+	[SYS_fork] = linux_fork,
+	[SYS_vfork] = linux_fork, /* the parent may run on: it sees none of the child's writes */
+	[SYS_wait4] = linux_wait4,
+	[SYS_uname] = linux_uname,
+	[SYS_getrusage] = linux_getrusage,
+	[SYS_getuid] = linux_getuid,
+	[SYS_getgid] = linux_getuid,
+	[SYS_geteuid] = linux_getuid,
+	[SYS_getegid] = linux_getuid,
+	[SYS_getppid] = linux_getppid,
+	[SYS_exit_group] = sys_exit, /* a task has one thread */
+	[SYS_openat] = linux_openat,
+	[SYS_set_robust_list] = linux_set_robust_list,
+	[SYS_prlimit64] = linux_prlimit64,
+	[SYS_getrandom] = linux_getrandom,
+	[SYS_rseq] = linux_rseq,
+};
+
+/* Numbers nobody serves, told once each: those of the table's range by a bit, others as they come. */
+static u64 told[BITMAP_WORDS(NR_SYSCALLS)];
+static u32 told_beyond[16];
+
+static bool first_time(u32 nr)
+{
+	if (nr < NR_SYSCALLS)
+		return !(__atomic_fetch_or(&told[nr / 64], 1ul << nr % 64, __ATOMIC_RELAXED) & 1ul << nr % 64);
+	for (unsigned i = 0; i < ARRAY_SIZE(told_beyond); i++) {
+		u32 none = 0;
+
+		if (__atomic_compare_exchange_n(
+			    &told_beyond[i], &none, nr, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return true;
+		if (none == nr)
+			return false;
+	}
+	return false; /* ring 3 is making numbers up: sixteen are enough */
+}
+
+__noinline static s64 unknown(u32 nr)
+{
+	if (first_time(nr))
+		printk("pid %u %s: system call %u is not known here (ENOSYS)", current_thread()->tid,
+			current_thread()->name, nr);
+	return -ENOSYS;
+}
+
+void syscall_dispatch(struct regs *r)
+{
+	u32 nr = (u32)r->rax; /* Linux looks at 32 bits too */
+
+	if (likely(nr < NR_SYSCALLS && table[nr]))
+		r->rax = (u64)table[nr](r);
+	else
+		r->rax = (u64)unknown(nr);
+}
