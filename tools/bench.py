@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What each operation costs in guest instructions: Linux's recorded figure, ours, the goal, the ratio.
 
-    tools/bench.py [--build DIR] [--quick] [--json]       what `make bench` runs
+    tools/bench.py [--build DIR] [--quick] [--flat] [--json]       what `make bench` runs
 
 The program is user/programs/bench.c, in a guest with ICOUNT=1 CPU=qemu64 MEM=512M, one processor: one
 tick of the time-stamp counter is one instruction, so the figures are exact and the same everywhere.
@@ -45,6 +45,19 @@ def measure(build):
     return values
 
 
+def flat_rows(build, values):
+    """Cost of a fault under conditions that must not change it: (condition, 4K write, 2M write)."""
+    for name in sorted(values, key=lambda n: int(n.rpartition("_")[2]) if "_vmas_" in n else 0):
+        if "_vmas_" in name:
+            yield f"{int(name.rpartition('_')[2]):,} areas", values[name], None
+    for mem in ("64M", "512M", "2G", "8G"):
+        rows = ["4k_write"] + (["2m_write"] if mem != "64M" else [])
+        guest = Guest(Options(build=build, mem=mem, cpu="qemu64", icount=True,
+                              cmd=" && ".join(f"run bench {row}" for row in rows)))
+        found = dict(re.findall(r"^bench (\S+) (\d+)\s*$", guest.run(limit=120).output, re.MULTILINE))
+        yield f"-m {mem}", *(int(found[r]) if r in found else None for r in ("4k_write", "2m_write"))
+
+
 def runs_with(build, mem_mb):
     options = Options(build=build, boot="iso", mem=f"{mem_mb}M", smp=1, cmd="demo thp")
     return Guest(options).run(limit=60).status == 0
@@ -82,6 +95,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default=str(ROOT / "build" / "release"))
     parser.add_argument("--quick", action="store_true", help="without the smallest memory")
+    parser.add_argument("--flat", action="store_true", help="also other sizes of memory, many areas")
     parser.add_argument("--json", action="store_true", help="the raw values, one JSON object")
     args = parser.parse_args()
     rows = json.loads((ROOT / "tests" / "linux" / "cost.json").read_text())["rows"]
@@ -96,6 +110,10 @@ def main():
         print(json.dumps(values))
     else:
         print("\n".join(table(rows, values)))
+    if args.flat:
+        print("\n%-54s %13s %11s" % ("the same fault under other conditions", "4K write", "2M write"))
+        for condition, small, huge in flat_rows(args.build, values):
+            print("%-54s %13s %11s" % (condition, small or "-", huge or "-"))
     wanted = {row["name"] for row in rows} - ({"smallest_mb"} if args.quick else set())
     return 0 if all(values.get(name) is not None for name in wanted) else 1
 

@@ -11,12 +11,13 @@ import re
 import sys
 
 import pytest
+from conftest import make_options
+from qemu import Guest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests" / "linux")]
+sys.path.insert(0, str(ROOT / "tests" / "linux"))
 
 import judge  # noqa: E402
-from qemu import Guest, Options  # noqa: E402
 
 COW = "/sys/kernel/mm/transparent_hugepage/cow"
 NAMES = {path.stem: [s["name"] for s in json.loads(path.read_text())["scenarios"] if "skip" not in s]
@@ -40,7 +41,7 @@ def boot(file, cow, small):
     names = [n for n in NAMES[file] if fragments(n) == small]
     commands = [f"echo {cow} > {COW}"] + [f"run scenario {n}" for n in names]
     cmd = "; ".join(commands) + "; check && ledger"
-    result = Guest(Options(mem="192M" if small else "512M", smp=1, cmd=cmd)).run(limit=120)
+    result = Guest(make_options(mem="192M" if small else "512M", smp=1, cmd=cmd)).run(120)
     return result, {r["name"]: r for r in judge.records(result.output)}
 
 

@@ -293,6 +293,26 @@ static void row_munmap_2m(void)
 	row_munmap("munmap_2m", NO_ADVICE, HUGE_BYTES);
 }
 
+/* A 4 KiB write fault in each of many one-page areas; every second page is a hole. */
+static void row_vmas(void)
+{
+	static const unsigned long counts[] = {16, 1000, 65000};
+	char name[32];
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		unsigned long nr = counts[i] < SMALL_NR ? counts[i] : SMALL_NR;
+		unsigned long step = counts[i] / nr * 2 * PAGE_BYTES;
+
+		for (unsigned long j = 0; j < counts[i]; j++) {
+			if (area_map(j * 2 * PAGE_BYTES, PAGE_BYTES, RW, 0) == MAP_FAILED)
+				die("bench: area %lu: %s", j, strerror(errno));
+		}
+		snprintf(name, sizeof(name), "4k_write_vmas_%lu", counts[i]);
+		print(name, touch_median((char *)AREA_BASE, step, nr, true));
+		munmap((char *)AREA_BASE, counts[i] * 2 * PAGE_BYTES);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -309,6 +329,7 @@ static const struct {
 	{"munmap_4k", row_munmap_4k},
 	{"munmap_2m", row_munmap_2m},
 	{"null_call", row_null_call},
+	{"vmas", row_vmas},
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 

@@ -1,0 +1,69 @@
+"""The programs of user/programs on Pagoda: each provokes one behaviour and checks itself."""
+
+import re
+
+import pytest
+
+HEALTH = "check && ledger"
+
+
+def thptouch(pagoda, arguments, **options):
+    """Run it -> {name: number} of what it printed."""
+    result = pagoda(f"run thptouch {arguments} && {HEALTH}", **options)
+    return {name: int(value) for name, value in
+            re.findall(r"^(\w+) (\d+)(?: kB)?\s*$", result.output, re.MULTILINE)}
+
+
+def test_thptouch_writes_huge(pagoda):
+    got = thptouch(pagoda, "write 64M")
+    assert (got["thp_fault_alloc"], got["minor_faults"]) == (32, 32)
+    assert (got["Rss"], got["AnonHugePages"]) == (65536, 65536)
+
+
+def test_thptouch_reads_zero_page(pagoda):
+    got = thptouch(pagoda, "read 64M")
+    assert got["thp_zero_page_alloc"] == 1 and "thp_fault_alloc" not in got
+    assert (got["minor_faults"], got["Rss"]) == (32, 0)
+
+
+def test_thptouch_small(pagoda):
+    got = thptouch(pagoda, "write 8M --nohuge")
+    assert (got["minor_faults"], got["Rss"], got["AnonHugePages"]) == (2048, 8192, 0)
+
+
+def test_thptouch_usage(pagoda):
+    result = pagoda("run thptouch write 8X", verdict="fail")
+    assert result.status == 2 and "usage: thptouch" in result.output
+
+
+@pytest.mark.parametrize("program", ["cowtree", "remapper", "vmalimit", "syscalls", "zeroes",
+                                     "crash all", "stale all", "fpu"])
+@pytest.mark.parametrize("smp", [1, 4])
+def test_checks_itself(pagoda, program, smp):
+    result = pagoda(f"run {program} && {HEALTH}", smp=smp, limit=60)
+    assert re.search(rf"^{program.split()[0]}: .*ok\s*$", result.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("cow", ["copy", "split"])
+@pytest.mark.parametrize("program", ["cowtree", "remapper", "zeroes", "stale all"])
+def test_under_both_rules_of_copying(pagoda, program, cow):
+    pagoda(f"echo {cow} > /sys/kernel/mm/transparent_hugepage/cow && run {program} && {HEALTH}",
+           limit=60)
+
+
+def test_a_crash_is_one_clear_line(pagoda):
+    """The task ends, the kernel says who, where and why, and goes on."""
+    result = pagoda(f"run crash read-null; run crash write-text; run crash cli; {HEALTH}")
+    assert len(re.findall(r"crash\[?\d*\]?.*", result.output)) >= 3
+
+
+@pytest.mark.parametrize("smp, mem", [(1, "256M"), (4, "256M"), (4, "1G")])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_stress(pagoda, seed, smp, mem):
+    pagoda(f"run stress {seed} 400 {2 * smp} && {HEALTH}", smp=smp, mem=mem, limit=120)
+
+
+def test_stress_with_khugepaged_awake(pagoda):
+    """The daemon works over the same spaces all the time."""
+    knob = "/sys/kernel/mm/transparent_hugepage/khugepaged"
+    pagoda(f"echo 0 > {knob}/scan_sleep_millisecs && run stress 3 400 && {HEALTH}", smp=4, limit=120)
