@@ -170,7 +170,7 @@ void lru_del(struct page *head)
  * lru_deferred_add - queue a huge page of which a part is no longer mapped.
  *
  *   locks    takes lru.deferred_lock; the caller holds a reference
- *   returns  true: newly queued, and the caller counts thp_deferred_split_page
+ *   returns  true: newly queued (rmap_partly_unmapped counts thp_deferred_split_page)
  *   Linux    deferred_split_huge_page
  */
 bool lru_deferred_add(struct page *head)

@@ -413,7 +413,7 @@ void rmap_pmd_to_ptes(struct page *head)
  * rmap_partly_unmapped - queue a huge page of which some frames are mapped and some are not.
  *
  *   locks    pt_lock of the space held; takes the deferred lock
- *   returns  true: newly queued (the caller counts thp_deferred_split_page)
+ *   returns  true: newly queued, and counted: thp_deferred_split_page
  *   Linux    deferred_split_huge_page, as page_remove_rmap calls it
  */
 bool rmap_partly_unmapped(struct page *head)
@@ -425,7 +425,10 @@ bool rmap_partly_unmapped(struct page *head)
 	ptes = page_pte_mappings(head);
 	if (ptes == 0 || (ptes >= HPAGE_PMD_NR && frames_without_pte(head) == 0))
 		return false;
-	return lru_deferred_add(head);
+	if (!lru_deferred_add(head))
+		return false;
+	vmstat_inc(VM_thp_deferred_split_page);
+	return true;
 }
 
 /* ---- walking ---------------------------------------------------------------------------------- */
