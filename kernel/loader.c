@@ -74,6 +74,12 @@ void loader_init(const void *archive, usize bytes)
 	initrd_bytes = bytes;
 }
 
+const void *loader_initrd(usize *bytes)
+{
+	*bytes = initrd_bytes;
+	return initrd;
+}
+
 /* Both threads report the first thing that went wrong; the text goes to whoever asked. */
 static int __printf(3, 4) refuse(struct request *q, int error, const char *fmt, ...)
 {

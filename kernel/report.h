@@ -97,6 +97,13 @@ int report_list(const char *path, struct task *self,
 	void (*fn)(void *ctx, const char *name, bool folder, u16 mode), void *ctx);
 
 /*
+ * report_space - the space of a task, held and with mm->lock taken for reading; NULL: it has none any more.
+ * report_space_done() undoes both.
+ */
+struct mm *report_space(struct task *task);
+void report_space_done(struct mm *mm);
+
+/*
  * What smaps counts over a range of one space, in bytes; pss in bytes << REPORT_PSS_SHIFT.
  *   locks    takes pt_lock per 2 MiB; the caller holds mm->lock (read)
  */

@@ -76,8 +76,35 @@ static void view_open(struct task_view *view, struct task *task, bool want_mm)
 
 static void view_close(struct task_view *view)
 {
-	if (view->mm && mm_drop_user(view->mm))
+	if (view->mm && mm_drop_user(view->mm)) {
 		task_release_mm(view->mm);
+		mm_put(view->mm);
+	}
+}
+
+/*
+ * report_space - the space of a task, held so that it cannot be emptied; mm->lock is taken for reading.
+ *
+ *   locks    none held before; mm->lock (read) on return
+ *   returns  NULL: the task has none any more; else report_space_done() follows
+ *   Linux    get_task_mm, mmap_read_lock
+ */
+struct mm *report_space(struct task *task)
+{
+	struct task_view view;
+
+	view_open(&view, task, true);
+	if (view.mm)
+		rwsem_read_lock(&view.mm->lock);
+	return view.mm;
+}
+
+void report_space_done(struct mm *mm)
+{
+	struct task_view view = {.mm = mm};
+
+	rwsem_read_unlock(&mm->lock);
+	view_close(&view);
 }
 
 static bool view_space(struct task_view *view, struct task *task)
