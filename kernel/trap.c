@@ -63,11 +63,18 @@ _Static_assert(offsetof(struct thread, tid) == THREAD_TID_OFFSET, "cpu.h: curren
 
 extern const u64 entry_clac_sites[], entry_clac_sites_end[];
 
-/* trap_init - D1 of entry.asm: let the entries clear AC where SMAP exists. Once, before any other CPU. */
-void trap_init(void)
+static vaddr_t boot_stack_guard; /* the one guard page that is not vmap.c's */
+
+/*
+ * trap_init - D1 of entry.asm: let the entries clear AC where SMAP exists. Once, on the only CPU.
+ *
+ *   boot_guard  the unmapped page below the stack kernel_main() runs on
+ */
+void trap_init(vaddr_t boot_guard)
 {
 	static const u8 clac[] = {0x0f, 0x01, 0xca};
 
+	boot_stack_guard = boot_guard;
 	if (!cpu_features.smap)
 		return;
 	for (const u64 *site = entry_clac_sites; site < entry_clac_sites_end; site++)
@@ -367,13 +374,12 @@ static __noreturn void double_fault(const struct regs *regs)
 {
 	vaddr_t addr = read_cr2();
 	const struct thread *t = current_thread();
-	bool overflow =
-		vmap_is_guard(addr) || (t && addr - (t->stack_bottom - PAGE_SIZE) < PAGE_SIZE);
+	bool overflow = vmap_is_guard(addr) || addr - boot_stack_guard < PAGE_SIZE;
 
 	if (overflow)
 		panic_trap(__FILE__, __LINE__, regs, addr, "stack-overflow",
-			"the kernel stack of thread %u (%s), from 0x%lx upwards, is full",
-			current_tid(), t ? t->name : "boot", t ? t->stack_bottom : 0);
+			"the kernel stack of thread %u (%s) is full", current_tid(),
+			t ? t->name : "boot");
 	panic_trap(
 		__FILE__, __LINE__, regs, addr, "double-fault", "a fault while entering a handler");
 }

@@ -10,6 +10,7 @@
 #define EXIT_SUCCESS 0x10 /* status 33 */
 #define EXIT_FAILURE 0x11 /* status 35: a command of CMD failed */
 #define EXIT_PANIC   0x20 /* status 65 */
+#define EXIT_REFUSED 0x21 /* status 67: this machine cannot run the kernel */
 
 __noreturn void machine_exit(u8 value);
 __noreturn void machine_reset(void);

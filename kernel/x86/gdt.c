@@ -156,7 +156,7 @@ usize cpu_area_bytes(void)
 /*
  * cpu_area_init - prepare the block of a CPU that is not running yet, and enter it in cpus[].
  *
- *   area     cpu_area_bytes() bytes, zeroed, 16-byte aligned, never given back
+ *   area     cpu_area_bytes() bytes, zeroed, never given back
  */
 struct cpu *cpu_area_init(void *area, u32 id, u32 apic_id)
 {

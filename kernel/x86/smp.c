@@ -27,7 +27,7 @@
 #include "x86/timer.h"
 #include "x86/tlb.h"
 
-#define INIT_PAUSE_NS    (10 * NS_PER_MS)
+#define INIT_PAUSE_NS    (200 * NS_PER_US) /* 10 ms were for the separate APICs of the 486 */
 #define STARTUP_PAUSE_NS (200 * NS_PER_US)
 #define ONLINE_WAIT_NS   (3 * NS_PER_SEC)
 #define STOP_WAIT_NS     (1 * NS_PER_SEC)
