@@ -21,12 +21,14 @@
 #include "khugepaged.h"
 #include "lib/acpi.h"
 #include "lib/string.h"
+#include "linux_min.h"
 #include "loader.h"
 #include "mm/buddy.h"
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
 #include "mm/memmap.h"
 #include "mm/mm.h"
+#include "mm/mmap.h"
 #include "mm/page.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
@@ -284,6 +286,8 @@ static void init_tasks(void)
 {
 	sched_init();
 	task_init();
+	task_release_mm = mmap_exit;
+	linux_min_init();
 	irq_enable();
 	init_smp();
 	pgtable_kernel_seal();
