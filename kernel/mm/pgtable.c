@@ -500,7 +500,7 @@ u64 pgtable_count_tables(struct mm *mm)
 	return count_below(&mm->pgd->v, 4);
 }
 
-#define BROKEN(rule, fmt, ...) (printk("pgtable_check: " rule ": " fmt "\n", ##__VA_ARGS__), false)
+#define BROKEN(rule, fmt, ...) (printk("pgtable_check: " rule ": " fmt, ##__VA_ARGS__), false)
 
 static bool check_table_page(struct mm *mm, struct page *table, unsigned level)
 {

@@ -43,7 +43,6 @@
 #define KERNEL_DATA   (PTE_P | PTE_RW | PTE_A | PTE_D | PTE_G | PTE_NX)
 #define KERNEL_RODATA (PTE_P | PTE_A | PTE_G | PTE_NX)
 #define KERNEL_TEXT   (PTE_P | PTE_A | PTE_G)
-#define FIRMWARE_MAX  (64ul << 20) /* larger reserved ranges beside RAM are not tables but device windows */
 
 extern char __text_start[], __text_end[], __rodata_start[], __rodata_end[]; /* linker.ld */
 extern char __data_start[], __kernel_end[];
@@ -89,17 +88,17 @@ static bool overlaps(paddr_t start, paddr_t end, const void *from, const void *t
 }
 
 /* [start, end) of physical memory into the direct map. */
-static void map_direct(paddr_t start, paddr_t end, u64 rights)
+static void map_direct(paddr_t start, paddr_t end)
 {
 	while (start < end) {
 		vaddr_t va = (vaddr_t)phys_to_virt(start);
 
 		if (IS_ALIGNED(start, PMD_SIZE) && start + PMD_SIZE <= end &&
 			!overlaps(start, start + PMD_SIZE, __text_start, __kernel_end)) {
-			*early_pmd(va) = start | rights | PTE_PS;
+			*early_pmd(va) = start | KERNEL_DATA | PTE_PS;
 			start += PMD_SIZE;
 		} else {
-			early_map(va, start, rights);
+			early_map(va, start, KERNEL_DATA);
 			start += PAGE_SIZE;
 		}
 	}
@@ -107,10 +106,9 @@ static void map_direct(paddr_t start, paddr_t end, u64 rights)
 
 /* ---- the direct map --------------------------------------------------------------------------- */
 
-/* Touching ranges of one sort: RAM, or what the firmware keeps. */
+/* Touching ranges of RAM. */
 struct extent {
 	paddr_t start, end;
-	bool ram, acpi, beside_ram;
 };
 
 /*
@@ -121,39 +119,25 @@ static bool next_extent(paddr_t from, struct extent *e)
 {
 	unsigned i = 0;
 
-	while (i < memmap_count && memmap_ranges[i].end <= from)
+	while (i < memmap_count && (memmap_ranges[i].end <= from || !memmap_is_ram(memmap_ranges[i].type)))
 		i++;
 	if (i == memmap_count)
 		return false;
-	*e = (struct extent){.start = memmap_ranges[i].start, .ram = memmap_is_ram(memmap_ranges[i].type)};
-	e->beside_ram = i > 0 && memmap_ranges[i - 1].end == e->start;
-	e->end = e->start;
+	e->start = e->end = memmap_ranges[i].start;
 	for (; i < memmap_count && memmap_ranges[i].start == e->end &&
-	       memmap_is_ram(memmap_ranges[i].type) == e->ram; i++) {
+	       memmap_is_ram(memmap_ranges[i].type); i++)
 		e->end = memmap_ranges[i].end;
-		e->acpi |= memmap_ranges[i].type == MEMMAP_ACPI;
-	}
-	e->beside_ram |= i < memmap_count && memmap_ranges[i].start == e->end;
 	return true;
 }
 
-/*
- * All RAM writable; what the firmware keeps beside it (ACPI tables are in "reserved" memory often
- * enough) only to be read; the first MiB wholly, until it is sealed: BIOS data, the trampoline.
- */
+/* All RAM, and the first MiB until it is sealed: the trampoline. The firmware's tables were read before. */
 static void build_direct_map(void)
 {
 	struct extent e = {.end = MEMMAP_LOW};
 
-	map_direct(0, MEMMAP_LOW, KERNEL_DATA);
-	while (next_extent(e.end, &e)) {
-		paddr_t start = MAX(e.start, MEMMAP_LOW);
-
-		if (e.ram)
-			map_direct(start, e.end, KERNEL_DATA);
-		else if (e.acpi || (e.beside_ram && e.end - e.start <= FIRMWARE_MAX))
-			map_direct(start, e.end, KERNEL_RODATA);
-	}
+	map_direct(0, MEMMAP_LOW);
+	while (next_extent(e.end, &e))
+		map_direct(MAX(e.start, MEMMAP_LOW), e.end);
 }
 
 /* ---- the array of struct page ----------------------------------------------------------------- */
@@ -165,7 +149,7 @@ static bool all_ram(paddr_t start, paddr_t end)
 {
 	struct extent e;
 
-	return next_extent(start, &e) && e.ram && e.start <= start && e.end >= end;
+	return next_extent(start, &e) && e.start <= start && e.end >= end;
 }
 
 /* A table of 512 times the same frame of zeroes: 256 MiB without RAM cost an entry. */
@@ -327,7 +311,7 @@ static void set_direct(paddr_t start, paddr_t end, u64 rights)
 }
 
 /*
- * pgtable_kernel_seal - start-up is over: nothing patches text or reads the BIOS's data any more.
+ * pgtable_kernel_seal - start-up is over: nothing patches text or needs the first MiB any more.
  *
  *   locks    none held, interrupts on
  *   after    K3 holds: text and constants are read-only in the direct map too; the first MiB, frame 0
@@ -342,7 +326,7 @@ void pgtable_kernel_seal(void)
 
 /* ---- checking --------------------------------------------------------------------------------- */
 
-#define BROKEN(rule, fmt, ...) (printk("pgtable_check_kernel: " rule ": " fmt "\n", ##__VA_ARGS__), false)
+#define BROKEN(rule, fmt, ...) (printk("pgtable_check_kernel: " rule ": " fmt, ##__VA_ARGS__), false)
 
 static bool check_leaf(unsigned level, u64 entry, u64 rights, vaddr_t at)
 {

@@ -489,7 +489,7 @@ bool rmap_walk(struct anon *anon, u64 index, u64 pages,
 
 /* ---- checking --------------------------------------------------------------------------------- */
 
-#define BROKEN(rule, fmt, ...) (printk("rmap_check: " rule ": " fmt "\n", ##__VA_ARGS__), false)
+#define BROKEN(rule, fmt, ...) (printk("rmap_check: " rule ": " fmt, ##__VA_ARGS__), false)
 
 static int compare(const struct tree_node *a, const struct tree_node *b)
 {

@@ -399,7 +399,7 @@ vaddr_t vma_find_gap(struct mm *mm, u64 bytes, vaddr_t low, vaddr_t high, u64 al
 
 /* ---- checking --------------------------------------------------------------------------------- */
 
-#define BROKEN(rule, fmt, ...) (printk("vma_check: " rule ": " fmt "\n", ##__VA_ARGS__), false)
+#define BROKEN(rule, fmt, ...) (printk("vma_check: " rule ": " fmt, ##__VA_ARGS__), false)
 
 static int compare(const struct tree_node *a, const struct tree_node *b)
 {
