@@ -52,6 +52,19 @@ static u32 prot_flags(u32 prot)
 
 /* --- edges --- */
 
+/* A huge leaf never belongs to two areas (T4): where addr lies inside one, split it. Linux: vma_adjust_trans_huge */
+static void cut_huge(struct vma *v, vaddr_t addr)
+{
+	pmd_t *pmdp = IS_ALIGNED(addr, HPAGE_PMD_SIZE) ? NULL : pgtable_find_pmd(v->mm, addr);
+
+	if (!pmdp || v->kind == VMA_DEVICE)
+		return;
+	spin_lock(&v->mm->pt_lock);
+	if (pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF)
+		thp_split_pmd(v, addr & HPAGE_PMD_MASK, pmdp);
+	spin_unlock(&v->mm->pt_lock);
+}
+
 /* Make addr an edge: split the area that has it inside. 0 or -ENOMEM. */
 static int cut_at(struct mm *mm, vaddr_t addr)
 {
@@ -59,6 +72,7 @@ static int cut_at(struct mm *mm, vaddr_t addr)
 
 	if (!v || v->start == addr)
 		return 0;
+	cut_huge(v, addr);
 	return vma_split(v, addr) ? 0 : -ENOMEM;
 }
 
