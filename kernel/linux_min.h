@@ -41,6 +41,7 @@ s64 linux_getrusage(struct regs *r);
 s64 linux_getrandom(struct regs *r);
 s64 linux_prlimit64(struct regs *r);
 s64 linux_set_robust_list(struct regs *r);
+s64 linux_rt_sigprocmask(struct regs *r);
 s64 linux_rseq(struct regs *r);
 
 #endif

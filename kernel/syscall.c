@@ -364,6 +364,7 @@ static syscall_fn *const table[NR_SYSCALLS] = {
 	[SYS_open] = linux_open,
 	[SYS_close] = linux_close,
 	[SYS_lseek] = linux_lseek,
+	[SYS_rt_sigprocmask] = linux_rt_sigprocmask,
 	[SYS_ioctl] = linux_ioctl,
 	[SYS_pread64] = linux_pread64,
 	[SYS_readv] = linux_readv,
@@ -410,7 +411,7 @@ static bool first_time(u32 nr)
 __noinline static s64 unknown(u32 nr)
 {
 	if (first_time(nr))
-		printk("pid %u %s: system call %u is not known here (ENOSYS)", current_thread()->tid,
+		printk("pid %u (%s): system call %u is not known here (ENOSYS)", current_thread()->tid,
 			current_thread()->name, nr);
 	return -ENOSYS;
 }

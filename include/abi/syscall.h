@@ -28,6 +28,7 @@
 #define SYS_open            2
 #define SYS_close           3
 #define SYS_lseek           8
+#define SYS_rt_sigprocmask  14
 #define SYS_ioctl           16
 #define SYS_pread64         17
 #define SYS_readv           19

@@ -418,10 +418,14 @@ int mmap_protect(struct mm *mm, vaddr_t addr, u64 len, u32 prot)
 {
 	int err;
 
-	if (addr & ~PAGE_MASK || prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC))
+	if (addr & ~PAGE_MASK)
 		return -EINVAL;
-	if (len == 0)
+	if (len == 0) /* Linux looks at prot after this */
 		return 0;
+	if (addr + ALIGN_UP(len, PAGE_SIZE) <= addr)
+		return -ENOMEM;
+	if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC))
+		return -EINVAL;
 	if (!range_ok(addr, len))
 		return -ENOMEM;
 	rwsem_write_lock(&mm->lock);
