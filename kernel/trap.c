@@ -83,20 +83,18 @@ void trap_init(vaddr_t boot_guard)
 
 /* ---- ring 3 did something that cannot be served ------------------------------------------------- */
 
-static void print_user_regs(const struct regs *r)
-{
-	printk("  ip %016lx sp %016lx flags %08lx ax %016lx bx %016lx cx %016lx", r->rip, r->rsp,
-		r->rflags, r->rax, r->rbx, r->rcx);
-	printk("  dx %016lx si %016lx di %016lx bp %016lx r8 %016lx r9 %016lx", r->rdx, r->rsi,
-		r->rdi, r->rbp, r->r8, r->r9);
-	printk("  r10 %016lx r11 %016lx r12 %016lx r13 %016lx r14 %016lx r15 %016lx", r->r10,
-		r->r11, r->r12, r->r13, r->r14, r->r15);
-}
+/* One line says it all; the registers in it are without leading zeroes. On the task's own kernel stack. */
+#define REGS_FORMAT                                                                                \
+	"(sp %lx flags %lx ax %lx bx %lx cx %lx dx %lx si %lx di %lx bp %lx r8 %lx r9 %lx r10 "    \
+	"%lx "                                                                                     \
+	"r11 %lx r12 %lx r13 %lx r14 %lx r15 %lx)"
+#define REGS_VALUES(r)                                                                             \
+	(r)->rsp, (r)->rflags, (r)->rax, (r)->rbx, (r)->rcx, (r)->rdx, (r)->rsi, (r)->rdi,         \
+		(r)->rbp, (r)->r8, (r)->r9, (r)->r10, (r)->r11, (r)->r12, (r)->r13, (r)->r14,      \
+		(r)->r15
 
-/* On the task's own kernel stack. */
-static __noreturn void end_task(const struct regs *regs, int signal)
+static __noreturn void end_task(int signal)
 {
-	print_user_regs(regs);
 	irq_enable();
 	task_exit(signal);
 }
@@ -106,21 +104,21 @@ static __noreturn void refuse_access(
 {
 	struct task *t = current_task();
 
-	printk("pid %u (%s): %s of 0x%lx at ip 0x%lx: %s", t->pid, t->name,
+	printk("pid %u (%s): %s of 0x%lx at ip 0x%lx: %s " REGS_FORMAT, t->pid, t->name,
 		f->exec    ? "execution"
 		: f->write ? "write"
 			   : "read",
-		f->addr, regs->rip, why);
-	end_task(regs, signal);
+		f->addr, regs->rip, why, REGS_VALUES(regs));
+	end_task(signal);
 }
 
 static __noreturn void refuse_exception(const struct regs *regs, int signal)
 {
 	struct task *t = current_task();
 
-	printk("pid %u (%s): %s at ip 0x%lx, error code 0x%lx", t->pid, t->name,
-		idt_vector_name(regs->vector), regs->rip, regs->error);
-	end_task(regs, signal);
+	printk("pid %u (%s): %s at ip 0x%lx, error code 0x%lx " REGS_FORMAT, t->pid, t->name,
+		idt_vector_name(regs->vector), regs->rip, regs->error, REGS_VALUES(regs));
+	end_task(signal);
 }
 
 /* Which signal's number a task dies with; 0: not an exception ring 3 can cause. */
@@ -153,7 +151,7 @@ static int exception_signal(u64 vector)
 /* ---- page faults ---------------------------------------------------------------------------------- */
 
 /* The shrinkers and one retry; then other tasks go, until it is served or this task is chosen. */
-static enum fault_result serve_without_memory(const struct fault *f)
+static __noinline enum fault_result serve_without_memory(const struct fault *f)
 {
 	enum fault_result result;
 
@@ -164,22 +162,22 @@ static enum fault_result serve_without_memory(const struct fault *f)
 	return result;
 }
 
-/* A fault of the current task, by its own instruction or on its behalf. Interrupts on. */
-static __always_inline enum fault_result serve(const struct fault *f)
+static void count_fault(void)
 {
-	enum fault_result result = fault_handle(f);
-
-	if (unlikely(result == FAULT_NO_MEMORY))
-		result = serve_without_memory(f);
 	vmstat_inc(VM_pgfault);
 	current_task()->minflt++;
-	return result;
 }
 
-static __noinline void refuse_user_fault(
-	struct regs *regs, const struct fault *f, enum fault_result result)
+/* The fault of ring 3 was not served. On its own stack; interrupts on. */
+static __noinline void not_served(const struct fault *f, enum fault_result result)
 {
+	const struct regs *regs = current_thread()->user_regs;
+
+	if (result == FAULT_NO_MEMORY)
+		result = serve_without_memory(f);
 	switch (result) {
+	case FAULT_DONE:
+		return;
 	case FAULT_BAD_ADDRESS:
 		refuse_access(regs, f, "no mapping there", SIGSEGV);
 	case FAULT_BAD_ACCESS:
@@ -221,7 +219,8 @@ static bool kernel_may_wait(const struct regs *regs)
 	       current_thread()->mm && sync_may_sleep();
 }
 
-static void kernel_fault(struct regs *regs, vaddr_t addr)
+/* From ring 0: a copy to or from ring 3, or a bug. */
+static __noinline void kernel_fault(struct regs *regs, vaddr_t addr)
 {
 	vaddr_t fixup = uaccess_fixup(regs->rip);
 
@@ -235,13 +234,25 @@ static void kernel_fault(struct regs *regs, vaddr_t addr)
 			.user = true,
 			.present = regs->error & PF_PROT,
 		};
+		enum fault_result result;
 
 		irq_enable();
 		trace(TRACE_page_fault_kernel, addr, regs->error, regs->rip);
-		if (serve(&f) == FAULT_DONE)
+		result = fault_handle(&f);
+		count_fault();
+		if (result == FAULT_NO_MEMORY)
+			result = serve_without_memory(&f);
+		if (result == FAULT_DONE)
 			return;
 	}
 	regs->rip = fixup;
+}
+
+static __noinline void trace_user_fault(vaddr_t addr)
+{
+	const struct regs *regs = current_thread()->user_regs;
+
+	trace_write(TRACE_page_fault_user, addr, regs->error, regs->rip);
 }
 
 /*
@@ -249,32 +260,33 @@ static void kernel_fault(struct regs *regs, vaddr_t addr)
  *
  *   locks    interrupts off at entry (X1); on while the fault is served, if they were on
  *   Linux    exc_page_fault, do_user_addr_fault
+ *   speed    each fault comes through here: no array, hence no canary, and what only the rare ways
+ *            need stands in functions of their own
  */
-void trap_page_fault(struct regs *regs)
+__attribute__((no_stack_protector)) void trap_page_fault(struct regs *regs)
 {
-	vaddr_t addr = read_cr2();
-	struct fault f;
 	enum fault_result result;
+	struct fault f;
 
 	if (unlikely(!regs_from_user(regs))) {
-		kernel_fault(regs, addr);
+		kernel_fault(regs, read_cr2());
 		return;
 	}
-	f = (struct fault){
-		.mm = current_thread()->mm,
-		.addr = addr,
-		.write = regs->error & PF_WRITE,
-		.exec = regs->error & PF_INSTR,
-		.user = true,
-		.present = regs->error & PF_PROT,
-	};
+	f.mm = current_thread()->mm;
+	f.addr = read_cr2();
+	f.write = regs->error & PF_WRITE;
+	f.exec = regs->error & PF_INSTR;
+	f.user = true;
+	f.present = regs->error & PF_PROT;
 	if (unlikely(regs->error & PF_RSVD || !f.mm))
-		kernel_fault_panic(regs, addr);
+		kernel_fault_panic(regs, f.addr);
 	irq_enable();
-	trace(TRACE_page_fault_user, addr, regs->error, regs->rip);
-	result = serve(&f);
+	if (unlikely(READ_ONCE(trace_on)))
+		trace_user_fault(f.addr);
+	result = fault_handle(&f);
+	count_fault();
 	if (unlikely(result != FAULT_DONE))
-		refuse_user_fault(regs, &f, result);
+		not_served(&f, result);
 }
 
 /* ---- interrupts and the other exceptions -------------------------------------------------------------- */
@@ -365,7 +377,7 @@ void trap_bad_return(struct regs *regs)
 
 	printk("pid %u (%s): cannot return to ring 3: %s, error code 0x%lx", t->pid, t->name,
 		idt_vector_name(regs->vector), regs->error);
-	end_task(current_thread()->user_regs, SIGSEGV);
+	end_task(SIGSEGV);
 }
 
 /* ---- on stacks of their own -------------------------------------------------------------------------- */
