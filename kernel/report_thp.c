@@ -50,11 +50,14 @@ static bool show_enabled(struct report_out *out, struct task *task, u64 *cursor)
 static int store_enabled(const char *text)
 {
 	int choice = find_choice(text, enabled_words, ARRAY_SIZE(enabled_words));
+	bool was_never;
 
 	if (choice < 0)
 		return choice;
-	thp_settings.enabled = choice;
-	khugepaged_wake();
+	was_never = thp_settings.enabled == THP_NEVER;
+	WRITE_ONCE(thp_settings.enabled, (enum thp_enabled)choice);
+	if (was_never || choice == THP_NEVER)
+		khugepaged_wake(); /* Linux stops or starts the thread; else it sleeps on */
 	return 0;
 }
 
