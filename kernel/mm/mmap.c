@@ -65,13 +65,15 @@ static void cut_huge(struct vma *v, vaddr_t addr)
 	spin_unlock(&v->mm->pt_lock);
 }
 
-/* Make addr an edge: split the area that has it inside. 0 or -ENOMEM. */
+/* Make addr an edge: split the area that has it inside. 0, -ENOMEM, or -EINVAL: a device's leaf cannot be split. */
 static int cut_at(struct mm *mm, vaddr_t addr)
 {
 	struct vma *v = vma_find(mm, addr);
 
 	if (!v || v->start == addr)
 		return 0;
+	if (v->kind == VMA_DEVICE && !IS_ALIGNED(addr, HPAGE_PMD_SIZE))
+		return -EINVAL;
 	cut_huge(v, addr);
 	return vma_split(v, addr) ? 0 : -ENOMEM;
 }
@@ -518,7 +520,7 @@ static vaddr_t move_entries(struct vma *v, vaddr_t start, vaddr_t end, vaddr_t d
 }
 
 /* A second area for the same pages: same family, same indexes, another place. NULL: no memory. */
-static struct vma *twin_area(struct vma *v, vaddr_t start, vaddr_t old, u64 old_len, u64 len)
+static struct vma *twin_area(struct vma *v, vaddr_t start, vaddr_t old, u64 len)
 {
 	struct vma *n = vma_alloc(v->mm);
 
@@ -534,7 +536,6 @@ static struct vma *twin_area(struct vma *v, vaddr_t start, vaddr_t old, u64 old_
 		vma_free(n);
 		return NULL;
 	}
-	(void)old_len;
 	if (v->anon)
 		rmap_link(n, v->anon);
 	return n;
@@ -544,10 +545,15 @@ static struct vma *twin_area(struct vma *v, vaddr_t start, vaddr_t old, u64 old_
 static s64 move_area(
 	struct mm *mm, struct vma *v, vaddr_t old, u64 old_len, vaddr_t to, u64 len, u32 flags)
 {
-	struct vma *n = twin_area(v, to, old, old_len, len);
 	u64 moving = MIN(old_len, len);
+	struct vma *n;
 	vaddr_t stop;
 
+	/* What is left behind is removed at the end: its edges are made now, while that may still fail. */
+	if (!(flags & MREMAP_DONTUNMAP) && cut(mm, old, old + old_len))
+		return -ENOMEM;
+	v = vma_find(mm, old);
+	n = twin_area(v, to, old, len);
 	if (!n)
 		return -ENOMEM;
 	stop = move_entries(v, old, old + moving, to);
@@ -557,11 +563,8 @@ static s64 move_area(
 		return -ENOMEM;
 	}
 	vma_merge(n);
-	if (flags & MREMAP_DONTUNMAP)
-		return to;
-	/* The entries are gone; only areas and tables are left to remove. A cut may need an area too many. */
-	if (unmap_locked(mm, old, old + old_len))
-		return -ENOMEM;
+	if (!(flags & MREMAP_DONTUNMAP))
+		zap_area(v); /* the entries are gone; only the area and its tables are left */
 	return to;
 }
 
@@ -601,19 +604,21 @@ static s64 remap_check(u64 old_len, u64 len, vaddr_t old, u32 flags, vaddr_t to)
 /* held: mm(write) */
 static s64 remap_locked(struct mm *mm, vaddr_t old, u64 old_len, u64 len, u32 flags, vaddr_t to)
 {
+	bool move = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
 	struct vma *v;
 	s64 err;
 
+	if (!vma_find(mm, old))
+		return -EFAULT;
 	if (flags & MREMAP_FIXED) {
 		err = unmap_locked(mm, to, to + len);
 		if (err)
 			return err;
 	}
-	if (len < old_len &&
-		!(flags & MREMAP_DONTUNMAP)) { /* the tail goes, whatever else happens */
+	if (len < old_len) { /* the tail goes, whatever else happens */
 		err = unmap_locked(mm, old + len, old + old_len);
-		if (err)
-			return err;
+		if (err || !move)
+			return err ?: (s64)old;
 		old_len = len;
 	}
 	v = vma_find(mm, old);
@@ -621,7 +626,7 @@ static s64 remap_locked(struct mm *mm, vaddr_t old, u64 old_len, u64 len, u32 fl
 		return -EFAULT;
 	if (old_len == 0 || v->kind == VMA_DEVICE)
 		return -EINVAL; /* duplicating is for shared memory only */
-	if (!(flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))) {
+	if (!move) {
 		if (len == old_len || grow_in_place(mm, v, old, old_len, len))
 			return old;
 		if (!(flags & MREMAP_MAYMOVE))

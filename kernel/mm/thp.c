@@ -683,28 +683,42 @@ static void split_finish(struct page *head)
 	}
 }
 
+/* The tables of all spaces are locked if they can be; is nobody else at the page? Then it is split. */
+static bool split_locked(struct split *s, struct anon *anon)
+{
+	struct page *head = s->head;
+	u64 index = page_index(head);
+
+	if (!rmap_walk_locked(anon, index, HPAGE_PMD_NR, split_lock_space, s))
+		return false;
+	/*
+	 * Nobody can add or drop a mapping now. Any other reference, or who took it off the LRU (collapse, while
+	 * it copies), still counts on its being one page.
+	 */
+	if (page_refcount(head) != page_total_mapcount(head) + 1 || !lru_isolate(head))
+		return false;
+	rmap_walk_locked(anon, index, HPAGE_PMD_NR, split_area_pmd, s);
+	lru_deferred_del(head);
+	buddy_split_huge(head);
+	return true;
+}
+
 int thp_split_page(struct page *head)
 {
-	struct anon *anon = page_anon(head);
-	u64 index = page_index(head);
+	struct anon *anon = rmap_pin_anon(head);
 	struct split s = {.head = head};
-	bool alone;
+	bool done = false;
 
 	ASSERT_RULE("H1", page_is_huge(head), "pfn %lu is no huge page", page_to_pfn(head));
-	spin_lock(&anon->lock);
-	alone = rmap_walk_locked(anon, index, HPAGE_PMD_NR, split_lock_space, &s);
-	/* All tables that map it are locked: nobody can add or drop a mapping. Is there any other reference? */
-	alone = alone && page_refcount(head) == page_total_mapcount(head) + 1;
-	if (alone) {
-		rmap_walk_locked(anon, index, HPAGE_PMD_NR, split_area_pmd, &s);
-		lru_deferred_del(head);
-		lru_isolate(head);
-		buddy_split_huge(head);
+	if (anon) {
+		spin_lock(&anon->lock);
+		done = split_locked(&s, anon);
+		while (s.nr)
+			spin_unlock(&s.areas[--s.nr]->mm->pt_lock);
+		spin_unlock(&anon->lock);
+		rmap_unpin_anon(anon);
 	}
-	while (s.nr)
-		spin_unlock(&s.areas[--s.nr]->mm->pt_lock);
-	spin_unlock(&anon->lock);
-	if (!alone) {
+	if (!done) {
 		vmstat_inc(VM_thp_split_page_failed);
 		return -EBUSY;
 	}
@@ -844,10 +858,10 @@ bool thp_check(void)
 			zero_huge_refs());
 		return false;
 	}
-	for (u32 pfn = lru.deferred.first; pfn; pfn = pfn_to_page(pfn)[1].next, queued++) {
-		p = pfn_to_page(pfn);
+	for (u32 pfn = lru.deferred.first; pfn; pfn = pfn_to_page(pfn)->next, queued++) {
+		p = pfn_to_page(pfn) - 1; /* the queue links the second frame of each */
 		if (!page_is_huge(p) || !(p->flags & PG_DEFERRED)) {
-			printk("H4: pfn %u on the deferred-split queue is %s, flags 0x%x\n", pfn,
+			printk("H4: pfn %u on the deferred-split queue is %s, flags 0x%x\n", pfn - 1,
 				page_type_name(p->type), p->flags);
 			return false;
 		}
