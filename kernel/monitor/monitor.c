@@ -1,0 +1,343 @@
+/*
+ * monitor.c - the console thread, the stopped monitor, and CMD                               floor 7
+ *
+ * IDEA
+ *   one command table, two entries:
+ *     console   a thread; types go through the UART's ring; commands may sleep, take locks, run programs
+ *     stopped   BREAK or panic: the other CPUs stand still by NMI, interrupts are off here, the UART is
+ *               polled; only commands that take no lock. It writes to the UART directly, because the one
+ *               who holds the console's lock may be standing still.
+ *   With CMD (fw_cfg, else `cmd=` on the command line) the console thread runs that line and leaves the
+ *   machine; a panic then leaves too. Without it, a person is there.
+ *
+ *   While a program runs in the foreground, what is typed is the program's; Ctrl-C ends it.
+ *
+ * LOCKS     typed_lock: input on its way to a program (several may read it).
+ * LINUX     the idea is kgdb's and xmon's; the console's is a tty and a shell.
+ */
+#include "monitor/monitor.h"
+#include "lib/string.h"
+#include "linux_min.h"
+#include "panic.h"
+#include "printk.h"
+#include "sched.h"
+#include "x86/debugport.h"
+#include "x86/fwcfg.h"
+#include "x86/serial.h"
+#include "x86/smp.h"
+#include "x86/timer.h"
+#include "ksyms.h"
+#include <abi/errno.h>
+
+#define CTRL_C 0x03
+#define CTRL_D 0x04
+
+static struct monitor console, stopped;
+static struct waitq input_wait; /* the console thread, for bytes */
+
+void monitor_session_init(
+	struct monitor *m, void (*put)(void *ctx, const char *s, usize len), void *ctx)
+{
+	memset(m, 0, sizeof(*m));
+	m->out = (struct report_out){put, ctx};
+	edit_init(&m->edit, put, complete, ctx);
+	m->edit.ctx = m;
+}
+
+/* --- bytes in ------------------------------------------------------------------------------------ */
+
+#define AHEAD_BYTES 1024u
+
+/* Typed while a command ran: kept for the next line. Only the console thread touches it. */
+static u8 ahead[AHEAD_BYTES];
+static u32 ahead_head, ahead_tail;
+
+static void ahead_put(u8 byte)
+{
+	if (ahead_head - ahead_tail < AHEAD_BYTES)
+		ahead[ahead_head++ % AHEAD_BYTES] = byte;
+}
+
+bool monitor_interrupted(struct monitor *m)
+{
+	bool interrupted = false;
+	int byte;
+
+	if (!m->interactive || m->stopped)
+		return false;
+	while ((byte = serial_read()) >= 0) {
+		if (byte == CTRL_C) {
+			interrupted = true;
+			ahead_tail = ahead_head; /* what was typed before it is void */
+		} else {
+			ahead_put((u8)byte);
+		}
+	}
+	return interrupted;
+}
+
+static int input_try(void)
+{
+	return ahead_tail != ahead_head ? ahead[ahead_tail++ % AHEAD_BYTES] : serial_read();
+}
+
+static void input_arrived(void)
+{
+	waitq_wake_one(&input_wait);
+}
+
+/* --- input for programs ----------------------------------------------------------------------------- */
+
+#define TYPED_BYTES 256u
+
+static struct spinlock typed_lock = SPINLOCK_INIT(LOCK_WAITQ, "typed");
+static struct waitq typed_wait;
+static char typed[TYPED_BYTES]; /* (typed_lock) */
+static u32 typed_head, typed_tail;
+static bool typed_end; /* Ctrl-D: the next read gets 0 bytes */
+
+static void typed_put(struct monitor *m, u8 byte)
+{
+	char c = byte == '\r' ? '\n' : (char)byte;
+
+	spin_lock(&typed_lock);
+	if (c == CTRL_D)
+		typed_end = true;
+	else if (typed_head - typed_tail < TYPED_BYTES)
+		typed[typed_head++ % TYPED_BYTES] = c;
+	spin_unlock(&typed_lock);
+	if (c != CTRL_D)
+		m->out.put(m->out.ctx, &c, 1);
+	waitq_wake_all(&typed_wait);
+}
+
+static bool typed_ready(void)
+{
+	return READ_ONCE(typed_head) != READ_ONCE(typed_tail) || READ_ONCE(typed_end);
+}
+
+/* linux_console_read: sleeps until something was typed. 0: Ctrl-D; -EINTR: the reader was killed. */
+static s64 typed_read(char *buf, usize len)
+{
+	usize n = 0;
+
+	for (;;) {
+		waitq_wait(&typed_wait, typed_ready() || thread_killed(), "input");
+		if (thread_killed())
+			return -EINTR;
+		spin_lock(&typed_lock);
+		while (n < len && typed_tail != typed_head)
+			buf[n++] = typed[typed_tail++ % TYPED_BYTES];
+		if (n || typed_end) {
+			typed_end = n ? typed_end : false;
+			spin_unlock(&typed_lock);
+			return (s64)n;
+		}
+		spin_unlock(&typed_lock);
+	}
+}
+
+#define SIGINT_STATUS 2
+#define POLL_NS       (20 * NS_PER_MS)
+
+int monitor_foreground(struct monitor *m, struct task *t)
+{
+	int byte;
+
+	if (!m->interactive)
+		return task_wait_console(t);
+	while (READ_ONCE(t->state) != TASK_ZOMBIE) {
+		waitq_wait_until(&t->exited, READ_ONCE(t->state) == TASK_ZOMBIE,
+			time_ns() + POLL_NS, "program");
+		while ((byte = serial_read()) >= 0) {
+			if (byte == CTRL_C)
+				task_kill(t, SIGINT_STATUS);
+			else
+				typed_put(m, (u8)byte);
+		}
+	}
+	spin_lock(&typed_lock);
+	typed_tail = typed_head; /* what the program did not read is nobody's */
+	typed_end = false;
+	spin_unlock(&typed_lock);
+	return task_wait_console(t);
+}
+
+/* --- a person -------------------------------------------------------------------------------------------- */
+
+static void console_put(void *ctx, const char *s, usize len)
+{
+	printk_raw(s, len);
+}
+
+/* What Enter leads to. */
+static void line_done(struct monitor *m, enum edit_result result)
+{
+	switch (result) {
+	case EDIT_LINE:
+		monitor_execute(m, m->edit.line);
+		break;
+	case EDIT_TOO_LONG:
+		say(m, "a line has at most %u characters; nothing was done\n", EDIT_BYTES - 1);
+		m->status = STATUS_USAGE;
+		break;
+	case EDIT_END:
+		say(m, "\n`poweroff` switches the machine off.\n");
+		break;
+	case EDIT_CANCEL:
+	case EDIT_MORE:
+		break;
+	}
+}
+
+static __noreturn void converse(struct monitor *m)
+{
+	enum edit_result result;
+	int byte;
+
+	monitor_banner(m);
+	for (;;) {
+		edit_begin(&m->edit, "pagoda> ");
+		do {
+			byte = input_try();
+			if (byte < 0) {
+				edit_refresh(&m->edit);
+				waitq_wait(&input_wait, (byte = input_try()) >= 0, "console");
+			}
+			result = edit_feed(&m->edit, (u8)byte);
+		} while (result == EDIT_MORE);
+		line_done(m, result);
+	}
+}
+
+/* --- CMD --------------------------------------------------------------------------------------------------- */
+
+static char cmd[EDIT_BYTES];
+static bool cmd_given, cmd_too_long;
+
+static void cmd_read(const char *cmdline)
+{
+	isize n = fwcfg_read("opt/pagoda/cmd", cmd, sizeof(cmd));
+	const char *text = strstr(cmdline, "cmd=");
+
+	if (n >= 0) {
+		cmd_given = true;
+		cmd_too_long = n >= (isize)sizeof(cmd);
+		cmd[MIN((usize)n, sizeof(cmd) - 1)] = '\0';
+	} else if (text && (text == cmdline || text[-1] == ' ')) {
+		cmd_given = true;
+		cmd_too_long = strscpy(cmd, text + 4, sizeof(cmd)) < 0;
+	}
+}
+
+static __noreturn void run_cmd(struct monitor *m)
+{
+	if (cmd_too_long) {
+		say(m, "CMD has more than %u characters; nothing was done\n", EDIT_BYTES - 1);
+		monitor_exit(STATUS_USAGE);
+	}
+	m->stop_at_failure = true;
+	monitor_exit(monitor_execute(m, cmd));
+}
+
+static void console_thread(void *arg)
+{
+	if (cmd_given)
+		run_cmd(&console);
+	converse(&console);
+}
+
+/* --- everything stopped --------------------------------------------------------------------------------------- */
+
+static void stopped_put(void *ctx, const char *s, usize len)
+{
+	serial_write(s, len);
+}
+
+/* Reads, edits and executes with nothing but this CPU and the UART's registers. */
+static void stopped_converse(struct monitor *m)
+{
+	enum edit_result result;
+	int byte;
+
+	for (m->leave = false; !m->leave;) {
+		edit_begin(&m->edit, "pagoda (stopped)> ");
+		do {
+			while ((byte = serial_poll()) < 0)
+				cpu_relax();
+			result = edit_feed(&m->edit, (u8)byte);
+			edit_refresh(&m->edit);
+		} while (result == EDIT_MORE);
+		if (result == EDIT_END)
+			return;
+		line_done(m, result);
+	}
+}
+
+static void say_where(struct monitor *m, const struct regs *regs)
+{
+	u64 offset = 0;
+	const char *name = regs ? ksym_find(regs->rip, &offset) : NULL;
+
+	if (!regs)
+		return;
+	say(m, "cpu %u was at 0x%lx", cpu_id(), regs->rip);
+	if (regs_from_user(regs))
+		say(m, " in ring 3 (%s)", current_thread()->name);
+	else if (name)
+		say(m, " %s+0x%lx", name, offset);
+	say(m, "\n");
+}
+
+static void stopped_begin(void)
+{
+	monitor_session_init(&stopped, stopped_put, NULL);
+	stopped.stopped = stopped.interactive = true;
+}
+
+/* BREAK on the serial line: in the interrupt handler, interrupts off. */
+static void on_break(const struct regs *regs)
+{
+	smp_stop_others();
+	stopped_begin();
+	say(&stopped, "\nBREAK: all CPUs are stopped. `continue` or Ctrl-D goes on; help lists "
+		      "what works "
+		      "now.\n");
+	say_where(&stopped, regs);
+	stopped_converse(&stopped);
+	smp_resume_others();
+}
+
+/* After the panic record, when a person is there. */
+static void on_panic(void)
+{
+	stopped_begin();
+	say(&stopped,
+		"The kernel has stopped for good; help lists what can still be looked at, poweroff "
+		"leaves.\n");
+	stopped_converse(&stopped);
+}
+
+/*
+ * monitor_init - see monitor.h.
+ *
+ *   locks    none; may sleep; once, when threads can be started
+ */
+void monitor_init(const char *cmdline)
+{
+	struct thread *t;
+
+	waitq_init(&input_wait, "console input");
+	waitq_init(&typed_wait, "typed");
+	cmd_read(cmdline);
+	monitor_session_init(&console, console_put, NULL);
+	console.interactive = console.colour = !cmd_given;
+	linux_console_read = cmd_given ? NULL : typed_read;
+	serial_rx_notify = input_arrived;
+	serial_on_break = on_break;
+	panic_monitor = cmd_given ? NULL : on_panic;
+	t = thread_create("monitor", console_thread, NULL, NULL, NULL);
+	if (!t)
+		panic("monitor", "no memory for the console's thread");
+	sched_start(t);
+}

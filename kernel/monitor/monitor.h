@@ -1,0 +1,27 @@
+/*
+ * monitor.h - the in-kernel monitor on COM1: its two entries and its start.                  floor 7
+ */
+#ifndef MONITOR_MONITOR_H
+#define MONITOR_MONITOR_H
+
+#include "monitor/command.h"
+
+/*
+ * monitor_init - start the console thread: it runs CMD and leaves the machine, or talks to a person.
+ *
+ *   cmdline  the kernel's command line: `cmd=...` (to its end) is CMD where there is no fw_cfg
+ *   after    serial input, BREAK and panic lead here
+ */
+void monitor_init(const char *cmdline);
+
+/* A session that writes to out: for self-tests. */
+void monitor_session_init(
+	struct monitor *m, void (*put)(void *ctx, const char *s, usize len), void *ctx);
+
+void monitor_banner(struct monitor *m);
+__noreturn void monitor_exit(int status);
+
+/* A task runs in the foreground: what is typed goes to it, Ctrl-C ends it. Returns its exit status. */
+int monitor_foreground(struct monitor *m, struct task *t);
+
+#endif
