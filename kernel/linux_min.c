@@ -42,9 +42,9 @@
 #define O_RDWR    2
 
 struct file {
-	u32 refs;                  /* (a) descriptors of all tasks */
-	int access;                /* (c) O_RDONLY, O_WRONLY, O_RDWR */
-	bool console;              /* (c) else a report */
+	u32 refs;     /* (a) descriptors of all tasks */
+	int access;   /* (c) O_RDONLY, O_WRONLY, O_RDWR */
+	bool console; /* (c) else a report */
 	struct mutex lock;
 	u64 pos;                   /* lock */
 	struct report_file report; /* lock */
@@ -569,11 +569,11 @@ s64 linux_getrandom(struct regs *r)
 	return (s64)done;
 }
 
-#define RLIMIT_STACK   3
-#define RLIMIT_NOFILE  7
-#define NR_RLIMITS     16
-#define RLIM_INFINITY  (~0ul)
-#define STACK_RLIMIT   (8ul << 20)
+#define RLIMIT_STACK  3
+#define RLIMIT_NOFILE 7
+#define NR_RLIMITS    16
+#define RLIM_INFINITY (~0ul)
+#define STACK_RLIMIT  (8ul << 20)
 
 /* Limits can be read, not set. */
 s64 linux_prlimit64(struct regs *r)

@@ -41,26 +41,26 @@
 #include "x86/switch.h"
 #include <abi/errno.h>
 
-#define PATH_BYTES    128
-#define STACK_BYTES   (132ul << 10)      /* mapped at once, as by Linux; more by faults, to 8 MiB */
-#define MMAP_GAP      (128ul << 20)      /* the stack's own: Linux's smallest gap below it */
-#define PIE_BASE      0x555555554000ul   /* where Linux loads position-independent programs */
-#define ERROR_BYTES   96
+#define PATH_BYTES  128
+#define STACK_BYTES (132ul << 10)    /* mapped at once, as by Linux; more by faults, to 8 MiB */
+#define MMAP_GAP    (128ul << 20)    /* the stack's own: Linux's smallest gap below it */
+#define PIE_BASE    0x555555554000ul /* where Linux loads position-independent programs */
+#define ERROR_BYTES 96
 
 /* One start, shared by who asked and by the new thread; the last of the two frees it. */
 struct request {
 	u32 refs;
 	struct waitq wait;
 	bool done;
-	int result;                        /* 0, or -errno with a text in error */
+	int result; /* 0, or -errno with a text in error */
 	char error[ERROR_BYTES];
 	char path[PATH_BYTES];
 	struct elf elf;
-	u64 bias;                          /* added to every address of a static-pie */
+	u64 bias; /* added to every address of a static-pie */
 	int argc;
 	usize arg_bytes;
-	char args[LOADER_ARG_BYTES];       /* argument after argument, each with its zero */
-	u64 words[LOADER_ARGS + 64];       /* what rsp will point at */
+	char args[LOADER_ARG_BYTES]; /* argument after argument, each with its zero */
+	u64 words[LOADER_ARGS + 64]; /* what rsp will point at */
 };
 
 static const void *initrd;
@@ -116,7 +116,8 @@ static int copy_segment(struct request *q, const struct elf_segment *s, const ch
 	int error = 0;
 
 	if (bytes_end > first && s->file_bytes)
-		error = mmap_map_named(mm, first, bytes_end - first, PROT_READ | PROT_WRITE, 0, name);
+		error = mmap_map_named(
+			mm, first, bytes_end - first, PROT_READ | PROT_WRITE, 0, name);
 	else
 		bytes_end = first;
 	if (!error && end > bytes_end) /* the part that only has to be zero */
@@ -357,7 +358,8 @@ static int copy_args(struct request *q, int argc, char *const argv[])
 		usize n = strlen(argv[i]) + 1;
 
 		if (n > sizeof(q->args) - q->arg_bytes)
-			return refuse(q, -E2BIG, "more than %d bytes of arguments", LOADER_ARG_BYTES);
+			return refuse(
+				q, -E2BIG, "more than %d bytes of arguments", LOADER_ARG_BYTES);
 		memcpy(q->args + q->arg_bytes, argv[i], n);
 		q->arg_bytes += n;
 	}
@@ -424,8 +426,8 @@ static int run_request(struct request *q, struct task *parent, struct task **out
 	return q->result;
 }
 
-int loader_start(const char *path, int argc, char *const argv[], struct task *parent, struct task **out,
-	char *err, usize err_size)
+int loader_start(const char *path, int argc, char *const argv[], struct task *parent,
+	struct task **out, char *err, usize err_size)
 {
 	struct request *q = kzalloc(sizeof(*q));
 	int error;

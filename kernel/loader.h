@@ -6,8 +6,10 @@
 
 #include "task.h"
 
-void loader_init(const void *initrd, usize bytes); /* the archive, for good; 0 bytes: there is none */
-const void *loader_initrd(usize *bytes);             /* the same archive, for `ls` and `cat`; NULL with 0 bytes */
+void loader_init(
+	const void *initrd, usize bytes); /* the archive, for good; 0 bytes: there is none */
+const void *loader_initrd(
+	usize *bytes); /* the same archive, for `ls` and `cat`; NULL with 0 bytes */
 
 #define LOADER_ARGS      64   /* argc at most */
 #define LOADER_ARG_BYTES 4096 /* of all arguments together, with their final zeros */

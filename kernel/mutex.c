@@ -43,7 +43,10 @@
 
 #include "sched.h"
 
-enum wait_kind { WAIT_READ, WAIT_WRITE };
+enum wait_kind {
+	WAIT_READ,
+	WAIT_WRITE
+};
 
 /* One who waits for a mutex or an rwsem; on its stack. */
 struct lock_waiter {
@@ -64,8 +67,8 @@ static u64 wait_granted(struct spinlock *queue_lock, struct lock_waiter *w, u64 
 	return flags;
 }
 
-static void waiter_enter(
-	struct lock_waiter *w, enum wait_kind kind, struct list *queue, u32 *waiting, const void *lock)
+static void waiter_enter(struct lock_waiter *w, enum wait_kind kind, struct list *queue,
+	u32 *waiting, const void *lock)
 {
 	*w = (struct lock_waiter){.thread = current_thread(), .kind = kind};
 	w->thread->waiting_on = lock;
@@ -103,7 +106,8 @@ static bool mutex_take(struct mutex *m, struct thread *t)
 {
 	struct thread *nobody = NULL;
 
-	return __atomic_compare_exchange_n(&m->owner, &nobody, t, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(
+		&m->owner, &nobody, t, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
 /* A3, B2: the head of the queue becomes the owner, if there is none. queue_lock held. */
@@ -126,7 +130,8 @@ void mutex_lock(struct mutex *m)
 	struct lock_waiter w;
 	u64 flags;
 
-	ASSERT_RULE("L2", READ_ONCE(m->owner) != current_thread() || !m->owner, "mutex locked twice");
+	ASSERT_RULE(
+		"L2", READ_ONCE(m->owner) != current_thread() || !m->owner, "mutex locked twice");
 	if (likely(mutex_trylock(m)))
 		return;
 	flags = spin_lock_irqsave(&m->queue_lock);
@@ -146,9 +151,10 @@ void mutex_unlock(struct mutex *m)
 {
 	u64 flags;
 
-	ASSERT_RULE("L2", m->owner == current_thread(), "mutex unlocked by a thread that does not own it");
+	ASSERT_RULE("L2", m->owner == current_thread(),
+		"mutex unlocked by a thread that does not own it");
 	(void)__atomic_exchange_n(&m->owner, NULL, __ATOMIC_SEQ_CST); /* B1 */
-	if (likely(!READ_ONCE(m->waiting)))                          /* B2 */
+	if (likely(!READ_ONCE(m->waiting)))                           /* B2 */
 		return;
 	flags = spin_lock_irqsave(&m->queue_lock);
 	mutex_grant(m);
@@ -169,8 +175,8 @@ void rwsem_init(struct rwsem *s, const char *name)
 /* Debug builds: a thread has one mm lock at a time; fork's second one is taken by rwsem_write_trylock(). */
 void rwsem_check(struct rwsem *s)
 {
-	ASSERT_RULE("lock", !this_cpu()->lock_context->mm_locks, "%s: this thread holds an mm lock already",
-		s->queue_lock.name);
+	ASSERT_RULE("lock", !this_cpu()->lock_context->mm_locks,
+		"%s: this thread holds an mm lock already", s->queue_lock.name);
 }
 
 /* One more reader, unless a writer has it. Retries when only the number of readers changed. */
@@ -203,7 +209,8 @@ static void rwsem_grant(struct rwsem *s)
 	struct lock_waiter *w;
 
 	while ((w = list_first_entry_or_null(&s->queue, struct lock_waiter, link))) {
-		bool taken = w->kind == WAIT_READ ? rwsem_take_read(s) : rwsem_take_write(s, w->thread);
+		bool taken =
+			w->kind == WAIT_READ ? rwsem_take_read(s) : rwsem_take_write(s, w->thread);
 
 		if (!taken)
 			return;
@@ -216,8 +223,8 @@ static void rwsem_lock_slow(struct rwsem *s, enum wait_kind kind)
 	struct lock_waiter w;
 	u64 flags = spin_lock_irqsave(&s->queue_lock);
 
-	ASSERT_RULE("L2", s->writer != current_thread() || !s->writer, "%s taken again by its writer",
-		s->queue_lock.name);
+	ASSERT_RULE("L2", s->writer != current_thread() || !s->writer,
+		"%s taken again by its writer", s->queue_lock.name);
 	waiter_enter(&w, kind, &s->queue, &s->waiting, s);
 	rwsem_grant(s);
 	flags = wait_granted(&s->queue_lock, &w, flags);
@@ -263,12 +270,13 @@ void rwsem_write_unlock(struct rwsem *s)
 {
 	u32 old;
 
-	ASSERT_RULE("L2", s->writer == current_thread(), "%s unlocked by a thread that is not its writer",
-		s->queue_lock.name);
+	ASSERT_RULE("L2", s->writer == current_thread(),
+		"%s unlocked by a thread that is not its writer", s->queue_lock.name);
 	this_cpu()->lock_context->mm_locks--;
 	WRITE_ONCE(s->writer, NULL);
 	old = __atomic_exchange_n(&s->state, 0, __ATOMIC_SEQ_CST); /* B1 */
-	ASSERT_RULE("L1", old == RWSEM_WRITER, "%s: a writer let go, state %x", s->queue_lock.name, old);
+	ASSERT_RULE("L1", old == RWSEM_WRITER, "%s: a writer let go, state %x", s->queue_lock.name,
+		old);
 	if (unlikely(READ_ONCE(s->waiting))) /* B2 */
 		rwsem_wake(s);
 }

@@ -27,8 +27,8 @@ static __always_inline void rwsem_read_lock(struct rwsem *s)
 	if (CONFIG_CHECKS)
 		rwsem_check(s);
 	if (unlikely(old & RWSEM_WRITER || READ_ONCE(s->waiting) ||
-		    !__atomic_compare_exchange_n(&s->state, &old, old + 1, false, __ATOMIC_ACQUIRE,
-			    __ATOMIC_RELAXED)))
+		     !__atomic_compare_exchange_n(
+			     &s->state, &old, old + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)))
 		rwsem_read_lock_slow(s);
 	this_cpu()->lock_context->mm_locks++;
 }
@@ -37,8 +37,8 @@ static __always_inline bool rwsem_read_trylock(struct rwsem *s)
 {
 	u32 old = READ_ONCE(s->state);
 	if (old & RWSEM_WRITER || READ_ONCE(s->waiting) ||
-		!__atomic_compare_exchange_n(&s->state, &old, old + 1, false, __ATOMIC_ACQUIRE,
-			__ATOMIC_RELAXED))
+		!__atomic_compare_exchange_n(
+			&s->state, &old, old + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return false;
 	this_cpu()->lock_context->mm_locks++;
 	return true;

@@ -1,8 +1,8 @@
 /*
- * sched.c - who runs                                                         floor 4, below: timeout.c
+ * sched.c - who runs                                                          floor 4, below: thread.c
  *
- * Threads, one run queue for each CPU, wait queues. It knows no task: what a killed thread does is a
- * function that task.c leaves here.
+ * One run queue for each CPU, switching, blocking and waking. It knows no task: what a killed thread does
+ * is a function that task.c leaves here. Wait queues are waitq.c's.
  *
  * IDEA
  *   run queue of CPU 0          run queue of CPU 1
@@ -38,18 +38,16 @@
  *   S2  a RUNNING thread is the current one of t->cpu
  *   S3  nr_ready is the length of the list
  *
- * LOCKS     runqueue.lock with interrupts off, never two of them; threads_lock for the list of all.
+ * LOCKS     runqueue.lock with interrupts off, never two of them.
  * LINUX     kernel/sched/core.c: try_to_wake_up(), __schedule(), finish_task_switch(); its classes,
  *           EEVDF and load tracking have no counterpart here.
  */
 #include "sched.h"
 
 #include "config.h"
-#include "lib/string.h"
-#include "mm/kmalloc.h"
-#include "mm/vmap.h"
 #include "panic.h"
 #include "printk.h"
+#include "thread.h"
 #include "trace.h"
 #include "x86/fpu.h"
 #include "x86/gdt.h"
@@ -57,29 +55,24 @@
 #include "x86/switch.h"
 #include "x86/timer.h"
 
-#define SLICE_NS        (10 * NS_PER_MS)
-#define KERNEL_TID_BASE 100000 /* kernel threads are numbered from here: pids end below */
+#define SLICE_NS (10 * NS_PER_MS)
 
 struct runqueue {
 	struct spinlock lock;
 	struct list ready;
 	u32 nr_ready;
-	u32 cpu;                /* (c) */
+	u32 cpu; /* (c) */
 	struct thread *current;
-	struct thread *idle;    /* (c) */
-	struct thread *dead;    /* this CPU only: switched away from for ever, freed by the next thread */
-	u64 stopped_for;        /* the newest stop_word this CPU stood still for */
+	struct thread *idle; /* (c) */
+	struct thread
+		*dead;   /* this CPU only: switched away from for ever, freed by the next thread */
+	u64 stopped_for; /* the newest stop_word this CPU stood still for */
 };
 
 static struct runqueue runqueues[MAX_CPUS];
 static struct thread idle_threads[MAX_CPUS];
 
-static struct spinlock threads_lock = SPINLOCK_INIT(LOCK_TASKS, "threads");
-static struct list threads = LIST_INIT(threads);
-static u32 next_kernel_tid = KERNEL_TID_BASE;
-
-static struct kmem_cache thread_cache, fpu_cache;
-static u64 stop_word;     /* the stop that is on: its number and owner, never the same twice; 0: none */
+static u64 stop_word; /* the stop that is on: its number and owner, never the same twice; 0: none */
 static u64 stop_sequence;
 
 __noreturn static void nobody_to_kill(void)
@@ -90,21 +83,6 @@ __noreturn static void nobody_to_kill(void)
 __noreturn void (*sched_killed)(void) = nobody_to_kill;
 
 /* --- start-up ------------------------------------------------------------------------------------ */
-
-static void idle_thread_init(u32 cpu)
-{
-	struct thread *t = &idle_threads[cpu];
-
-	t->tid = 0;
-	t->state = THREAD_RUNNING;
-	t->cpu = cpu;
-	t->pinned = true;
-	list_init(&t->run_link);
-	strscpy(t->name, "idle", sizeof(t->name));
-	spin_lock(&threads_lock);
-	list_add_tail(&t->all_link, &threads);
-	spin_unlock(&threads_lock);
-}
 
 /* The running code becomes this CPU's idle thread. */
 static void runqueue_adopt(void)
@@ -129,50 +107,24 @@ static void runqueue_adopt(void)
 void sched_init(void)
 {
 	timeout_init();
-	kmem_cache_init(&thread_cache, "thread", sizeof(struct thread));
-	/* XSAVE wants 64-byte alignment, a cache gives 8: see fpu_area(). */
-	kmem_cache_init(&fpu_cache, "fpu", fpu_area_size() + 64);
+	thread_init();
 	for (u32 i = 0; i < MAX_CPUS; i++) {
 		spin_init(&runqueues[i].lock, LOCK_RUNQ, "run queue");
 		list_init(&runqueues[i].ready);
 		runqueues[i].cpu = i;
 	}
-	idle_thread_init(cpu_id());
+	thread_init_idle(&idle_threads[cpu_id()], cpu_id());
 	runqueue_adopt();
 }
 
 /* sched_init_cpu - the same for another CPU, on itself, with interrupts off. */
 void sched_init_cpu(void)
 {
-	idle_thread_init(cpu_id());
+	thread_init_idle(&idle_threads[cpu_id()], cpu_id());
 	runqueue_adopt();
 }
 
 /* --- threads: birth and death --------------------------------------------------------------------- */
-
-/* The first 64-byte boundary inside an object of fpu_cache, with room for a pointer back below it. */
-static void *fpu_area_alloc(void)
-{
-	u8 *object = kmem_cache_alloc(&fpu_cache);
-	void **area;
-
-	if (!object)
-		return NULL;
-	area = (void **)(((u64)object + 64) & ~63ul);
-	area[-1] = object; /* objects are 8-byte aligned, so at least 8 bytes lie below */
-	return area;
-}
-
-static void fpu_area_free(void *area)
-{
-	if (area)
-		kmem_cache_free(&fpu_cache, ((void **)area)[-1]);
-}
-
-static vaddr_t stack_top(const struct thread *t)
-{
-	return t->stack_bottom + KSTACK_PAGES * PAGE_SIZE;
-}
 
 static struct runqueue *this_runqueue(void)
 {
@@ -193,60 +145,11 @@ __noreturn static void thread_first(void *arg)
 	sched_exit();
 }
 
-/*
- * thread_create - a thread in state NEW, see sched.h.
- *
- *   after    entry(arg) runs on a stack whose top is kept free for the registers of ring 3
- *   Linux    copy_process
- */
+/* thread_create - a thread in state NEW, see sched.h. Linux: copy_process */
 struct thread *thread_create(
 	const char *name, void (*entry)(void *), void *arg, struct task *task, struct mm *mm)
 {
-	struct thread *t = kmem_cache_zalloc(&thread_cache);
-
-	if (!t)
-		return NULL;
-	t->stack_bottom = vmap_alloc_stack(KSTACK_PAGES);
-	if (!t->stack_bottom)
-		goto no_stack;
-	if (task) {
-		t->fpu = fpu_area_alloc();
-		if (!t->fpu)
-			goto no_fpu;
-		fpu_init_area(t->fpu);
-	}
-	strscpy(t->name, name, sizeof(t->name));
-	t->state = THREAD_NEW;
-	t->task = task;
-	t->mm = mm;
-	t->entry = entry;
-	t->arg = arg;
-	t->user_regs = user_regs_at(stack_top(t));
-	t->rsp = thread_stack_init((vaddr_t)t->user_regs, thread_first, t);
-	t->locks.held[LOCK_RUNQ] = 1; /* which thread_first() releases */
-	list_init(&t->run_link);
-	spin_lock(&threads_lock);
-	if (!task)
-		t->tid = next_kernel_tid++;
-	list_add_tail(&t->all_link, &threads);
-	spin_unlock(&threads_lock);
-	return t;
-
-no_fpu:
-	vmap_free_stack(t->stack_bottom, KSTACK_PAGES);
-no_stack:
-	kmem_cache_free(&thread_cache, t);
-	return NULL;
-}
-
-static void thread_free(struct thread *t)
-{
-	spin_lock(&threads_lock);
-	list_del(&t->all_link);
-	spin_unlock(&threads_lock);
-	vmap_free_stack(t->stack_bottom, KSTACK_PAGES);
-	fpu_area_free(t->fpu);
-	kmem_cache_free(&thread_cache, t);
+	return thread_alloc(name, entry, arg, task, mm, thread_first);
 }
 
 /* thread_discard - free a thread that was never started. */
@@ -310,7 +213,7 @@ static u32 choose_cpu(const struct thread *t)
 	if (t->pinned || nr_cpus == 1 || runqueue_is_idle(&runqueues[best]))
 		return best;
 	best_load = runqueue_load(&runqueues[best]);
-	for_each_cpu(c) {
+	for_each_cpu (c) {
 		u32 load;
 
 		if (!c->runqueue)
@@ -390,7 +293,7 @@ static void runqueue_steal(struct runqueue *rq)
 	struct runqueue *busiest = NULL;
 	struct thread *t;
 
-	for_each_cpu(c) {
+	for_each_cpu (c) {
 		struct runqueue *other = c->runqueue;
 
 		if (!other || other == rq || !READ_ONCE(other->nr_ready))
@@ -411,7 +314,7 @@ static void runqueue_push(struct runqueue *rq)
 	struct runqueue *to = rq;
 	struct thread *t;
 
-	for_each_cpu(c) {
+	for_each_cpu (c) {
 		if (c->runqueue && runqueue_load(c->runqueue) < runqueue_load(to))
 			to = c->runqueue;
 	}
@@ -444,7 +347,7 @@ static void machine_switch(struct thread *prev, struct thread *next)
 	if (next->fpu) {
 		fpu_restore(next->fpu);
 		user_segments_load(next->fs_base, next->gs_base);
-		cpu_set_kernel_stack(stack_top(next));
+		cpu_set_kernel_stack(thread_stack_top(next));
 	}
 	if (prev->mm != next->mm)
 		mm_switch(next->mm);
@@ -517,10 +420,11 @@ static void stop_point(void)
 static void check_may_sleep(void)
 {
 	ASSERT_RULE("sched", irqs_enabled(), "giving up the CPU with interrupts off");
-	ASSERT_RULE("sched", this_cpu()->irq_depth == 0, "giving up the CPU in an interrupt handler");
-	for (unsigned class = LOCK_TASKS; CONFIG_CHECKS && class < NR_LOCK_CLASSES; class++)
-		ASSERT_RULE("lock", !this_cpu()->lock_context->held[class],
-			"sleeping with a spinlock of class %u held", class);
+	ASSERT_RULE(
+		"sched", this_cpu()->irq_depth == 0, "giving up the CPU in an interrupt handler");
+	for (u32 i = LOCK_TASKS; CONFIG_CHECKS && i < NR_LOCK_CLASSES; i++)
+		ASSERT_RULE("lock", !this_cpu()->lock_context->held[i],
+			"sleeping with a spinlock of class %u held", i);
 }
 
 /* Put the current thread behind the others, if there are others. Interrupts off. */
@@ -730,100 +634,7 @@ void sched_idle(void)
 	}
 }
 
-/* --- wait queues ------------------------------------------------------------------------------------- */
-
-void waitq_init(struct waitq *q, const char *name)
-{
-	spin_init(&q->lock, LOCK_WAITQ, name);
-	list_init(&q->waiters);
-}
-
-/*
- * waitq_prepare - S1: from here on, no wake-up of q is missed. Call before each look at the condition.
- *
- *   w        zeroed before the first call
- *   why      a word for ps
- *   Linux    prepare_to_wait
- */
-void waitq_prepare(struct waitq *q, struct waiter *w, const char *why)
-{
-	struct thread *t = current_thread();
-	u64 flags;
-
-	(void)__atomic_exchange_n(&t->wake_pending, false, __ATOMIC_SEQ_CST);
-	t->waiting_on = q;
-	t->waiting_name = why;
-	flags = spin_lock_irqsave(&q->lock);
-	if (!w->queued) {
-		w->thread = t;
-		w->queued = true;
-		list_add_tail(&w->link, &q->waiters);
-	}
-	spin_unlock_irqrestore(&q->lock, flags);
-}
-
-/* waitq_finish - the waiter leaves, woken or not. Linux: finish_wait */
-void waitq_finish(struct waitq *q, struct waiter *w)
-{
-	u64 flags = spin_lock_irqsave(&q->lock);
-
-	if (w->queued) {
-		list_del(&w->link);
-		w->queued = false;
-	}
-	spin_unlock_irqrestore(&q->lock, flags);
-	current_thread()->waiting_on = NULL;
-	current_thread()->waiting_name = NULL;
-}
-
-/* W2 for the first waiter. The lock of q keeps it from leaving while it is woken. */
-static void wake_first(struct waitq *q)
-{
-	struct waiter *w = list_first_entry(&q->waiters, struct waiter, link);
-
-	list_del(&w->link);
-	w->queued = false;
-	sched_wake(w->thread);
-}
-
-void waitq_wake_one(struct waitq *q)
-{
-	u64 flags = spin_lock_irqsave(&q->lock);
-
-	if (!list_empty(&q->waiters))
-		wake_first(q);
-	spin_unlock_irqrestore(&q->lock, flags);
-}
-
-void waitq_wake_all(struct waitq *q)
-{
-	u64 flags = spin_lock_irqsave(&q->lock);
-
-	while (!list_empty(&q->waiters))
-		wake_first(q);
-	spin_unlock_irqrestore(&q->lock, flags);
-}
-
-/* --- time and kill ----------------------------------------------------------------------------------- */
-
-static void wake_by_time(void *arg)
-{
-	sched_wake(arg);
-}
-
-void thread_timeout_start(struct timeout *t, u64 deadline_ns)
-{
-	timeout_add(t, deadline_ns, wake_by_time, current_thread());
-}
-
-/* sched_sleep_until - sleep until a time, or until killed. */
-void sched_sleep_until(u64 deadline_ns)
-{
-	struct waitq nobody;
-
-	waitq_init(&nobody, "sleep");
-	waitq_wait_until(&nobody, false, deadline_ns, "sleep");
-}
+/* --- kill ---------------------------------------------------------------------------------------- */
 
 /*
  * thread_kill - t ends at its next return to ring 3, and any killable wait ends now.
@@ -852,7 +663,7 @@ void thread_kill(struct thread *t)
 /* The others come by stop_point() as soon as they leave ring 3, their idle loop or their kernel code. */
 static void stop_others(u64 word)
 {
-	for_each_cpu(c) {
+	for_each_cpu (c) {
 		struct runqueue *rq = c->runqueue;
 
 		if (!rq || rq->cpu == cpu_id())
@@ -886,24 +697,11 @@ void sched_stop_others(void (*fn)(void *), void *arg)
 	__atomic_store_n(&stop_word, 0, __ATOMIC_SEQ_CST);
 }
 
-/* thread_for_each - under the list's lock: fn neither sleeps nor creates threads. */
-void thread_for_each(bool (*fn)(struct thread *t, void *ctx), void *ctx)
-{
-	struct thread *t;
-
-	spin_lock(&threads_lock);
-	list_for_each_entry(t, &threads, all_link) {
-		if (!fn(t, ctx))
-			break;
-	}
-	spin_unlock(&threads_lock);
-}
-
 static u32 times_queued(const struct thread *t, u32 *where)
 {
 	u32 n = 0;
 
-	for_each_cpu(c) {
+	for_each_cpu (c) {
 		struct runqueue *rq = c->runqueue;
 		struct list *node;
 
@@ -926,13 +724,13 @@ static bool thread_check(struct thread *t, void *ctx)
 	bool ready = t->state == THREAD_READY && !(t->pinned && t == runqueues[t->cpu].idle);
 
 	if (n != (ready ? 1 : 0) || (ready && where != t->cpu)) {
-		printk("sched_check: S1: thread %u %s, state %u, cpu %u: on %u run queues", t->tid, t->name,
-			t->state, t->cpu, n);
+		printk("sched_check: S1: thread %u %s, state %u, cpu %u: on %u run queues", t->tid,
+			t->name, t->state, t->cpu, n);
 		*ok = false;
 	}
 	if (t->state == THREAD_RUNNING && runqueues[t->cpu].current != t) {
-		printk("sched_check: S2: thread %u %s runs, but is not current on cpu %u", t->tid, t->name,
-			t->cpu);
+		printk("sched_check: S2: thread %u %s runs, but is not current on cpu %u", t->tid,
+			t->name, t->cpu);
 		*ok = false;
 	}
 	return *ok;
@@ -941,7 +739,7 @@ static bool thread_check(struct thread *t, void *ctx)
 /*
  * sched_check - S1, S2, S3.
  *
- *   locks    the other CPUs stand still (sched_stop_others); takes threads_lock
+ *   locks    the other CPUs stand still (sched_stop_others); takes the list's lock
  */
 bool sched_check(void)
 {
@@ -949,7 +747,7 @@ bool sched_check(void)
 	u64 flags = irq_save();
 
 	thread_for_each(thread_check, &ok);
-	for_each_cpu(c) {
+	for_each_cpu (c) {
 		struct runqueue *rq = c->runqueue;
 		u32 n = 0;
 
@@ -958,7 +756,8 @@ bool sched_check(void)
 		for (struct list *node = rq->ready.next; node != &rq->ready; node = node->next)
 			n++;
 		if (n != rq->nr_ready) {
-			printk("sched_check: S3: cpu %u: nr_ready %u, %u on the list", c->id, rq->nr_ready, n);
+			printk("sched_check: S3: cpu %u: nr_ready %u, %u on the list", c->id,
+				rq->nr_ready, n);
 			ok = false;
 		}
 	}

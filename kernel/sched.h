@@ -15,37 +15,45 @@
 #include "timeout.h"
 #include "x86/regs.h"
 
-enum thread_state { THREAD_NEW, THREAD_READY, THREAD_RUNNING, THREAD_BLOCKED, THREAD_DEAD };
+enum thread_state {
+	THREAD_NEW,
+	THREAD_READY,
+	THREAD_RUNNING,
+	THREAD_BLOCKED,
+	THREAD_DEAD
+};
 
 #define KSTACK_PAGES 4 /* 16 KiB, with an unmapped guard page below */
 
 struct task;
 
 struct thread {
-	u64 rsp;                   /* (r) saved by switch.asm; must stay the first field */
-	u32 tid;                   /* (c) the task's pid for its first thread */
-	enum thread_state state;   /* (r) run-queue lock of its CPU */
+	u64 rsp;                 /* (r) saved by switch.asm; must stay the first field */
+	u32 tid;                 /* (c) the task's pid for its first thread */
+	enum thread_state state; /* (r) run-queue lock of its CPU */
 	char name[16];
-	struct task *task;         /* (c) NULL for kernel threads */
-	struct mm *mm;             /* (t) NULL for kernel threads */
-	struct list run_link;      /* (r) */
-	u32 cpu;                   /* (r) where it runs or waits to run */
-	bool wake_pending;         /* (r) woken while not blocked: see sched.c, NO LOST WAKE-UP */
-	bool pinned;               /* (c) never moved to another CPU (idle threads) */
-	bool kill_pending;         /* (a) leave at the next return to ring 3; interrupts killable waits */
-	u64 slice_end;             /* (r) ns */
-	u64 runtime_ns;            /* (r) */
-	u64 started_ns;            /* (r) when it last got the CPU */
-	vaddr_t stack_bottom;      /* (c) lowest mapped byte of the kernel stack */
-	void *fpu;                 /* (t) XSAVE area; NULL for kernel threads */
-	u64 fs_base, gs_base;      /* (t) ring 3's segment bases */
-	vaddr_t clear_child_tid;   /* (t) set_tid_address */
-	struct regs *user_regs;    /* (c) where every entry from ring 3 saves them: the top of the stack */
+	struct task *task;    /* (c) NULL for kernel threads */
+	struct mm *mm;        /* (t) NULL for kernel threads */
+	struct list run_link; /* (r) */
+	u32 cpu;              /* (r) where it runs or waits to run */
+	bool wake_pending;    /* (r) woken while not blocked: see sched.c, NO LOST WAKE-UP */
+	bool pinned;          /* (c) never moved to another CPU (idle threads) */
+	bool kill_pending; /* (a) leave at the next return to ring 3; interrupts killable waits */
+	u64 slice_end;     /* (r) ns */
+	u64 runtime_ns;    /* (r) */
+	u64 started_ns;    /* (r) when it last got the CPU */
+	vaddr_t stack_bottom;    /* (c) lowest mapped byte of the kernel stack */
+	void *fpu;               /* (t) XSAVE area; NULL for kernel threads */
+	u64 fs_base, gs_base;    /* (t) ring 3's segment bases */
+	vaddr_t clear_child_tid; /* (t) set_tid_address */
+	struct regs
+		*user_regs; /* (c) where every entry from ring 3 saves them: the top of the stack */
 	struct lock_context locks; /* (t) */
 	struct list all_link;      /* list of all threads */
 	void (*entry)(void *arg);  /* (c) */
 	void *arg;                 /* (c) */
-	void (*on_gone)(struct thread *t); /* (c) it ended and its memory is back; in the next thread */
+	void (*on_gone)(
+		struct thread *t); /* (c) it ended and its memory is back; in the next thread */
 	const void *waiting_on;    /* (t) for ps and the monitor: queue or lock it sleeps on */
 	const char *waiting_name;
 };
@@ -61,24 +69,24 @@ struct waiter {
 	bool queued;
 };
 
-void sched_init(void);                  /* boot CPU: the running code becomes its idle thread */
-void sched_init_cpu(void);              /* every other CPU, on itself */
-__noreturn void sched_idle(void);       /* what a CPU does when nothing is ready: never returns */
+void sched_init(void);            /* boot CPU: the running code becomes its idle thread */
+void sched_init_cpu(void);        /* every other CPU, on itself */
+__noreturn void sched_idle(void); /* what a CPU does when nothing is ready: never returns */
 
 /*
  * thread_create - a thread in state NEW; kernel stack, no FPU area unless task is given.
  *   returns  NULL: no memory
  */
-struct thread *thread_create(const char *name, void (*entry)(void *), void *arg, struct task *task,
-	struct mm *mm);
-void thread_discard(struct thread *t);  /* a NEW one that is not wanted after all */
-void sched_start(struct thread *t);     /* NEW -> READY, on the least busy CPU */
-__noreturn void sched_exit(void);       /* the current thread ends */
+struct thread *thread_create(
+	const char *name, void (*entry)(void *), void *arg, struct task *task, struct mm *mm);
+void thread_discard(struct thread *t); /* a NEW one that is not wanted after all */
+void sched_start(struct thread *t);    /* NEW -> READY, on the least busy CPU */
+__noreturn void sched_exit(void);      /* the current thread ends */
 void sched_yield(void);
-void sched_preempt(void);               /* need_resched was seen: give way if the slice is used up */
-void sched_tick(void);                  /* from the timer's interrupt */
-void sched_block(void);                 /* with state set by waitq_prepare(); returns when woken */
-void sched_wake(struct thread *t);      /* BLOCKED -> READY; any context */
+void sched_preempt(void);          /* need_resched was seen: give way if the slice is used up */
+void sched_tick(void);             /* from the timer's interrupt */
+void sched_block(void);            /* with state set by waitq_prepare(); returns when woken */
+void sched_wake(struct thread *t); /* BLOCKED -> READY; any context */
 
 /*
  * sched_return_to_user - the last stop before ring 3: give way, end a killed thread.
@@ -98,7 +106,7 @@ static inline void preempt_point(void)
 void waitq_init(struct waitq *q, const char *name);
 void waitq_prepare(struct waitq *q, struct waiter *w, const char *why);
 void waitq_finish(struct waitq *q, struct waiter *w);
-void waitq_wake_one(struct waitq *q);   /* any context */
+void waitq_wake_one(struct waitq *q); /* any context */
 void waitq_wake_all(struct waitq *q);
 
 /* Sleep until cond; looked at again after each wake-up. */
@@ -131,9 +139,12 @@ void waitq_wake_all(struct waitq *q);
 	} while (0)
 
 void thread_timeout_start(struct timeout *t, u64 deadline_ns); /* wakes the current thread */
-void sched_sleep_until(u64 deadline_ns);       /* or until killed */
-static inline bool thread_killed(void) { return READ_ONCE(current_thread()->kill_pending); }
-void thread_kill(struct thread *t);            /* set kill_pending and wake it */
+void sched_sleep_until(u64 deadline_ns);                       /* or until killed */
+static inline bool thread_killed(void)
+{
+	return READ_ONCE(current_thread()->kill_pending);
+}
+void thread_kill(struct thread *t); /* set kill_pending and wake it */
 
 /*
  * Run fn(arg) on this CPU while every other CPU stands in its scheduler, no kernel code in flight on them:
@@ -141,7 +152,8 @@ void thread_kill(struct thread *t);            /* set kill_pending and wake it *
  */
 void sched_stop_others(void (*fn)(void *), void *arg);
 
-void thread_for_each(bool (*fn)(struct thread *t, void *ctx), void *ctx); /* under the list's lock */
-bool sched_check(void);                 /* S1: each thread on exactly one queue, S2: running ones are current */
+void thread_for_each(
+	bool (*fn)(struct thread *t, void *ctx), void *ctx); /* under the list's lock */
+bool sched_check(void); /* S1: each thread on exactly one queue, S2: running ones are current */
 
 #endif

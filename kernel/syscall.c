@@ -395,7 +395,8 @@ static u32 told_beyond[16];
 static bool first_time(u32 nr)
 {
 	if (nr < NR_SYSCALLS)
-		return !(__atomic_fetch_or(&told[nr / 64], 1ul << nr % 64, __ATOMIC_RELAXED) & 1ul << nr % 64);
+		return !(__atomic_fetch_or(&told[nr / 64], 1ul << nr % 64, __ATOMIC_RELAXED) &
+			 1ul << nr % 64);
 	for (unsigned i = 0; i < ARRAY_SIZE(told_beyond); i++) {
 		u32 none = 0;
 
@@ -411,8 +412,8 @@ static bool first_time(u32 nr)
 __noinline static s64 unknown(u32 nr)
 {
 	if (first_time(nr))
-		printk("pid %u (%s): system call %u is not known here (ENOSYS)", current_thread()->tid,
-			current_thread()->name, nr);
+		printk("pid %u (%s): system call %u is not known here (ENOSYS)",
+			current_thread()->tid, current_thread()->name, nr);
 	return -ENOSYS;
 }
 

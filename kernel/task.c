@@ -66,7 +66,7 @@ static struct task *find_locked(u32 pid)
 {
 	struct task *t;
 
-	list_for_each_entry(t, &tasks, all_link) {
+	list_for_each_entry (t, &tasks, all_link) {
 		if (t->pid == pid)
 			return t;
 	}
@@ -202,7 +202,7 @@ static void family_leave(struct task *t)
 	struct list zombies = LIST_INIT(zombies);
 
 	spin_lock(&tasks_lock);
-	list_for_each_entry_safe(child, next, &t->children, sibling) {
+	list_for_each_entry_safe (child, next, &t->children, sibling) {
 		list_del(&child->sibling);
 		child->parent = NULL;
 		if (child->state != TASK_ZOMBIE)
@@ -211,7 +211,7 @@ static void family_leave(struct task *t)
 		list_add(&child->all_link, &zombies);
 	}
 	spin_unlock(&tasks_lock);
-	list_for_each_entry_safe(child, next, &zombies, all_link) {
+	list_for_each_entry_safe (child, next, &zombies, all_link) {
 		list_del(&child->all_link);
 		task_put(child);
 	}
@@ -338,7 +338,7 @@ void task_for_each(bool (*fn)(struct task *t, void *ctx), void *ctx)
 	struct task *t;
 
 	spin_lock(&tasks_lock);
-	list_for_each_entry(t, &tasks, all_link) {
+	list_for_each_entry (t, &tasks, all_link) {
 		if (!fn(t, ctx))
 			break;
 	}
@@ -357,7 +357,7 @@ static int collect(struct task *parent, int pid, struct task **found)
 	int result = -ECHILD;
 
 	spin_lock(&tasks_lock);
-	list_for_each_entry(child, &parent->children, sibling) {
+	list_for_each_entry (child, &parent->children, sibling) {
 		if (pid > 0 && child->pid != (u32)pid)
 			continue;
 		result = 0;
@@ -387,8 +387,8 @@ int task_wait(int pid, bool nohang, int *status, struct task *out_rusage)
 	struct task *self = current_task(), *child = NULL;
 	int found;
 
-	waitq_wait(&self->child_exited, (found = collect(self, pid, &child)) != 0 || nohang || thread_killed(),
-		"child");
+	waitq_wait(&self->child_exited,
+		(found = collect(self, pid, &child)) != 0 || nohang || thread_killed(), "child");
 	if (found < 0)
 		return found;
 	if (!found)
@@ -444,13 +444,13 @@ bool task_check(void)
 	bool ok = true;
 
 	spin_lock(&tasks_lock);
-	list_for_each_entry(t, &tasks, all_link) {
+	list_for_each_entry (t, &tasks, all_link) {
 		const char *rule = broken_rule(t);
 
 		if (!rule)
 			continue;
-		printk("task_check: %s: pid %u %s, state %u, parent %u, refs %u", rule, t->pid, t->name,
-			t->state, t->parent ? t->parent->pid : 0, t->refs);
+		printk("task_check: %s: pid %u %s, state %u, parent %u, refs %u", rule, t->pid,
+			t->name, t->state, t->parent ? t->parent->pid : 0, t->refs);
 		ok = false;
 	}
 	spin_unlock(&tasks_lock);

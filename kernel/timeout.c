@@ -28,10 +28,10 @@
 
 struct timeout_queue {
 	struct spinlock lock;
-	struct list pending;             /* by deadline */
-	const struct timeout *running;   /* whose fn is being called */
-	u64 slice;                       /* end of the running thread's slice, or TIME_NEVER */
-	u64 armed;                       /* what the timer is set to, or TIME_NEVER */
+	struct list pending;           /* by deadline */
+	const struct timeout *running; /* whose fn is being called */
+	u64 slice;                     /* end of the running thread's slice, or TIME_NEVER */
+	u64 armed;                     /* what the timer is set to, or TIME_NEVER */
 };
 
 static struct timeout_queue queues[MAX_CPUS];
@@ -76,9 +76,10 @@ void timeout_add(struct timeout *t, u64 deadline_ns, void (*fn)(void *), void *a
 	struct timeout_queue *q = &queues[cpu_id()];
 	struct timeout *before;
 
-	*t = (struct timeout){.deadline = deadline_ns, .fn = fn, .arg = arg, .cpu = cpu_id(), .pending = true};
+	*t = (struct timeout){
+		.deadline = deadline_ns, .fn = fn, .arg = arg, .cpu = cpu_id(), .pending = true};
 	spin_lock(&q->lock);
-	list_for_each_entry(before, &q->pending, link) {
+	list_for_each_entry (before, &q->pending, link) {
 		if (before->deadline > deadline_ns)
 			break;
 	}

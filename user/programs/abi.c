@@ -227,8 +227,8 @@ static void run_fork(void)
 
 static void parallel_child(int number)
 {
-	volatile char *area = mmap(
-		NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	volatile char *area =
+		mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int pid;
 
 	EXPECT(area != MAP_FAILED);

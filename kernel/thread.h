@@ -1,0 +1,22 @@
+/*
+ * thread.h - the memory of a thread: for sched.c alone. Everybody else: sched.h.                floor 4
+ */
+#ifndef THREAD_H
+#define THREAD_H
+
+#include "sched.h"
+
+void thread_init(void);
+void thread_init_idle(struct thread *t, u32 cpu); /* the running code becomes a thread */
+
+/* As thread_create(), and the first code of the thread: first(t), with its CPU's run queue locked. */
+struct thread *thread_alloc(const char *name, void (*entry)(void *), void *arg, struct task *task,
+	struct mm *mm, void (*first)(void *));
+void thread_free(struct thread *t); /* it never ran, or never will again */
+
+static inline vaddr_t thread_stack_top(const struct thread *t)
+{
+	return t->stack_bottom + KSTACK_PAGES * PAGE_SIZE;
+}
+
+#endif

@@ -1,0 +1,163 @@
+/*
+ * programs.c - tasks, the loader and the calls, by running programs                    self-tests
+ *
+ * /bin/abi judges its own calls and ends with status 0; what only the kernel can see is judged here.
+ */
+#include "ktest.h"
+#include "lib/string.h"
+#include "loader.h"
+#include "mm/buddy.h"
+#include "printk.h"
+#include "sched.h"
+#include "task.h"
+#include "x86/timer.h"
+#include <abi/errno.h>
+
+#define SIGFPE  8
+#define SIGKILL 9
+#define SIGSEGV 11
+
+static int begin(const char *program, const char *word, const char *number, struct task **t)
+{
+	char *argv[] = {(char *)program, (char *)word, (char *)number};
+	char err[128];
+	int error = loader_start(program, number ? 3 : 2, argv, NULL, t, err, sizeof(err));
+
+	if (error)
+		printk("ktest: %s %s: %s", program, word, err);
+	return error;
+}
+
+/* Run /bin/abi WORD [NUMBER] to its end: its status as wait4 reports it, or a negative error. */
+static int run(const char *word, const char *number)
+{
+	struct task *t;
+	int error = begin("abi", word, number, &t);
+
+	return error ? error : task_wait_console(t);
+}
+
+KTEST(programs, status)
+{
+	KT_EXPECT(ctx, run("exit", "0") == 0);
+	KT_EXPECT(ctx, run("exit", "3") == 3 << 8);
+	KT_EXPECT(ctx, run("exit", "256") == 0);
+}
+
+/* What ring 3 does wrong ends the task, never the kernel. */
+KTEST(programs, killed_by_faults)
+{
+	printk_quiet(true);
+	KT_EXPECT(ctx, run("fault", NULL) == SIGSEGV);
+	KT_EXPECT(ctx, run("jump", NULL) == SIGSEGV);
+	KT_EXPECT(ctx, run("overflow", NULL) == SIGSEGV);
+	KT_EXPECT(ctx, run("divide", NULL) == SIGFPE);
+	printk_quiet(false);
+}
+
+KTEST(programs, calls)
+{
+	printk_quiet(true); /* it calls what is not there, and a child of it faults */
+	KT_EXPECT(ctx, run("start", NULL) == 0);
+	KT_EXPECT(ctx, run("errors", NULL) == 0);
+	KT_EXPECT(ctx, run("files", NULL) == 0);
+	KT_EXPECT(ctx, run("time", NULL) == 0);
+	KT_EXPECT(ctx, run("stack", NULL) == 0);
+	KT_EXPECT(ctx, run("fork", NULL) == 0);
+	printk_quiet(false);
+}
+
+/* Several programs with values of their own in the FPU's registers, on the same CPUs. */
+KTEST(programs, fpu_is_private)
+{
+	static const char *const tags[] = {"1", "2", "3", "4", "5", "6"};
+	struct task *t[ARRAY_SIZE(tags)];
+	int status = 0;
+
+	for (usize i = 0; i < ARRAY_SIZE(tags); i++)
+		KT_REQUIRE(ctx, begin("abi", "fpu", tags[i], &t[i]) == 0);
+	for (usize i = 0; i < ARRAY_SIZE(tags); i++)
+		status |= task_wait_console(t[i]);
+	KT_EXPECT(ctx, status == 0);
+}
+
+KTEST(programs, kill_a_spinning_one)
+{
+	struct task *t;
+
+	KT_REQUIRE(ctx, begin("abi", "spin", NULL, &t) == 0);
+	sched_sleep_until(time_ns() + 5 * NS_PER_MS);
+	KT_EXPECT(ctx, t->state == TASK_ALIVE);
+	task_kill(t, SIGKILL);
+	KT_EXPECT(ctx, task_wait_console(t) == SIGKILL);
+}
+
+/* Killed before its first instruction, while it loads, or a little later: it always ends. */
+KTEST(programs, kill_at_any_time)
+{
+	for (u32 i = 0; i < 20; i++) {
+		struct task *t;
+
+		KT_REQUIRE(ctx, begin("abi", "spin", NULL, &t) == 0);
+		for (u64 end = time_ns() + i * 50 * NS_PER_US; time_ns() < end;)
+			cpu_relax();
+		task_kill(t, SIGKILL);
+		KT_EXPECT(ctx, task_wait_console(t) == SIGKILL);
+	}
+}
+
+KTEST(programs, refused)
+{
+	char *argv[] = {"nothing"}, *many[LOADER_ARGS + 1], err[128] = "";
+
+	KT_EXPECT(ctx, loader_start("nothing", 1, argv, NULL, NULL, err, sizeof(err)) == -ENOENT);
+	KT_EXPECT(ctx, strstr(err, "/bin/nothing"));
+	for (usize i = 0; i < ARRAY_SIZE(many); i++)
+		many[i] = "x";
+	KT_EXPECT(ctx, loader_start("abi", ARRAY_SIZE(many), many, NULL, NULL, err, sizeof(err)) ==
+			       -E2BIG);
+}
+
+static bool find_pid(struct task *t, void *ctx)
+{
+	return t->pid != *(u32 *)ctx;
+}
+
+KTEST(programs, numbers)
+{
+	struct task *a, *b, *found;
+	u32 pid;
+
+	KT_REQUIRE(ctx, begin("abi", "spin", NULL, &a) == 0);
+	KT_REQUIRE(ctx, begin("abi", "spin", NULL, &b) == 0);
+	pid = a->pid;
+	KT_EXPECT(ctx, pid >= 1 && b->pid != pid);
+	found = task_find(pid);
+	KT_EXPECT(ctx, found == a);
+	if (found)
+		task_put(found);
+	KT_EXPECT(ctx, task_check());
+	task_for_each(find_pid, &pid);
+	task_kill(a, SIGKILL);
+	task_kill(b, SIGKILL);
+	task_wait_console(a);
+	task_wait_console(b);
+	KT_EXPECT(ctx, !task_find(pid));
+	KT_EXPECT(ctx, task_check());
+}
+
+/* 50 programs at once, each of which forks and writes; then 100 one after the other: no frame is lost. */
+KTEST(programs, no_frame_is_lost)
+{
+	u64 before, after;
+
+	KT_EXPECT(ctx, run("parallel", "50") == 0);
+	KT_EXPECT(ctx, run("exit", "0") == 0); /* caches are warm now */
+	before = buddy_free_pages();
+	for (u32 i = 0; i < 100; i++)
+		KT_EXPECT(ctx, run("exit", "1") == 1 << 8);
+	KT_EXPECT(ctx, run("parallel", "50") == 0);
+	after = buddy_free_pages();
+	/* Slabs that came to stay are the caches' own: a handful, however many programs ran. */
+	KT_EXPECT(ctx, after + 8 >= before);
+}

@@ -1,0 +1,526 @@
+/*
+ * threads.c - who runs, who waits: sched.c, timeout.c, mutex.c                         self-tests
+ *
+ * Threads of a test count in one struct and leave by decrementing `alive`; the test waits for that.
+ */
+#include "ktest.h"
+#include "lib/string.h"
+#include "mutex.h"
+#include "sched.h"
+#include "timeout.h"
+#include "x86/timer.h"
+
+#define LIMIT_NS (20 * NS_PER_SEC) /* far more than the slowest emulator needs */
+
+/* --- helpers -------------------------------------------------------------------------------- */
+
+static void wake_queue(void *q)
+{
+	waitq_wake_all(q);
+}
+
+/* Wait until *count is n, or the limit. */
+static bool wait_count(struct waitq *q, const u32 *count, u32 n)
+{
+	waitq_wait_until(q, READ_ONCE(*count) == n, time_ns() + LIMIT_NS, "ktest");
+	return READ_ONCE(*count) == n;
+}
+
+static bool start(const char *name, void (*fn)(void *), void *arg)
+{
+	struct thread *t = thread_create(name, fn, arg, NULL, NULL);
+
+	if (t)
+		sched_start(t);
+	return t;
+}
+
+/* The last thing a thread of a test does. */
+static void leave(struct waitq *q, u32 *alive)
+{
+	__atomic_sub_fetch(alive, 1, __ATOMIC_SEQ_CST);
+	waitq_wake_all(q);
+}
+
+/* --- wait queues, time ------------------------------------------------------------------------ */
+
+KTEST(sched, wake_before_block)
+{
+	struct waitq q;
+	struct waiter w = {0};
+
+	waitq_init(&q, "ktest");
+	waitq_prepare(&q, &w, "ktest");
+	waitq_wake_one(&q);
+	KT_EXPECT(ctx, !w.queued);
+	KT_EXPECT(ctx, current_thread()->wake_pending);
+	sched_block(); /* returns at once, or the test hangs */
+	KT_EXPECT(ctx, !current_thread()->wake_pending);
+	waitq_finish(&q, &w);
+	KT_EXPECT(ctx, !current_thread()->waiting_on);
+}
+
+KTEST(sched, sleep_is_long_enough)
+{
+	for (u64 ms = 1; ms <= 16; ms *= 2) {
+		u64 before = time_ns();
+
+		sched_sleep_until(before + ms * NS_PER_MS);
+		KT_EXPECT(ctx, time_ns() - before >= ms * NS_PER_MS);
+		KT_EXPECT(ctx, time_ns() - before < LIMIT_NS);
+	}
+}
+
+static u32 timeout_order[3];
+static u32 timeouts_done;
+static struct waitq timeout_queue;
+
+static void note_timeout(void *arg)
+{
+	timeout_order[timeouts_done++] = (u32)(u64)arg;
+	wake_queue(&timeout_queue);
+}
+
+KTEST(timeout, in_order)
+{
+	struct timeout t[3], cancelled;
+	u64 now = time_ns();
+
+	waitq_init(&timeout_queue, "ktest");
+	timeouts_done = 0;
+	timeout_add(&t[0], now + 6 * NS_PER_MS, note_timeout, (void *)2);
+	timeout_add(&t[1], now + 2 * NS_PER_MS, note_timeout, (void *)0);
+	timeout_add(&t[2], now + 4 * NS_PER_MS, note_timeout, (void *)1);
+	timeout_add(&cancelled, now + 3 * NS_PER_MS, note_timeout, (void *)9);
+	timeout_cancel(&cancelled);
+	KT_EXPECT(ctx, wait_count(&timeout_queue, &timeouts_done, 3));
+	KT_EXPECT(ctx, time_ns() >= now + 6 * NS_PER_MS);
+	for (u32 i = 0; i < 3; i++) {
+		timeout_cancel(&t[i]);
+		KT_EXPECT(ctx, timeout_order[i] == i && timeout_expired(&t[i]));
+	}
+	KT_EXPECT(ctx, !timeout_expired(&cancelled));
+}
+
+KTEST(timeout, in_the_past)
+{
+	u64 before = time_ns();
+
+	sched_sleep_until(0);
+	sched_sleep_until(before);
+	KT_EXPECT(ctx, time_ns() - before < LIMIT_NS);
+}
+
+/* --- threads ----------------------------------------------------------------------------------- */
+
+#define SPINNERS 6
+
+struct spin_test {
+	struct waitq q;
+	u32 alive;
+	bool stop;
+	u64 turns[SPINNERS];
+	u32 cpus_seen; /* bit n: a spinner ran on CPU n */
+	u32 next;
+};
+
+static void spinner(void *arg)
+{
+	struct spin_test *s = arg;
+	u32 me = __atomic_fetch_add(&s->next, 1, __ATOMIC_RELAXED);
+
+	while (!READ_ONCE(s->stop)) {
+		__atomic_fetch_or(&s->cpus_seen, 1u << cpu_id(), __ATOMIC_RELAXED);
+		s->turns[me]++;
+		preempt_point();
+	}
+	leave(&s->q, &s->alive);
+}
+
+static struct spin_test *spin_begin(void)
+{
+	static struct spin_test s;
+
+	s = (struct spin_test){0};
+	waitq_init(&s.q, "ktest");
+	for (u32 i = 0; i < SPINNERS; i++) {
+		if (start("ktest spinner", spinner, &s))
+			s.alive++;
+	}
+	return &s;
+}
+
+static bool spin_end(struct spin_test *s)
+{
+	WRITE_ONCE(s->stop, true);
+	return wait_count(&s->q, &s->alive, 0);
+}
+
+static bool all_ran(const struct spin_test *s)
+{
+	for (u32 i = 0; i < SPINNERS; i++) {
+		if (!READ_ONCE(s->turns[i]))
+			return false;
+	}
+	return true;
+}
+
+/* More spinners than CPUs: slices end, and everybody has a turn; on every CPU. */
+KTEST(sched, slices_and_spreading)
+{
+	struct spin_test *s = spin_begin();
+	u64 deadline = time_ns() + LIMIT_NS;
+	u32 cpus = (1u << nr_cpus) - 1;
+
+	KT_EXPECT(ctx, s->alive == SPINNERS);
+	while ((!all_ran(s) || (nr_cpus <= 4 && READ_ONCE(s->cpus_seen) != cpus)) &&
+		time_ns() < deadline)
+		sched_sleep_until(time_ns() + NS_PER_MS);
+	KT_EXPECT(ctx, all_ran(s));
+	KT_EXPECT(ctx, nr_cpus > 4 || s->cpus_seen == cpus);
+	KT_EXPECT(ctx, spin_end(s));
+}
+
+struct stopped {
+	struct spin_test *s;
+	u64 before, after;
+	bool checked;
+};
+
+static u64 sum_turns(const struct spin_test *s)
+{
+	u64 sum = 0;
+
+	for (u32 i = 0; i < SPINNERS; i++)
+		sum += READ_ONCE(s->turns[i]);
+	return sum;
+}
+
+static void look_while_stopped(void *arg)
+{
+	struct stopped *st = arg;
+
+	st->before = sum_turns(st->s);
+	for (u64 end = time_ns() + 2 * NS_PER_MS; time_ns() < end;)
+		cpu_relax();
+	st->after = sum_turns(st->s);
+	st->checked = sched_check();
+}
+
+KTEST(sched, stop_others)
+{
+	struct stopped st = {.s = spin_begin()};
+
+	for (u32 i = 0; i < 20; i++) {
+		sched_stop_others(look_while_stopped, &st);
+		KT_EXPECT(ctx, st.before == st.after);
+		KT_EXPECT(ctx, st.checked);
+		sched_sleep_until(time_ns() + NS_PER_MS);
+	}
+	KT_EXPECT(ctx, spin_end(st.s));
+}
+
+struct many {
+	struct waitq q;
+	u32 alive, ran;
+};
+
+static void many_stopper_fn(void *arg)
+{
+	__atomic_add_fetch(&((struct many *)arg)->ran, 1, __ATOMIC_RELAXED);
+}
+
+static void many_stopper(void *arg)
+{
+	struct many *m = arg;
+
+	for (u32 i = 0; i < 50; i++)
+		sched_stop_others(many_stopper_fn, m);
+	leave(&m->q, &m->alive);
+}
+
+/* Several threads want to stop the others at once: all get their turn. */
+KTEST(sched, stop_others_at_once)
+{
+	struct many m = {.alive = 0};
+
+	waitq_init(&m.q, "ktest");
+	for (u32 i = 0; i < 4; i++)
+		__atomic_add_fetch(
+			&m.alive, start("ktest stopper", many_stopper, &m), __ATOMIC_SEQ_CST);
+	KT_EXPECT(ctx, wait_count(&m.q, &m.alive, 0));
+	KT_EXPECT(ctx, m.ran == 200);
+}
+
+static void many_thread(void *arg)
+{
+	struct many *m = arg;
+
+	__atomic_add_fetch(&m->ran, 1, __ATOMIC_RELAXED);
+	sched_yield();
+	leave(&m->q, &m->alive);
+}
+
+KTEST(sched, many_threads)
+{
+	struct many m = {0};
+
+	waitq_init(&m.q, "ktest");
+	for (u32 i = 0; i < 200; i++)
+		__atomic_add_fetch(&m.alive, start("ktest", many_thread, &m), __ATOMIC_SEQ_CST);
+	KT_EXPECT(ctx, wait_count(&m.q, &m.alive, 0));
+	KT_EXPECT(ctx, m.ran == 200);
+}
+
+/* A wakes B, B wakes A: ten thousand times over the same two queues; a lost wake-up ends in the limit. */
+struct ping {
+	struct waitq q[2];
+	u32 turn, alive;
+	bool late;
+};
+
+#define PINGS 10000
+
+static void ping_side(struct ping *p, u32 me)
+{
+	for (u32 i = 0; i < PINGS && !p->late; i++) {
+		waitq_wait_until(
+			&p->q[me], READ_ONCE(p->turn) % 2 == me, time_ns() + LIMIT_NS, "ktest");
+		if (READ_ONCE(p->turn) % 2 != me)
+			p->late = true;
+		__atomic_add_fetch(&p->turn, 1, __ATOMIC_SEQ_CST);
+		waitq_wake_one(&p->q[!me]);
+	}
+}
+
+static void ping_thread(void *arg)
+{
+	struct ping *p = arg;
+
+	ping_side(p, 1);
+	__atomic_sub_fetch(&p->alive, 1, __ATOMIC_SEQ_CST);
+	waitq_wake_all(&p->q[0]);
+}
+
+KTEST(sched, no_lost_wake_up)
+{
+	struct ping p = {.alive = 1};
+
+	waitq_init(&p.q[0], "ktest ping");
+	waitq_init(&p.q[1], "ktest pong");
+	KT_REQUIRE(ctx, start("ktest pong", ping_thread, &p));
+	ping_side(&p, 0);
+	KT_EXPECT(ctx, wait_count(&p.q[0], &p.alive, 0));
+	KT_EXPECT(ctx, !p.late && p.turn == 2 * PINGS);
+}
+
+/* --- locks --------------------------------------------------------------------------------------- */
+
+struct lock_test {
+	struct mutex mutex;
+	struct rwsem rwsem;
+	struct waitq q;
+	u32 alive, next;
+	u32 readers, writers; /* inside, by their own count */
+	u64 value, copy;
+	bool broken;
+	u32 order[4], nr_order;
+};
+
+#define LOCKERS 5
+#define ROUNDS  2000
+
+static void mutex_worker(void *arg)
+{
+	struct lock_test *l = arg;
+
+	for (u32 i = 0; i < ROUNDS; i++) {
+		mutex_lock(&l->mutex);
+		l->value++;
+		if (i % 16 == 0)
+			sched_yield(); /* with the lock held: the others queue up */
+		l->copy++;
+		if (l->copy != l->value)
+			l->broken = true;
+		mutex_unlock(&l->mutex);
+	}
+	leave(&l->q, &l->alive);
+}
+
+static void lock_test_init(struct lock_test *l)
+{
+	*l = (struct lock_test){0};
+	mutex_init(&l->mutex, "ktest mutex");
+	rwsem_init(&l->rwsem, "ktest rwsem");
+	waitq_init(&l->q, "ktest");
+}
+
+KTEST(mutex, excludes)
+{
+	struct lock_test l;
+
+	lock_test_init(&l);
+	for (u32 i = 0; i < LOCKERS; i++)
+		__atomic_add_fetch(
+			&l.alive, start("ktest mutex", mutex_worker, &l), __ATOMIC_SEQ_CST);
+	KT_EXPECT(ctx, wait_count(&l.q, &l.alive, 0));
+	KT_EXPECT(ctx, !l.broken && l.value == LOCKERS * ROUNDS);
+	KT_EXPECT(ctx, !l.mutex.owner && !l.mutex.waiting);
+}
+
+static void queue_worker(void *arg)
+{
+	struct lock_test *l = arg;
+	u32 me = __atomic_fetch_add(&l->next, 1, __ATOMIC_SEQ_CST);
+
+	mutex_lock(&l->mutex);
+	l->order[l->nr_order++] = me;
+	mutex_unlock(&l->mutex);
+	leave(&l->q, &l->alive);
+}
+
+/* Whoever came first is served first, and nobody passes the queue. */
+KTEST(mutex, first_come_first_served)
+{
+	struct lock_test l;
+
+	lock_test_init(&l);
+	mutex_lock(&l.mutex);
+	for (u32 i = 0; i < 4; i++) {
+		l.alive++;
+		KT_EXPECT(ctx, start("ktest queue", queue_worker, &l));
+		for (u64 end = time_ns() + LIMIT_NS;
+			READ_ONCE(l.mutex.waiting) != i + 1 && time_ns() < end;)
+			sched_sleep_until(time_ns() + NS_PER_MS);
+	}
+	KT_EXPECT(ctx, !mutex_trylock(&l.mutex));
+	mutex_unlock(&l.mutex);
+	KT_EXPECT(ctx, wait_count(&l.q, &l.alive, 0));
+	for (u32 i = 0; i < 4; i++)
+		KT_EXPECT(ctx, l.order[i] == i);
+}
+
+static void rwsem_read_round(struct lock_test *l, u32 i)
+{
+	rwsem_read_lock(&l->rwsem);
+	__atomic_add_fetch(&l->readers, 1, __ATOMIC_SEQ_CST);
+	if (READ_ONCE(l->writers) || l->value != l->copy)
+		l->broken = true;
+	if (i % 8 == 0)
+		sched_yield();
+	__atomic_sub_fetch(&l->readers, 1, __ATOMIC_SEQ_CST);
+	rwsem_read_unlock(&l->rwsem);
+}
+
+static void rwsem_write_round(struct lock_test *l, u32 i)
+{
+	rwsem_write_lock(&l->rwsem);
+	if (__atomic_add_fetch(&l->writers, 1, __ATOMIC_SEQ_CST) != 1 || READ_ONCE(l->readers))
+		l->broken = true;
+	l->value++;
+	if (i % 8 == 0)
+		sched_yield();
+	l->copy++;
+	__atomic_sub_fetch(&l->writers, 1, __ATOMIC_SEQ_CST);
+	rwsem_write_unlock(&l->rwsem);
+}
+
+static void rwsem_worker(void *arg)
+{
+	struct lock_test *l = arg;
+	u32 me = __atomic_fetch_add(&l->next, 1, __ATOMIC_SEQ_CST);
+
+	for (u32 i = 0; i < ROUNDS; i++) {
+		if ((i + me) % 4 == 0)
+			rwsem_write_round(l, i);
+		else
+			rwsem_read_round(l, i);
+	}
+	leave(&l->q, &l->alive);
+}
+
+KTEST(rwsem, readers_or_one_writer)
+{
+	struct lock_test l;
+
+	lock_test_init(&l);
+	for (u32 i = 0; i < LOCKERS; i++)
+		__atomic_add_fetch(
+			&l.alive, start("ktest rwsem", rwsem_worker, &l), __ATOMIC_SEQ_CST);
+	KT_EXPECT(ctx, wait_count(&l.q, &l.alive, 0));
+	KT_EXPECT(ctx, !l.broken && l.value == LOCKERS * ROUNDS / 4);
+	KT_EXPECT(ctx, !l.rwsem.state && !l.rwsem.waiting && !l.rwsem.writer);
+}
+
+static void rwsem_writer(void *arg)
+{
+	struct lock_test *l = arg;
+
+	rwsem_write_lock(&l->rwsem);
+	l->order[l->nr_order++] = 1;
+	rwsem_write_unlock(&l->rwsem);
+	leave(&l->q, &l->alive);
+}
+
+static void rwsem_reader(void *arg)
+{
+	struct lock_test *l = arg;
+
+	rwsem_read_lock(&l->rwsem);
+	l->order[__atomic_fetch_add(&l->nr_order, 1, __ATOMIC_SEQ_CST)] = 2;
+	rwsem_read_unlock(&l->rwsem);
+	leave(&l->q, &l->alive);
+}
+
+static bool wait_waiting(const struct rwsem *s, u32 n)
+{
+	for (u64 end = time_ns() + LIMIT_NS; READ_ONCE(s->waiting) != n && time_ns() < end;)
+		sched_sleep_until(time_ns() + NS_PER_MS);
+	return READ_ONCE(s->waiting) == n;
+}
+
+/* One reader has it, another comes and goes. */
+KTEST(rwsem, readers_share)
+{
+	struct lock_test l;
+
+	lock_test_init(&l);
+	rwsem_read_lock(&l.rwsem);
+	l.alive = 1;
+	KT_EXPECT(ctx, start("ktest reader", rwsem_reader, &l) && wait_count(&l.q, &l.alive, 0));
+	KT_EXPECT(ctx, l.nr_order == 1 && l.rwsem.state == 1);
+	rwsem_read_unlock(&l.rwsem);
+}
+
+/* A reader has it, a writer waits: a new reader waits behind the writer. */
+KTEST(rwsem, a_waiting_writer_is_not_passed)
+{
+	struct lock_test l;
+
+	lock_test_init(&l);
+	rwsem_read_lock(&l.rwsem);
+	l.alive = 3;
+	KT_EXPECT(ctx, start("ktest writer", rwsem_writer, &l) && wait_waiting(&l.rwsem, 1));
+	KT_EXPECT(ctx, start("ktest reader", rwsem_reader, &l) && wait_waiting(&l.rwsem, 2));
+	KT_EXPECT(ctx, start("ktest reader", rwsem_reader, &l) && wait_waiting(&l.rwsem, 3));
+	KT_EXPECT(ctx, !rwsem_read_trylock(&l.rwsem) && !rwsem_write_trylock(&l.rwsem));
+	rwsem_read_unlock(&l.rwsem);
+	KT_EXPECT(ctx, wait_count(&l.q, &l.alive, 0));
+	KT_EXPECT(ctx, l.order[0] == 1 && l.order[1] == 2 && l.order[2] == 2);
+}
+
+KTEST(rwsem, try_locks)
+{
+	struct lock_test l;
+
+	lock_test_init(&l);
+	KT_EXPECT(ctx, rwsem_write_trylock(&l.rwsem));
+	KT_EXPECT(ctx, rwsem_is_write_locked(&l.rwsem));
+	KT_EXPECT(ctx, !rwsem_read_trylock(&l.rwsem) && !rwsem_write_trylock(&l.rwsem));
+	rwsem_write_unlock(&l.rwsem);
+	KT_EXPECT(ctx, rwsem_read_trylock(&l.rwsem));
+	KT_EXPECT(ctx, rwsem_is_locked(&l.rwsem) && !rwsem_is_write_locked(&l.rwsem));
+	KT_EXPECT(ctx, !rwsem_write_trylock(&l.rwsem));
+	rwsem_read_unlock(&l.rwsem);
+	KT_EXPECT(ctx, !rwsem_is_locked(&l.rwsem));
+}
