@@ -1,0 +1,456 @@
+/*
+ * demo.c - four lectures on huge pages, measured while you watch                            ring 3
+ *
+ *   demo thp|zero|cow|bloat
+ *
+ * Each one does the same work under different settings and prints the figures side by side, on one
+ * screen. It needs to be root: it changes /sys/kernel/mm/transparent_hugepage and puts back what it
+ * found. It runs on Linux too; the file `cow` is ours, so there `demo cow` shows Linux's own rule.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib.h"
+
+#define KHUGEPAGED THP_DIR "khugepaged/"
+
+/* ---- settings ------------------------------------------------------------------------------- */
+
+static struct setting {
+	const char *path;
+	char value[32];
+} settings[] = {
+	{THP_DIR "enabled", ""},
+	{THP_DIR "use_zero_page", ""},
+	{THP_DIR "cow", ""},
+	{KHUGEPAGED "max_ptes_none", ""},
+	{KHUGEPAGED "pages_to_scan", ""},
+	{KHUGEPAGED "scan_sleep_millisecs", ""},
+	{KHUGEPAGED "alloc_sleep_millisecs", ""},
+};
+#define NR_SETTINGS (sizeof(settings) / sizeof(settings[0]))
+
+static void settings_save(void)
+{
+	for (size_t i = 0; i < NR_SETTINGS; i++)
+		setting_read(settings[i].path, settings[i].value, sizeof(settings[i].value));
+}
+
+static void settings_restore(void)
+{
+	for (size_t i = 0; i < NR_SETTINGS; i++)
+		if (settings[i].value[0])
+			file_write(settings[i].path, settings[i].value);
+}
+
+/* Ours alone may be missing. */
+static void set(const char *path, const char *value)
+{
+	int error = file_write(path, value);
+
+	if (error == ENOENT && strcmp(path, THP_DIR "cow") == 0)
+		return;
+	if (error) {
+		settings_restore();
+		die("demo: %s: %s", path, strerror(error));
+	}
+}
+
+/* khugepaged out of the way, or at full speed. */
+static void khugepaged_rest(void)
+{
+	set(KHUGEPAGED "scan_sleep_millisecs", "600000");
+}
+
+static void khugepaged_hurry(void)
+{
+	set(KHUGEPAGED "pages_to_scan", "65536");
+	set(KHUGEPAGED "alloc_sleep_millisecs", "10");
+	set(KHUGEPAGED "scan_sleep_millisecs", "10");
+}
+
+/* ---- measuring ------------------------------------------------------------------------------ */
+
+/* One column of a table. */
+struct column {
+	const char *head;
+	unsigned long faults, tables_kb, ticks;
+	struct smaps_sum sum;
+	struct counters before, after;
+	unsigned long tables_before, faults_before;
+};
+
+static unsigned long ticks_now(void)
+{
+	unsigned int low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	return (unsigned long)high << 32 | low;
+}
+
+/* What is read once for nothing costs no fault when it counts. */
+static void begin(struct column *c, const char *head)
+{
+	struct smaps_sum sum;
+
+	memset(c, 0, sizeof(*c));
+	c->head = head;
+	counters_read(&c->after);
+	counters_read(&c->before);
+	smaps_read(0, 1, &sum);
+	c->tables_before = proc_kb("/proc/self/status", "VmPTE:");
+	c->faults_before = faults_minor();
+	c->faults_before = faults_minor();
+}
+
+static void end(struct column *c, const char *area, unsigned long size)
+{
+	c->faults = faults_minor() - c->faults_before;
+	c->tables_kb = proc_kb("/proc/self/status", "VmPTE:") - c->tables_before;
+	counters_read(&c->after);
+	smaps_read((unsigned long)area, (unsigned long)area + size, &c->sum);
+}
+
+static void write_pages(struct column *c, char *area, unsigned long size)
+{
+	unsigned long start = ticks_now();
+
+	for (unsigned long at = 0; at < size; at += PAGE_BYTES)
+		touch_write(area + at, 1);
+	c->ticks += ticks_now() - start;
+}
+
+static unsigned long delta(const struct column *c, const char *name)
+{
+	return counters_get(&c->after, name) - counters_get(&c->before, name);
+}
+
+static char *area_new(unsigned long size)
+{
+	char *area = area_map(0, size, PROT_READ | PROT_WRITE, 0);
+
+	if (area == MAP_FAILED) {
+		settings_restore();
+		die("demo: cannot map %lu kB: %s", size / KIB, strerror(errno));
+	}
+	return area;
+}
+
+/* ---- printing ------------------------------------------------------------------------------- */
+
+static void heads(const struct column *c, int n)
+{
+	printf("\n%-34s", "");
+	for (int i = 0; i < n; i++)
+		printf("%14s", c[i].head);
+	printf("\n");
+}
+
+static void row(const char *name, const unsigned long *value, int n)
+{
+	printf("  %-32s", name);
+	for (int i = 0; i < n; i++)
+		printf("%14lu", value[i]);
+	printf("\n");
+}
+
+#define ROW(name, columns, n, expression)                                                          \
+	do {                                                                                       \
+		unsigned long values[4];                                                           \
+		for (int i = 0; i < (n); i++) {                                                    \
+			const struct column *c = &(columns)[i];                                    \
+			values[i] = (expression);                                                  \
+		}                                                                                  \
+		row(name, values, n);                                                              \
+	} while (0)
+
+/* Thousandths, without floating point. */
+static void row_per_byte(const char *name, const struct column *c, int n, unsigned long bytes)
+{
+	printf("  %-32s", name);
+	for (int i = 0; i < n; i++) {
+		unsigned long thousandths = c[i].ticks * 1000 / bytes;
+
+		printf("%10lu.%03lu", thousandths / 1000, thousandths % 1000);
+	}
+	printf("\n");
+}
+
+static unsigned long translations(const struct column *c)
+{
+	return (c->sum.rss - c->sum.anon_huge) / 4 + c->sum.anon_huge / 2048;
+}
+
+/* ---- thp: never, always, promoted ------------------------------------------------------------ */
+
+/* As much as is left after a block for each collapse, at most 32 MiB. */
+static unsigned long size_choose(void)
+{
+	unsigned long size = proc_kb("/proc/meminfo", "MemAvailable:") * KIB / 3;
+
+	size = size > 32 * MIB ? 32 * MIB : size / HUGE_BYTES * HUGE_BYTES;
+	return size ? size : HUGE_BYTES;
+}
+
+/* Wait until khugepaged has promoted all, or gets no further. */
+static void wait_promoted(const char *area, unsigned long size)
+{
+	unsigned long last = 0;
+	struct smaps_sum sum;
+
+	for (int idle = 0; idle < 100; idle++) {
+		smaps_read((unsigned long)area, (unsigned long)area + size, &sum);
+		if (sum.anon_huge * KIB == size)
+			return;
+		if (sum.anon_huge != last)
+			idle = 0;
+		last = sum.anon_huge;
+		sleep_ms(20);
+	}
+}
+
+static void demo_thp(void)
+{
+	static struct column all[3];
+	static const char *const names[3] = {"never", "always", "promoted"};
+	unsigned long size = size_choose();
+
+	khugepaged_rest();
+	for (int i = 0; i < 3; i++) {
+		char *area;
+
+		set(THP_DIR "enabled", i == 1 ? "always" : "never");
+		area = area_new(size);
+		begin(&all[i], names[i]);
+		write_pages(&all[i], area, size);
+		if (i == 2) {
+			khugepaged_hurry();
+			set(THP_DIR "enabled", "always");
+			wait_promoted(area, size);
+			khugepaged_rest();
+		}
+		end(&all[i], area, size);
+		munmap(area, size);
+	}
+	printf("%lu MiB, one byte written in each 4 KiB: the same program, three ways\n",
+		size / MIB);
+	heads(all, 3);
+	ROW("minor faults", all, 3, c->faults);
+	ROW("translations (entries) in use", all, 3, translations(c));
+	ROW("page tables, kB", all, 3, c->tables_kb);
+	ROW("resident (Rss), kB", all, 3, c->sum.rss);
+	ROW("in huge pages, kB", all, 3, c->sum.anon_huge);
+	row_per_byte("TSC ticks per byte", all, 3, size);
+	ROW("thp_fault_alloc", all, 3, delta(c, "thp_fault_alloc"));
+	ROW("thp_fault_fallback", all, 3, delta(c, "thp_fault_fallback"));
+	ROW("thp_collapse_alloc", all, 3, delta(c, "thp_collapse_alloc"));
+	printf("\nnever     every first touch of 4 KiB is a fault of its own\n"
+	       "always    one fault for 2 MiB: 512 times fewer, and one entry maps it all\n"
+	       "promoted  started as `never`; then khugepaged copied each 2 MiB into a huge page,\n"
+	       "          in the background: its work is not in the program's ticks\n"
+	       "A huge page keeps its 4 KiB table in reserve, so that a split cannot fail: the "
+	       "tables\n"
+	       "do not shrink. With ICOUNT=1 a tick is one instruction.\n");
+}
+
+/* ---- zero: reads of nothing ------------------------------------------------------------------- */
+
+static void demo_zero(void)
+{
+	static struct column all[4];
+	static const char *const names[4] = {"read", "no zero page", "write: copy", "write: split"};
+	unsigned long size = 8 * MIB;
+
+	if (size > size_choose())
+		size = size_choose();
+	khugepaged_rest();
+	set(THP_DIR "enabled", "always");
+	for (int i = 0; i < 4; i++) {
+		char *area = area_new(size);
+
+		set(THP_DIR "use_zero_page", i == 1 ? "0" : "1");
+		set(THP_DIR "cow", i == 3 ? "split" : "copy");
+		if (i >= 2)
+			for (unsigned long at = 0; at < size; at += HUGE_BYTES)
+				touch_read(area + at);
+		begin(&all[i], names[i]);
+		if (i >= 2)
+			touch_write(area, 1);
+		else
+			for (unsigned long at = 0; at < size; at += HUGE_BYTES)
+				touch_read(area + at);
+		end(&all[i], area, size);
+		munmap(area, size);
+	}
+	printf("%lu MiB read, one byte in each 2 MiB; then one byte written\n", size / MIB);
+	heads(all, 4);
+	ROW("minor faults", all, 4, c->faults);
+	ROW("resident (Rss), kB", all, 4, c->sum.rss);
+	ROW("in huge pages, kB", all, 4, c->sum.anon_huge);
+	ROW("thp_zero_page_alloc", all, 4, delta(c, "thp_zero_page_alloc"));
+	ROW("thp_fault_alloc", all, 4, delta(c, "thp_fault_alloc"));
+	ROW("thp_split_pmd", all, 4, delta(c, "thp_split_pmd"));
+	printf("\nread          every 2 MiB is the same frame of zeroes: nothing is resident\n"
+	       "no zero page  use_zero_page=0: each read gets 2 MiB of its own\n"
+	       "write: copy   the first byte written buys a whole huge page (Linux 4.11, and 6.13 "
+	       "on)\n"
+	       "write: split  it buys 4 KiB; the other 511 entries name the small zero frame\n"
+	       "              (Linux 5.8 to 6.12)\n");
+}
+
+/* ---- cow: the first write after fork ----------------------------------------------------------- */
+
+/*
+ * A page that parent and child share until the parent drops it: the child sees in smaps that it has
+ * it alone, and ends.
+ */
+static char *flag;
+
+static void child_hold(void)
+{
+	struct smaps_sum sum;
+
+	for (int i = 0; i < 3000; i++) {
+		smaps_read((unsigned long)flag, (unsigned long)flag + 1, &sum);
+		if (sum.pss == PAGE_BYTES / KIB)
+			_exit(0);
+		sleep_ms(10);
+	}
+	_exit(1);
+}
+
+static int child_start(void)
+{
+	int child;
+
+	fflush(stdout);
+	child = fork();
+	if (child < 0) {
+		settings_restore();
+		die("demo: fork: %s", strerror(errno));
+	}
+	if (child == 0)
+		child_hold();
+	return child;
+}
+
+static void demo_cow(void)
+{
+	static struct column all[3];
+	static const char *const names[3] = {"cow=copy", "cow=split", "child gone"};
+	unsigned long size = 4 * MIB;
+
+	khugepaged_rest();
+	set(THP_DIR "enabled", "always");
+	flag = area_map(64 * MIB, PAGE_BYTES, PROT_READ | PROT_WRITE, 0);
+	if (flag == MAP_FAILED)
+		die("demo: cannot map a page");
+	for (int i = 0; i < 3; i++) {
+		char *area = area_new(size);
+		unsigned long start;
+		int child;
+
+		set(THP_DIR "cow", i == 0 ? "copy" : "split");
+		touch_write(flag, 1);
+		touch_write(area, 1);
+		touch_write(area + HUGE_BYTES, 1);
+		child = child_start();
+		if (i == 2) {
+			madvise(flag, PAGE_BYTES, MADV_DONTNEED);
+			child_wait(child);
+		}
+		begin(&all[i], names[i]);
+		start = ticks_now();
+		touch_write(area, 2);
+		all[i].ticks = ticks_now() - start;
+		end(&all[i], area, size);
+		if (i < 2) {
+			madvise(flag, PAGE_BYTES, MADV_DONTNEED);
+			child_wait(child);
+		}
+		munmap(area, size);
+	}
+	printf("2 huge pages, fork, then the parent writes one byte\n");
+	heads(all, 3);
+	ROW("minor faults", all, 3, c->faults);
+	ROW("TSC ticks of that write", all, 3, c->ticks);
+	ROW("in huge pages, kB", all, 3, c->sum.anon_huge);
+	ROW("proportional (Pss), kB", all, 3, c->sum.pss);
+	ROW("thp_fault_alloc", all, 3, delta(c, "thp_fault_alloc"));
+	ROW("thp_wp_copy", all, 3, delta(c, "thp_wp_copy"));
+	ROW("thp_split_pmd", all, 3, delta(c, "thp_split_pmd"));
+	printf("\ncow=copy    2 MiB are copied for one byte; the mapping stays huge (Linux 4.11)\n"
+	       "cow=split   the mapping is split and 4 KiB are copied (Linux 5.8 to 6.12): fast "
+	       "now,\n"
+	       "            but the program has lost its huge page\n"
+	       "child gone  nobody shares it any more: made writable in place, nothing is "
+	       "copied\n");
+}
+
+/* ---- bloat: what was given back comes back ------------------------------------------------------- */
+
+static void demo_bloat(void)
+{
+	static struct column all[3];
+	static const char *const names[3] = {"given back", "max_none 511", "max_none 0"};
+	unsigned long size = 8 * MIB;
+
+	if (size > size_choose())
+		size = size_choose();
+	for (int i = 0; i < 3; i++) {
+		char *area;
+
+		khugepaged_rest();
+		set(THP_DIR "enabled", "always");
+		set(KHUGEPAGED "max_ptes_none", i == 2 ? "0" : "511");
+		area = area_new(size);
+		begin(&all[i], names[i]);
+		write_pages(&all[i], area, size);
+		for (unsigned long at = 0; at < size; at += HUGE_BYTES)
+			madvise(area + at + PAGE_BYTES, HUGE_BYTES - PAGE_BYTES, MADV_DONTNEED);
+		if (i) {
+			khugepaged_hurry();
+			wait_promoted(area, size);
+		}
+		end(&all[i], area, size);
+		munmap(area, size);
+	}
+	printf("%lu MiB in huge pages; the program gives back 511 of every 512 pages\n",
+		size / MIB);
+	heads(all, 3);
+	ROW("resident (Rss), kB", all, 3, c->sum.rss);
+	ROW("in huge pages, kB", all, 3, c->sum.anon_huge);
+	ROW("thp_split_pmd", all, 3, delta(c, "thp_split_pmd"));
+	ROW("thp_deferred_split_page", all, 3, delta(c, "thp_deferred_split_page"));
+	ROW("thp_collapse_alloc", all, 3, delta(c, "thp_collapse_alloc"));
+	ROW("thp_scan_exceed_none_pte", all, 3, delta(c, "thp_scan_exceed_none_pte"));
+	printf("\ngiven back    one page of each 2 MiB is left: that is what the program asked "
+	       "for\n"
+	       "max_none 511  khugepaged fills the holes with zeroes and promotes: all the memory "
+	       "is\n"
+	       "              back, though nobody wrote to it. This is Linux's default\n"
+	       "max_none 0    a range with any hole is refused; it stays small\n");
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} demos[] = {
+		{"thp", demo_thp}, {"zero", demo_zero}, {"cow", demo_cow}, {"bloat", demo_bloat}};
+
+	for (size_t i = 0; argc == 2 && i < sizeof(demos) / sizeof(demos[0]); i++) {
+		if (strcmp(argv[1], demos[i].name) != 0)
+			continue;
+		settings_save();
+		demos[i].run();
+		settings_restore();
+		return 0;
+	}
+	fprintf(stderr, "usage: demo thp|zero|cow|bloat\n");
+	return 2;
+}
