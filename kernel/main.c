@@ -1,8 +1,9 @@
 /*
- * main.c - the order of initialisation.                                                      floor 7
+ * main.c - the order of initialisation.                                                      floor
+ * 7
  *
- * From boot.asm's jump into C to the first thread. Each step needs the ones above it; what each one prints
- * is what a reader of dmesg should know about this machine.
+ * From boot.asm's jump into C to the first thread. Each step needs the ones above it; what each one
+ * prints is what a reader of dmesg should know about this machine.
  *
  * IDEA
  *   machine    the boot CPU itself: per-CPU area, exceptions, COM1, protections, clock
@@ -36,6 +37,7 @@
 #include "mm/vma.h"
 #include "mm/vmap.h"
 #include "mm/zero.h"
+#include "monitor/monitor.h"
 #include "panic.h"
 #include "printk.h"
 #include "sched.h"
@@ -55,7 +57,7 @@
 
 #define BOOT_MAPPED  (4ul << 30) /* boot.asm's direct map */
 #define ISA_IRQ_COM1 4
-#define PAGES_NEEDED 1024 /* free after the kernel's own start: 4 MiB for programs and tables */
+#define BYTES_NEEDED ((4ul << 20) + (256ul << 10)) /* for programs, and for the kernel's tables */
 
 extern const u64 entry_stubs[NR_VECTORS]; /* entry.asm */
 extern const char syscall_entry[];
@@ -157,15 +159,32 @@ static void init_memmap(void)
 	fits &= memmap_reserve(image_to_phys(__kernel_start), image_to_phys(__kernel_end),
 			MEMMAP_KERNEL) == 0;
 	if (boot_info.module_end)
-		fits &= memmap_reserve(boot_info.module_start, boot_info.module_end,
-				MEMMAP_MODULE) == 0;
+		fits &= memmap_reserve(
+				boot_info.module_start, boot_info.module_end, MEMMAP_MODULE) == 0;
 	if (!fits)
 		refuse("the firmware's memory map has too many pieces");
+}
+
+/*
+ * Too little is said before anything is built: the descriptors take 1/128 of it, the rest is a
+ * fixed need.
+ */
+static void require_memory(void)
+{
+	u64 total = memmap_usable_bytes(), needed = total / 128 + BYTES_NEEDED, free = 0;
+
+	for (unsigned i = 0; i < memmap_count; i++)
+		if (memmap_ranges[i].type == MEMMAP_USABLE && memmap_ranges[i].start >= MEMMAP_LOW)
+			free += memmap_ranges[i].end - memmap_ranges[i].start;
+	if (free < needed)
+		refuse("%lu KiB of memory, at least %lu KiB are needed", total >> 10,
+			(total + needed - free) >> 10);
 }
 
 static void init_memory(void)
 {
 	init_memmap();
+	require_memory();
 	pgtable_kernel_init();
 	tlb_init();
 	page_init();
@@ -180,10 +199,6 @@ static void init_memory(void)
 	printk("memory: %lu KiB, %lu KiB free, initrd %lu KiB", memmap_usable_bytes() >> 10,
 		buddy_free_pages() << (PAGE_SHIFT - 10),
 		(boot_info.module_end - boot_info.module_start) >> 10);
-	if (buddy_free_pages() < PAGES_NEEDED)
-		refuse("%lu KiB of memory are left; the kernel needs %lu KiB more (try MEM=24M)",
-			buddy_free_pages() << (PAGE_SHIFT - 10),
-			(PAGES_NEEDED - buddy_free_pages()) << (PAGE_SHIFT - 10));
 }
 
 /* ---- devices ------------------------------------------------------------------------------- */
@@ -298,14 +313,15 @@ static void init_tasks(void)
 			boot_info.module_end - boot_info.module_start);
 	else
 		loader_init(NULL, 0);
+	monitor_init(boot_info.cmdline);
 }
 
 /*
  * kernel_main - where boot.asm goes.
  *
  *   magic, info  which protocol, and where the loader left its information (physical)
- *   state        boot.asm's tables and stack, interrupts off, no %gs: nothing before cpu_init_boot() may
- *                use the stack protector
+ *   state        boot.asm's tables and stack, interrupts off, no %gs: nothing before
+ *                cpu_init_boot() may use the stack protector
  */
 __attribute__((no_stack_protector)) void kernel_main(u32 magic, u64 info)
 {

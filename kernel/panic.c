@@ -1,10 +1,11 @@
 /*
- * panic.c - the kernel is wrong: say it so that a program and a person can read it, and stop.  floor 1
+ * panic.c - the kernel is wrong: say it for programs and people, and stop                     floor 1
  *
  * IDEA
- *   interrupts off -> the other CPUs stopped by NMI -> one PANIC line -> the call chain -> the monitor if
- *   a person is there, else out through the debug port. A panic inside a panic prints a shorter line
- *   and leaves at once; a second CPU that panics meanwhile waits for the first one's NMI.
+ *   interrupts off -> the other CPUs stopped by NMI -> one PANIC line -> the call chain -> the
+ *   monitor if a person is there, else out through the debug port. A panic inside a panic prints a
+ *   shorter line and leaves at once; a second CPU that panics meanwhile waits for the first one's
+ *   NMI.
  *
  * INVARIANTS
  *   N1  exactly one CPU writes a PANIC line

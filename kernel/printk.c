@@ -1,8 +1,9 @@
 /*
  * printk.c - the kernel's words: a ring in memory and COM1.                            floor 1
  *
- * A call is a record: "[    0.123456] text\n". A newline at the end of the text may be there or not.
- * Never through a console server, never sleeps, callable from everywhere, interrupt handlers included.
+ * A call is a record: "[    0.123456] text\n". A newline at the end of the text may be there or
+ * not. Never through a console server, never sleeps, callable from everywhere, interrupt handlers
+ * included.
  *
  * IDEA
  *   written counts all bytes ever put into the ring; byte n stands at n % RING_BYTES. The oldest
@@ -104,7 +105,9 @@ void printk(const char *fmt, ...)
 	console_release(flags);
 }
 
-/* printk_raw - bytes to the console only; '\n' becomes CR LF. Interrupts are let in between pieces. */
+/*
+ * printk_raw - bytes to the console only; '\n' becomes CR LF. Interrupts are let in between pieces.
+ */
 void printk_raw(const char *s, usize len)
 {
 	while (len) {

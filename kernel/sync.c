@@ -97,7 +97,9 @@ void sync_check_release(struct spinlock *l)
 	ctx->held[l->class]--;
 }
 
-/* sync_may_sleep - does this thread hold no spinlock (known in debug builds only) and no mm lock? */
+/*
+ * sync_may_sleep - does this thread hold no spinlock (known in debug builds only) and no mm lock?
+ */
 bool sync_may_sleep(void)
 {
 	const struct lock_context *ctx = this_cpu()->lock_context;

@@ -3,8 +3,8 @@
  *
  * IDEA
  *   trace_next counts every record ever begun; record n stands at n % TRACE_RECORDS. A writer takes
- *   its number by one atomic add, so CPUs and interrupt handlers never wait for each other. `tsc` is 0
- *   while a record is being written: a reader, here or outside through guest memory, skips it.
+ *   its number by one atomic add, so CPUs and interrupt handlers never wait for each other. `tsc`
+ *   is 0 while a record is being written: a reader, here or outside through guest memory, skips it.
  *
  * INVARIANTS
  *   E1  a record returned by trace_read() was not written to while it was copied

@@ -1,18 +1,19 @@
 /*
  * trap.c - which vector goes to whom.                                                  floor 7
  *
- * The door of the hardware: behind it the fault path, the scheduler's tick, the console's bytes, the TLB's
- * mailbox. It decides only who is wrong: ring 3 (its task ends, with one clear line) or the kernel (panic).
+ * The door of the hardware: behind it the fault path, the scheduler's tick, the console's bytes,
+ * the TLB's mailbox. It decides only who is wrong: ring 3 (its task ends, with one clear line) or
+ * the kernel (panic).
  *
  * IDEA  a page fault
  *   from ring 3                        interrupts on, fault_handle()
- *   from ring 0, a user address,       the same: a copy to or from ring 3 met a page that is not there
+ *   from ring 0, a user address,       the same: a copy to or from ring 3 met a missing page
  *     at an instruction with a fix-up
  *   ... with interrupts off or with    it must not sleep: the fix-up (-EFAULT) at once
  *     a lock held
  *   from ring 0, anything else         the kernel is wrong
- *   no memory                          shrinkers, once more, then the OOM policy until it is served or the
- *                                      task itself is the one that goes
+ *   no memory                          shrinkers, once more, then the OOM policy until it is served
+ *                                      or the task itself is the one that goes
  *
  * INVARIANTS
  *   X1  CR2 is read before interrupts are let in
@@ -81,9 +82,9 @@ void trap_init(vaddr_t boot_guard)
 		cpu_patch_text((void *)*site, clac, sizeof(clac));
 }
 
-/* ---- ring 3 did something that cannot be served ------------------------------------------------- */
+/* ---- ring 3 did something that cannot be served ---------------------------------------------- */
 
-/* One line says it all; the registers in it are without leading zeroes. On the task's own kernel stack. */
+/* One line says it all; the registers in it are without leading zeroes. */
 #define REGS_FORMAT                                                                                \
 	"(sp %lx flags %lx ax %lx bx %lx cx %lx dx %lx si %lx di %lx bp %lx r8 %lx r9 %lx r10 "    \
 	"%lx "                                                                                     \
@@ -148,7 +149,7 @@ static int exception_signal(u64 vector)
 	}
 }
 
-/* ---- page faults ---------------------------------------------------------------------------------- */
+/* ---- page faults ----------------------------------------------------------------------------- */
 
 /* The shrinkers and one retry; then other tasks go, until it is served or this task is chosen. */
 static __noinline enum fault_result serve_without_memory(const struct fault *f)
@@ -289,7 +290,7 @@ __attribute__((no_stack_protector)) void trap_page_fault(struct regs *regs)
 		not_served(&f, result);
 }
 
-/* ---- interrupts and the other exceptions -------------------------------------------------------------- */
+/* ---- interrupts and the other exceptions ----------------------------------------------------- */
 
 static void handle_serial(const struct regs *regs)
 {
@@ -370,7 +371,10 @@ void trap_dispatch(struct regs *regs)
 			regs->vector);
 }
 
-/* trap_bad_return - IRETQ refused the registers of ring 3 (D4): the task ends. Its words lie above regs. */
+/*
+ * trap_bad_return - IRETQ refused the registers of ring 3 (D4): the task ends. Its words lie above
+ * regs.
+ */
 void trap_bad_return(struct regs *regs)
 {
 	struct task *t = current_task();
@@ -380,7 +384,7 @@ void trap_bad_return(struct regs *regs)
 	end_task(SIGSEGV);
 }
 
-/* ---- on stacks of their own -------------------------------------------------------------------------- */
+/* ---- on stacks of their own ------------------------------------------------------------------ */
 
 static __noreturn void double_fault(const struct regs *regs)
 {
@@ -396,7 +400,7 @@ static __noreturn void double_fault(const struct regs *regs)
 		__FILE__, __LINE__, regs, addr, "double-fault", "a fault while entering a handler");
 }
 
-/* Single stepping by ring 3 (TF): it ends. This is not its stack, so it goes at the interrupt after this. */
+/* Single stepping by ring 3 (TF): it ends, at the next interrupt: this is not its stack. */
 static void debug_trap(struct regs *regs)
 {
 	struct thread *t = current_thread();

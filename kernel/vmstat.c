@@ -3,10 +3,11 @@
  *
  * IDEA
  *   Each CPU adds to its own word by one instruction (cpu_stat_add); nothing is shared, nothing is
- *   locked. A sum taken while CPUs count is a value the counter may never have had: exact once quiet.
+ *   locked. A sum taken while CPUs count is a value the counter may never have had: exact once
+ *   quiet.
  *
- * INVARIANTS  none of its own: a gauge's words may wrap (one CPU counts up, another down), their sum
- *             does not.
+ * INVARIANTS  none of its own: a gauge's words may wrap (one CPU counts up, another down), their
+ *             sum does not.
  * LOCKS       none.
  * LINUX       mm/vmstat.c folds per-CPU differences into zone and node counters.
  */
@@ -18,7 +19,9 @@ static const char *const names[NR_VM_STATS] = {
 #undef X
 };
 
-/* vmstat_read - the sum over CPUs. A gauge below zero (read in the middle of a change) reads as 0. */
+/*
+ * vmstat_read - the sum over CPUs. A gauge below zero (read in the middle of a change) reads as 0.
+ */
 u64 vmstat_read(enum vm_stat s)
 {
 	u64 sum = 0;

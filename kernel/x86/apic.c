@@ -3,12 +3,12 @@
  *
  * IDEA
  *   Each CPU has a local APIC: it delivers IPIs, its timer and what the I/O APIC sends; a handler
- *   acknowledges with EOI. xAPIC: registers in memory, 16 bytes apart, the same address on each CPU. x2APIC:
- *   the same registers as MSRs 0x800 + n. The choice is made once, by CPUID.
+ *   acknowledges with EOI. xAPIC: registers in memory, 16 bytes apart, the same address on each
+ *   CPU. x2APIC: the same registers as MSRs 0x800 + n. The choice is made once, by CPUID.
  *
  * LOCKS     none: a CPU's registers are its own. The xAPIC's two-part IPI command is written with
  *           interrupts off. The I/O APIC is only programmed at start-up.
- * LINUX     arch/x86/kernel/apic/.                         SDM vol. 3A, chapter 10 (11 in new editions)
+ * LINUX     arch/x86/kernel/apic/.           SDM vol. 3A, chapter 10 (11 in new editions)
  */
 #include "x86/apic.h"
 #include "panic.h"
@@ -78,7 +78,10 @@ bool apic_is_x2(void)
 	return r[2] & 1u << 21;
 }
 
-/* apic_init - once, on the boot CPU. registers: the xAPIC's page, mapped uncached; unused with x2APIC. */
+/*
+ * apic_init - once, on the boot CPU. registers: the xAPIC's page, mapped uncached; unused with
+ * x2APIC.
+ */
 void apic_init(volatile u32 *registers)
 {
 	xapic = apic_is_x2() ? NULL : registers;
@@ -87,7 +90,8 @@ void apic_init(volatile u32 *registers)
 }
 
 /*
- * apic_init_cpu - switch on this CPU's local APIC: all priorities, no timer yet, NMIs through LINT1.
+ * apic_init_cpu - switch on this CPU's local APIC: all priorities, no timer yet, NMIs through
+ * LINT1.
  *
  *   after    the timer is in one-shot mode, stopped, divided by 16
  */
@@ -137,7 +141,10 @@ static void send(u32 target, u32 command)
 	irq_restore(flags);
 }
 
-/* apic_send_* - interrupt one CPU. Any context. What was written to memory before is seen by the handler. */
+/*
+ * apic_send_* - interrupt one CPU. Any context. What was written to memory before is seen by the
+ * handler.
+ */
 void apic_send_ipi(u32 cpu, u8 vector)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* x2APIC's WRMSR does not order earlier stores */
@@ -179,7 +186,7 @@ u32 apic_timer_count(void)
 	return apic_read(APIC_TIMER_CURRENT);
 }
 
-/* ---- I/O APIC: a window of two registers, index and data (82093AA, 3.0) ------------------------- */
+/* ---- I/O APIC: a window of two registers, index and data (82093AA, 3.0) ---------------------- */
 
 #define IOAPIC_SELECT    0
 #define IOAPIC_WINDOW    4 /* in u32 */

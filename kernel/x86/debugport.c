@@ -2,9 +2,10 @@
  * debugport.c - leaving the machine.                                                   floor 1
  *
  * IDEA
- *   QEMU's isa-debug-exit first (its exit status says how it went), then what else switches a machine
- *   off: Bochs's shutdown port, the ACPI power control of the emulators' chipsets, and at last a reset by
- *   the keyboard controller. On real hardware only the last one works; AML is not interpreted here.
+ *   QEMU's isa-debug-exit first (its exit status says how it went), then what else switches a
+ *   machine off: Bochs's shutdown port, the ACPI power control of the emulators' chipsets, and at
+ *   last a reset by the keyboard controller. On real hardware only the last one works; AML is not
+ *   interpreted here.
  *
  * LOCKS     none; callable in any state.
  */
@@ -34,7 +35,10 @@ void machine_exit(u8 value)
 	machine_reset();
 }
 
-/* machine_reset - by the keyboard controller; if that fails, a fault without an IDT: a triple fault. */
+/*
+ * machine_reset - by the keyboard controller; if that fails, a fault without an IDT: a triple
+ * fault.
+ */
 void machine_reset(void)
 {
 	struct __packed {

@@ -1,11 +1,12 @@
 /*
  * features.c - what this processor has, and switching it on.                           floor 1
  *
- * boot.asm has already refused machines without the necessary (long mode, NX, APIC, SSE2 ...). Here are the
- * protections that are used where they exist: SMEP, SMAP, UMIP; and the FPU's extended state.
+ * boot.asm has already refused machines without the necessary (long mode, NX, APIC, SSE2 ...). Here
+ * are the protections that are used where they exist: SMEP, SMAP, UMIP; and the FPU's extended
+ * state.
  *
- * FSGSBASE stays off on purpose: with it ring 3 could put a kernel address into its gs base, and the
- * entries that run on interrupt stacks tell from that base whose it is.
+ * FSGSBASE stays off on purpose: with it ring 3 could put a kernel address into its gs base, and
+ * the entries that run on interrupt stacks tell from that base whose it is.
  *
  * LOCKS     none: the boot CPU fills cpu_features, the others read it.
  * LINUX     arch/x86/kernel/cpu/common.c.                   SDM vol. 2A, CPUID; vol. 3A, 2.5
@@ -93,7 +94,8 @@ void cpu_init_features(void)
  * cpu_patch_text - replace instructions of the kernel, at start-up, on the only CPU that runs.
  *
  *   text     in the image, which is mapped read-only: written through the direct map
- *   source   SDM vol. 3A, 8.1.3: a serializing instruction (CPUID) before the new bytes are executed
+ *   source   SDM vol. 3A, 8.1.3: a serializing instruction (CPUID) before the new bytes are
+ *            executed
  */
 void cpu_patch_text(void *text, const void *bytes, usize len)
 {

@@ -1,13 +1,13 @@
 /*
  * fpu.c - the x87, SSE and AVX registers of ring 3.                                    floor 1
  *
- * The kernel itself is compiled without them. They are switched eagerly, with the thread: what one task
- * computed is never in a register while another one runs.
+ * The kernel itself is compiled without them. They are switched eagerly, with the thread: what one
+ * task computed is never in a register while another one runs.
  *
  * IDEA
- *   XSAVE writes the parts enabled in XCR0 (x87, SSE, and AVX where it exists) into the thread's area;
- *   without XSAVE, FXSAVE does the first two. An area may begin anywhere: it is 63 bytes longer than
- *   needed, and the state starts at its first multiple of 64.
+ *   XSAVE writes the parts enabled in XCR0 (x87, SSE, and AVX where it exists) into the thread's
+ *   area; without XSAVE, FXSAVE does the first two. An area may begin anywhere: it is 63 bytes
+ *   longer than needed, and the state starts at its first multiple of 64.
  *
  * LOCKS     none: an area belongs to its thread.
  * LINUX     arch/x86/kernel/fpu/.                            SDM vol. 1, chapter 13

@@ -65,8 +65,8 @@ static bool find(const char *name, struct file *file)
 /*
  * fwcfg_read - the first `size` bytes of a named file.
  *
- *   returns  the file's whole size (more than `size`: the rest was not read), or -ENOENT: no such file, or
- *            no fw_cfg in this machine
+ *   returns  the file's whole size (more than `size`: the rest was not read), or -ENOENT: no such
+ *            file, or no fw_cfg in this machine
  */
 isize fwcfg_read(const char *name, void *buf, usize size)
 {

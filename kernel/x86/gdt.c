@@ -3,16 +3,18 @@
  *
  * IDEA
  *   Each CPU has one block of memory that %gs points at while it runs in the kernel:
- *       | struct cpu | GDT: null, kernel code, data, user data, code, TSS | TSS | locks of the boot |
- *   The TSS holds the stack for entries from ring 3 (rsp0) and the interrupt stacks of exceptions that
- *   must not trust the current one. The boot CPU's block is static; the others' is handed in.
- *   The stack canary is one value for all CPUs: a thread may go on on another CPU inside a function.
+ *     | struct cpu | GDT: null, kernel code, data, user data, code, TSS | TSS | boot's locks |
+ *   The TSS holds the stack for entries from ring 3 (rsp0) and the interrupt stacks of exceptions
+ *   that must not trust the current one. The boot CPU's block is static; the others' is handed in.
+ *   The stack canary is one value for all CPUs: a thread may go on on another CPU inside a
+ *   function.
  *
  * INVARIANTS
  *   G1  the I/O bitmap lies beyond the TSS's limit: every port access of ring 3 faults
  *
  * LOCKS     none: a CPU writes only to its own block, before others know it.
- * LINUX     arch/x86/kernel/cpu/common.c (cpu_init), asm/desc.h.      SDM vol. 3A, 3.4.5, 7.7, 6.14.5
+ * LINUX     arch/x86/kernel/cpu/common.c (cpu_init), asm/desc.h.
+ *           SDM vol. 3A, 3.4.5, 7.7, 6.14.5
  */
 #include "x86/gdt.h"
 #include "lib/string.h"
@@ -120,7 +122,9 @@ __attribute__((no_stack_protector)) void cpu_area_load(struct cpu *c)
 		     : "rax", "memory");
 }
 
-/* A value that differs from boot to boot; its lowest byte is 0, so that no string carries it along. */
+/*
+ * A value that differs from boot to boot; its lowest byte is 0, so that no string carries it along.
+ */
 static u64 canary_make(void)
 {
 	u64 value = rdtsc() * 0x9e3779b97f4a7c15ull;
@@ -136,7 +140,10 @@ static u64 canary_make(void)
 	return value & ~0xfful;
 }
 
-/* cpu_init_boot - the first thing the boot CPU does in C: its per-CPU area, static interrupt stacks. */
+/*
+ * cpu_init_boot - the first thing the boot CPU does in C: its per-CPU area, static interrupt
+ * stacks.
+ */
 __attribute__((no_stack_protector)) void cpu_init_boot(void)
 {
 	boot_area.cpu.stack_canary = canary_make();

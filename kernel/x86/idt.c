@@ -1,12 +1,12 @@
 /*
- * idt.c - the interrupt descriptor table, shared by all CPUs, and the system call's registers.  floor 1
+ * idt.c - the interrupt descriptor table, and the system call's registers               floor 1
  *
  * It knows no handler: entry.asm's stubs are handed in by main.c.
  *
  * IDEA
- *   Each of the 256 vectors has a gate: address of its stub, ring 0's code segment, DPL (who may use INT n:
- *   ring 3 only #BP and #OF), and which interrupt stack. All are interrupt gates: interrupts are off
- *   when a stub begins, so CR2 is read before anything can change it.
+ *   Each of the 256 vectors has a gate: address of its stub, ring 0's code segment, DPL (who may
+ *   use INT n: ring 3 only #BP and #OF), and which interrupt stack. All are interrupt gates:
+ *   interrupts are off when a stub begins, so CR2 is read before anything can change it.
  *
  * LOCKS     none: written once, before the other CPUs run.
  * LINUX     arch/x86/kernel/idt.c, syscall_init.          SDM vol. 3A, 6.11 and 5.8.8
@@ -79,8 +79,8 @@ void idt_init(const u64 stubs[NR_VECTORS], u64 syscall)
 /*
  * idt_load - use the table on this CPU, and let SYSCALL enter at the stub given to idt_init().
  *
- *   source   SYSRET loads SS from STAR[63:48] + 8 and CS from + 16, both with RPL 3: hence the order
- *            "user data, user code" in the GDT
+ *   source   SYSRET loads SS from STAR[63:48] + 8 and CS from + 16, both with RPL 3: hence the
+ *            order "user data, user code" in the GDT
  */
 void idt_load(void)
 {

@@ -5,8 +5,9 @@
  *
  * IDEA
  *   out  wait until the transmitter is empty, then hand it up to 16 bytes (its FIFO)
- *   in   the interrupt handler moves bytes into a ring; head is written only by it, tail only by the
- *        reader. A full ring drops and counts. A BREAK is a byte 0 with a flag in the line status.
+ *   in   the interrupt handler moves bytes into a ring; head is written only by it, tail only by
+ *        the reader. A full ring drops and counts. A BREAK is a byte 0 with a flag in the line
+ *        status.
  *   A transmitter that stays busy (nobody reads at the other end) loses text after some seconds
  *   instead of hanging the machine.
  *
@@ -53,7 +54,10 @@ static u8 rx_ring[RX_BYTES];
 static u32 rx_head, rx_tail; /* free running */
 static u64 rx_lost;
 
-/* serial_init - 115200 baud, 8N1, no interrupts yet. A machine without COM1 is noticed and left alone. */
+/*
+ * serial_init - 115200 baud, 8N1, no interrupts yet. A machine without COM1 is noticed and left
+ * alone.
+ */
 void serial_init(void)
 {
 	outb(COM1 + REG_SCRATCH, 0x5a);
@@ -186,7 +190,10 @@ int serial_read(void)
 	return byte;
 }
 
-/* serial_poll - the next byte without any interrupt, for the stopped monitor; -1: none. BREAKs are skipped. */
+/*
+ * serial_poll - the next byte without any interrupt, for the stopped monitor; -1: none. BREAKs are
+ * skipped.
+ */
 int serial_poll(void)
 {
 	int byte = serial_read();

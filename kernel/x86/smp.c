@@ -2,9 +2,9 @@
  * smp.c - waking the other CPUs, and stopping them.                                    floor 1
  *
  * IDEA
- *   waking    INIT, then STARTUP with the number of a page below 1 MiB: the CPU begins there in real
- *             mode (boot/trampoline.asm, copied by smp_prepare()). The mailbox in that page tells it the
- *             root table, a stack, and where C begins. One CPU at a time.
+ *   waking    INIT, then STARTUP with the number of a page below 1 MiB: the CPU begins there in
+ *             real mode (boot/trampoline.asm, copied by smp_prepare()). The mailbox in that page
+ *             tells it the root table, a stack, and where C begins. One CPU at a time.
  *   stopping  for a panic or the stopped monitor: an NMI reaches a CPU whatever it does; its
  *             handler stores the registers and spins until it is let go.
  *
@@ -125,7 +125,10 @@ static u32 other_cpus(void)
 	return mask;
 }
 
-/* smp_stop_others - by NMI; returns when they stand, or after a second without those that do not answer. */
+/*
+ * smp_stop_others - by NMI; returns when they stand, or after a second without those that do not
+ * answer.
+ */
 void smp_stop_others(void)
 {
 	u32 wanted = other_cpus();

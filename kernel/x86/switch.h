@@ -13,8 +13,8 @@
 #define MSR_KERNEL_GS_BASE 0xc0000102 /* while in the kernel: ring 3's gs base, see SWAPGS */
 
 /*
- * thread_switch - save the callee-saved registers on this stack, its pointer in *save_rsp, and go on
- * where the other stack was left.
+ * thread_switch - save the callee-saved registers on this stack, its pointer in *save_rsp, and go
+ * on where the other stack was left.
  *
  *   locks    interrupts off
  *   returns  when somebody switches back to *save_rsp
@@ -23,8 +23,8 @@
 void thread_switch(u64 *save_rsp, u64 new_rsp);
 
 /*
- * user_enter - go to ring 3 with exactly these registers. The kernel stack is left empty. cs, ss and the
- * reserved flags are set here, whatever regs says; rip must be below USER_END.
+ * user_enter - go to ring 3 with exactly these registers. The kernel stack is left empty. cs, ss
+ * and the reserved flags are set here, whatever regs says; rip must be below USER_END.
  */
 __noreturn void user_enter(const struct regs *regs);
 
@@ -69,7 +69,9 @@ static inline void user_regs_init(struct regs *r, vaddr_t rip, vaddr_t rsp)
 		.rflags = RFLAGS_IF | 2};
 }
 
-/* Load ring 3's segment bases: at each switch to a user thread, and after arch_prctl changed them. */
+/*
+ * Load ring 3's segment bases: at each switch to a user thread, and after arch_prctl changed them.
+ */
 static inline void user_segments_load(u64 fs_base, u64 gs_base)
 {
 	wrmsr(MSR_FS_BASE, fs_base);

@@ -5,14 +5,16 @@
  *
  * IDEA
  *   Time is the TSC, scaled:   ns = (tsc - tsc at start) * mult >> 32,   mult = 10^9 << 32 / Hz
- *   Hz is measured once against the PIT (1,193,182 Hz) over 3 ms: TSC and counter are read as a pair at both
- *   ends, the closest of several, so that a pause of the (virtual) CPU in between does no harm.
- *   The interrupt is each CPU's local APIC timer in one-shot mode, measured against the TSC. Nothing
- *   is periodic: an idle CPU with no deadline is never woken. A deadline further away than the 32-bit
- *   counter reaches fires early; whoever armed it looks at the clock and arms again.
+ *   Hz is measured once against the PIT (1,193,182 Hz) over 3 ms: TSC and counter are read as a
+ *   pair at both ends, the closest of several, so that a pause of the (virtual) CPU in between does
+ *   no harm. The interrupt is each CPU's local APIC timer in one-shot mode, measured against the
+ *   TSC. Nothing is periodic: an idle CPU with no deadline is never woken. A deadline further away
+ *   than the 32-bit counter reaches fires early; whoever armed it looks at the clock and arms
+ *   again.
  *
  * INVARIANTS
- *   C1  time_ns() never goes back (TSCs of all CPUs start together: true of every machine since 2010)
+ *   C1  time_ns() never goes back (TSCs of all CPUs start together: true of every machine since
+ *       2010)
  *
  * LOCKS     none: constants after timer_init_clock().
  * LINUX     arch/x86/kernel/tsc.c, arch/x86/kernel/apic/apic.c (clockevents).
@@ -88,7 +90,7 @@ static u64 measure_tsc_hz(void)
 	return (end.tsc - begin.tsc) * PIT_HZ / (begin.counter - end.counter);
 }
 
-/* ---- the battery-backed clock ------------------------------------------------------------------ */
+/* ---- the battery-backed clock ---------------------------------------------------------------- */
 
 enum rtc_register {
 	RTC_SEC = 0,
@@ -126,7 +128,7 @@ static u8 from_bcd(u8 v)
 	return (v >> 4) * 10 + (v & 15);
 }
 
-/* Days since 1970-01-01 of a date of the Gregorian calendar; years begin in March, so leap days end one. */
+/* Days from 1970-01-01 to a date of our calendar. Years begin in March, so leap days end one. */
 static u64 days_since_1970(u64 year, u64 month, u64 day)
 {
 	u64 y = month > 2 ? year : year - 1, m = month > 2 ? month - 3 : month + 9;
@@ -134,7 +136,10 @@ static u64 days_since_1970(u64 year, u64 month, u64 day)
 	return y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1 - 719468;
 }
 
-/* Seconds since 1970 by the RTC: read until two readings agree. A clock that says nonsense counts as 0. */
+/*
+ * Seconds since 1970 by the RTC: read until two readings agree. A clock that says nonsense counts
+ * as 0.
+ */
 static u64 rtc_seconds(void)
 {
 	struct rtc r = rtc_read_all(), again;
@@ -159,7 +164,9 @@ static u64 rtc_seconds(void)
 	       r.min * 60ul + r.sec;
 }
 
-/* timer_init_clock - once, early, on the boot CPU: from here on time_ns() and printk's stamps run. */
+/*
+ * timer_init_clock - once, early, on the boot CPU: from here on time_ns() and printk's stamps run.
+ */
 void timer_init_clock(void)
 {
 	tsc_hz = measure_tsc_hz();
@@ -211,8 +218,9 @@ u64 timer_tsc_hz(void)
 }
 
 /*
- * timer_arm - interrupt this CPU (VECTOR_TIMER) at deadline_ns, or soon if that has passed; ~0: never.
+ * timer_arm - interrupt this CPU (VECTOR_TIMER) at deadline_ns, or soon if that has passed.
  *
+ *   deadline_ns  ~0: never
  *   locks    interrupts off
  *   after    an earlier deadline of this CPU is forgotten
  */

@@ -4,20 +4,22 @@
  * Decides neither when to flush nor what to free; see tlb.h for the rule of generations.
  *
  * IDEA
- *   asking CPU a                                    asked CPU b
+ *   asking CPU a                               asked CPU b
  *   request[a] = range; waiting = {b, c}
- *   b.inbox |= bit a; IPI to b                      takes its inbox, for each a in it: flush request[a],
- *   spin, answering a's own inbox                   acked[b] = generation, waiting &= ~b
- *   until waiting is empty
+ *   b.inbox |= bit a; IPI to b                 takes its inbox; for each a in it:
+ *   spin, answering a's own inbox,                flush request[a]
+ *   until waiting is empty                        acked[b] = generation, waiting &= ~b
  *
- *   A CPU has one request at a time: it does not do anything else before it is answered. b answers from
- *   the IPI or, while it waits with interrupts off, from sync_poll(): two CPUs that ask each other both
- *   get on.
+ *   A CPU has one request at a time: it does not do anything else before it is answered. b answers
+ *   from the IPI or, while it waits with interrupts off, from sync_poll(): two CPUs that ask each
+ *   other both get on.
  *
  * INVARIANTS
  *   K1  acked[n] is written by CPU n only, and only after the translations are gone
- *   K2  a CPU with a space's root in CR3 is in the space's mask (the bit is set before CR3 is loaded)
- *   K3  when tlb_flush() returns, every CPU in the mask has acknowledged (tlb_assert_flushed() tests it)
+ *   K2  a CPU with a space's root in CR3 is in the space's mask (the bit is set before CR3 is
+ *       loaded)
+ *   K3  when tlb_flush() returns, every CPU in the mask has acknowledged (tlb_assert_flushed()
+ *       tests it)
  *
  * LOCKS     the caller's, per space (pt_lock). The mailboxes are atomic words.
  * LINUX     arch/x86/mm/tlb.c: PCIDs, lazy mode, batching over CPUs.   SDM vol. 3A, 4.10
@@ -31,7 +33,10 @@
 #include "x86/cpu.h"
 #include "x86/idt.h"
 
-/* More pages than this: everything is dropped at once, as Linux does (tlb_single_page_flush_ceiling). */
+/*
+ * More pages than this: everything is dropped at once, as Linux does
+ * (tlb_single_page_flush_ceiling).
+ */
 #define SINGLE_PAGES 33
 
 #define CR4_PGE (1ul << 7)

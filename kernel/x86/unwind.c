@@ -1,15 +1,15 @@
 /*
  * unwind.c - from a frame to its caller, by the tables the compiler wrote.             floor 1
  *
- * Reads .eh_frame, which gcc, clang and our assembly stubs (cfi.inc) fill, so no register is spent on
- * a frame pointer. Used when the kernel is wrong or a person asks: it searches linearly, and believes
- * nothing beyond what it can check.
+ * Reads .eh_frame, which gcc, clang and our assembly stubs (cfi.inc) fill, so no register is spent
+ * on a frame pointer. Used when the kernel is wrong or a person asks: it searches linearly, and
+ * believes nothing beyond what it can check.
  *
  * IDEA
  *   .eh_frame   |CIE|FDE|FDE|CIE|FDE ...        FDE: [start, end) of a function and a small program
  *   The program, run up to the current rip, says where the frame's upper end is (CFA = register +
- *   offset) and at which CFA - n each register of the caller was saved. Ring 3 and thread starts have
- *   "undefined" as return address: the chain ends.
+ *   offset) and at which CFA - n each register of the caller was saved. Ring 3 and thread starts
+ *   have "undefined" as return address: the chain ends.
  *
  * INVARIANTS
  *   U1  each step goes up the stack, or to another stack through an interrupt frame
