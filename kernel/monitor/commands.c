@@ -75,8 +75,8 @@ const struct command commands[] = {
 		"pagemap 1 0x1000000000 4", "tools/mm/page-types -p PID -a", CMD_JSON, cmd_pagemap,
 		""},
 	{"pt", T_TASKS, "walk ADDRESS [PID] | dump [PID] | stat [PID]",
-		"Walk one address down the levels of the page table, list all mappings, or count\n"
-		"tables and entries. Without PID: the kernel's own table.",
+		"Walk an address down the page table, list all mappings, or count tables.\n"
+		"Without PID: the kernel's own table.",
 		"pt walk 0x1000000000 1", "ptdump", CMD_LOCK_FREE | CMD_JSON, cmd_pt,
 		"walk dump stat"},
 	{"run", T_TASKS, "PROGRAM [ARGS] [&]",
@@ -86,8 +86,8 @@ const struct command commands[] = {
 	{"kill", T_TASKS, "PID", "End a task.", "kill 2", "kill -9", 0, cmd_kill, ""},
 
 	{"thp", T_THP, "[why ADDRESS PID]",
-		"Show settings, counters, and every reason for which a huge page was refused; or\n"
-		"why one address of a task has, or has not, a huge page.",
+		"Show settings, counters, and every reason for a refusal; or explain one address.\n"
+		"`why` runs the predicate of the page fault itself.",
 		"thp why 0x1000000000 1", "grep thp_ /proc/vmstat", CMD_LOCK_FREE | CMD_JSON,
 		cmd_thp, "why"},
 	{"khugepaged", T_THP, "[stat | scan | set NAME VALUE]",
@@ -97,7 +97,7 @@ const struct command commands[] = {
 		"stat scan set max_ptes_none max_ptes_shared max_ptes_swap pages_to_scan "
 		"scan_sleep_millisecs alloc_sleep_millisecs defrag"},
 	{"demo", T_THP, "thp | zero | cow | bloat",
-		"A lecture in one command, measured while you watch:\n"
+		"Give a lecture in one command, measured while you watch.\n"
 		"  thp    the same program with huge pages never, always, and promoted later\n"
 		"  zero   reads of nothing share one huge zero page\n"
 		"  cow    the first write after fork: copy 2 MiB, or split\n"
@@ -118,9 +118,8 @@ const struct command commands[] = {
 		"trace-cmd, /sys/kernel/tracing", CMD_LOCK_FREE | CMD_JSON, cmd_trace,
 		"on off clear show"},
 	{"inject", T_CHECK, "fail-alloc K [ORDER] | tlb-skip local|remote|ack SITE | stat | off",
-		"Debug builds: make the K-th allocation fail, or leave out flushes of one kind, to "
-		"see\n"
-		"that the tests notice.",
+		"Make the K-th allocation fail, or leave out flushes of one kind (debug builds).\n"
+		"So one sees that the tests notice.",
 		"inject fail-alloc 3 9", "CONFIG_FAULT_INJECTION", CMD_DEBUG | CMD_JSON, cmd_inject,
 		"fail-alloc tlb-skip stat off"},
 	{NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL},

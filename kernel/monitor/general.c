@@ -307,7 +307,7 @@ int cmd_cat(struct monitor *m, int argc, char **argv)
 	if (argc < 2)
 		return usage(m);
 	for (int i = 1; i < argc; i++)
-		status = MAX(status, cat(m, argv[i]));
+		status |= cat(m, argv[i]);
 	return status;
 }
 

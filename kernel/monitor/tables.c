@@ -92,13 +92,13 @@ static void walk_text(struct monitor *m, vaddr_t addr, const struct pt_walk *w)
 	}
 	say(m, "  offset bits %2u-0   ", offset_bits - 1);
 	index_bits(m, addr, 0, (unsigned)offset_bits);
-	say(m, "\nphysical 0x%lx: frame 0x%lx, in a page of %s; effective rights:%s%s%s\n", w->pa,
-		w->pa >> PAGE_SHIFT,
+	say(m, "\nphysical 0x%lx: frame 0x%lx, in a page of %s\neffective rights: %s r%c%c\n",
+		w->pa, w->pa >> PAGE_SHIFT,
 		w->size == PAGE_SIZE        ? "4 KiB"
 		: w->size == HPAGE_PMD_SIZE ? "2 MiB (the walk ends one level early)"
 					    : "1 GiB (the walk ends two levels early)",
-		w->rights & PTE_RW ? " RW" : "", w->rights & PTE_US ? " US" : "",
-		w->rights & PTE_NX ? " NX" : "");
+		w->rights & PTE_US ? "user" : "kernel", w->rights & PTE_RW ? 'w' : '-',
+		w->rights & PTE_NX ? '-' : 'x');
 }
 
 static void walk_json(struct monitor *m, vaddr_t addr, const struct pt_walk *w)

@@ -30,7 +30,7 @@
 struct ps_row {
 	u32 pid, ppid, cpu, space;
 	char state;
-	char name[16], waiting[16];
+	char name[16], waiting[32];
 	u64 runtime_ns, anon, tables, minflt;
 };
 
