@@ -297,6 +297,15 @@ static void init_smp(void)
 	printk("smp: %u of %u CPUs", nr_cpus, enabled);
 }
 
+static void init_initrd(void)
+{
+	usize bytes = boot_info.module_end - boot_info.module_start;
+
+	if (!bytes)
+		printk("initrd: no initrd was loaded, so there is nothing to run");
+	loader_init(bytes ? phys_to_virt(boot_info.module_start) : NULL, bytes);
+}
+
 static void init_tasks(void)
 {
 	sched_init();
@@ -308,11 +317,7 @@ static void init_tasks(void)
 	pgtable_kernel_seal();
 	thp_init();
 	khugepaged_init();
-	if (boot_info.module_end)
-		loader_init(phys_to_virt(boot_info.module_start),
-			boot_info.module_end - boot_info.module_start);
-	else
-		loader_init(NULL, 0);
+	init_initrd();
 	monitor_init(boot_info.cmdline);
 }
 
