@@ -14,7 +14,7 @@ import kmem  # noqa: E402
 def symbol(build, name):
     nm = subprocess.run(["nm", os.path.join(build, "pagoda.elf")], text=True, check=True,
                         stdout=subprocess.PIPE).stdout
-    return int(re.search(rf"^([0-9a-f]+) \w {name}$", nm, re.MULTILINE)[1], 16)
+    return int(re.search(rf"^([0-9a-f]+) [A-Z] {name}$", nm, re.MULTILINE)[1], 16)
 
 
 def test_walk_agrees_with_qemu(guest, build):
