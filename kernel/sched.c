@@ -660,18 +660,25 @@ void thread_kill(struct thread *t)
 
 /* --- everything at once ------------------------------------------------------------------------------ */
 
-/* The others come by stop_point() as soon as they leave ring 3, their idle loop or their kernel code. */
+/*
+ * Ask every other CPU for its scheduler, then wait for each: they come by stop_point() as soon as they
+ * leave ring 3, their idle loop or their kernel code. Interrupts are on: mailboxes are answered.
+ */
 static void stop_others(u64 word)
 {
 	for_each_cpu (c) {
+		if (c->runqueue && c->id != cpu_id()) {
+			WRITE_ONCE(c->need_resched, true);
+			smp_reschedule(c->id);
+		}
+	}
+	for_each_cpu (c) {
 		struct runqueue *rq = c->runqueue;
 
-		if (!rq || rq->cpu == cpu_id())
+		if (!rq || c->id == cpu_id())
 			continue;
-		WRITE_ONCE(c->need_resched, true);
-		smp_reschedule(rq->cpu);
 		while (__atomic_load_n(&rq->stopped_for, __ATOMIC_ACQUIRE) != word)
-			cpu_relax(); /* interrupts are on: mailboxes are answered */
+			cpu_relax();
 	}
 }
 
