@@ -1,8 +1,8 @@
 /*
- * buddy.c - blocks of 2^order pages, and the last page_put.                                  floor 2
+ * buddy.c - blocks of 2^order pages, and the last page_put.                                 floor 2
  *
- * Hands out and takes back physical pages in blocks of 1, 2, 4 ... 1024. It knows nothing of addresses in a
- * process, never waits and never moves a page: when it has no block it says so.
+ * Hands out and takes back physical pages in blocks of 1, 2, 4 ... 1024. It knows nothing of
+ * addresses in a process, never waits and never moves a page: when it has no block it says so.
  *
  * IDEA
  *   pfn  0                       8           12    14 15 16
@@ -11,31 +11,32 @@
  *   alloc: take the smallest block that is large enough; halve it, keep the left, file the right.
  *   free:  while the buddy is free and of the same order, unite and go up one order.
  *
- *   Migratetypes keep what can move apart from what cannot: each pageblock (512 pages) has a type, and a
- *   free block stands on the list of its pageblock's type. Who finds its own lists empty takes from
- *   another type: a whole pageblock if the block found is large (order 4 and up; the largest first) and half
- *   of the pageblock is free, so that the next ones come from there too; else just the smallest block.
+ *   Migratetypes keep what can move apart from what cannot: each pageblock (512 pages) has a type,
+ *   and a free block stands on the list of its pageblock's type. Who finds its own lists empty
+ *   takes from another type: a whole pageblock if the block found is large (order 4 and up; the
+ *   largest first) and half of the pageblock is free, so that the next ones come from there too;
+ *   else just the smallest block.
  *
- *   Single pages and one huge page stand on lists of each CPU, which need no lock: kernel code is not
- *   preempted, and interrupts never allocate.
+ *   Single pages and one huge page stand on lists of each CPU, which need no lock: kernel code is
+ *   not preempted, and interrupts never allocate.
  *
- *      buddy_alloc(0) <-- [ CPU's stack ] <--31 at a time, one lock-- [ free[order][type] of the zone ]
+ *      buddy_alloc(0) <-- [ CPU's stack ] <--31 at a time, one lock-- [ zone's free[order][type] ]
  *
  *   Watermarks keep the last pages for those without whom nothing is ever freed:
  *      0 .. min: BUDDY_RESERVE only    min .. low: ordinary    above low: BUDDY_QUIET too
  *
  * INVARIANTS (buddy_check() tests every one)
  *   B1  a free block of order k starts at a multiple of 2^k and lies in its zone
- *   B2  exactly the first page of a free block carries PG_BUDDY and the order; all its pages are FREE,
- *       with no reference and no mapping
+ *   B2  exactly the first page of a free block carries PG_BUDDY and the order; all its pages are
+ *       FREE, with no reference and no mapping
  *   B3  two buddies of one order are never both on the lists, except at the top order
  *   B4  lists are as long as they say; nr_free[k] is their sum over the types; the sum over k is
  *       zone.free_pages; a pageblock's nr_free is what the lists hold of it
  *   B5  every page given to the buddy is in one free block, on one per-CPU list, or handed out
  *   B6  a free block stands on the list of its pageblock's migratetype
  *
- * LOCKS     zone.lock: innermost of memory; taken and released inside every public function. Per-CPU lists:
- *           only their own CPU.
+ * LOCKS     zone.lock: innermost of memory; taken and released inside every public function.
+ *           Per-CPU lists: only their own CPU.
  * LINUX     mm/page_alloc.c adds NUMA, reclaim and compaction on the way, lowmem reserves, boosted
  *           watermarks, CMA and isolation.   docs/mm/buddy.md
  */
@@ -48,9 +49,9 @@
 #include "vmstat.h"
 #include "x86/cpu.h"
 
-#define DMA32_END      (1ul << (32 - PAGE_SHIFT)) /* first pfn of ZONE_NORMAL */
-#define STEAL_ORDER    (HPAGE_PMD_ORDER / 2)      /* from here on a whole pageblock is claimed */
-#define TAIL_ORDER     0xff                       /* order of a used block's other pages: no head */
+#define DMA32_END   (1ul << (32 - PAGE_SHIFT)) /* first pfn of ZONE_NORMAL */
+#define STEAL_ORDER (HPAGE_PMD_ORDER / 2)      /* from here on a whole pageblock is claimed */
+#define TAIL_ORDER  0xff                       /* order of a used block's other pages: no head */
 #define FREEABLE_TYPES                                                                             \
 	(1u << PAGE_KERNEL | 1u << PAGE_TABLE | 1u << PAGE_ANON | 1u << PAGE_ANON_HUGE |           \
 		1u << PAGE_ZERO | 1u << PAGE_PINNED)
@@ -116,7 +117,7 @@ static void block_unlink(struct zone *z, struct page *p, unsigned order, enum mi
 	z->nr_free[order]--;
 }
 
-/* `pages` of the block at pfn joined (or, negative, left) the lists. Order 10 covers two pageblocks. */
+/* `pages` of the block at pfn joined (negative: left) the lists. Order 10 covers two pageblocks. */
 static void count_free(struct zone *z, pfn_t pfn, s64 pages)
 {
 	struct pageblock *b = pfn_block(pfn);
@@ -129,7 +130,7 @@ static void count_free(struct zone *z, pfn_t pfn, s64 pages)
 	b->nr_free += pages;
 }
 
-/* Unites a block with its free buddies as far up as it goes and files the result. Does not count. */
+/* Unites a block with its free buddies as far up as it goes, files the result. Does not count. */
 static void block_file(struct zone *z, pfn_t pfn, unsigned order)
 {
 	enum migratetype mt = pfn_block(pfn)->migratetype;
@@ -143,14 +144,14 @@ static void block_file(struct zone *z, pfn_t pfn, unsigned order)
 		if (!page_is_buddy(b, order))
 			break;
 		block_unlink(z, b, order, pfn_block(buddy)->migratetype);
-		if (order >= HPAGE_PMD_ORDER)
-			pfn_block(buddy)->migratetype = mt; /* two pageblocks become one block: B6 */
+		if (order >= HPAGE_PMD_ORDER) /* two pageblocks become one block: B6 */
+			pfn_block(buddy)->migratetype = mt;
 		pfn &= buddy;
 	}
 	block_link(z, pfn_to_page(pfn), order, mt);
 }
 
-/* Takes a free block of order `has` off its list, keeps the left 2^want pages, files the rest. Counts. */
+/* Takes a free block of order `has` off its list, keeps the left 2^want pages, files the rest. */
 static struct page *block_carve(
 	struct zone *z, struct page *p, unsigned has, unsigned want, enum migratetype mt)
 {
@@ -187,7 +188,7 @@ static void pageblock_claim(struct zone *z, pfn_t start, unsigned order, enum mi
 	}
 }
 
-/* Is this free block worth its whole pageblock? Movable pages can make room later, so they are modest. */
+/* Is this free block worth its whole pageblock? Movable pages are modest: they can be moved away. */
 static bool may_claim(pfn_t pfn, unsigned order, enum migratetype mt)
 {
 	if (order >= HPAGE_PMD_ORDER)
@@ -197,7 +198,7 @@ static bool may_claim(pfn_t pfn, unsigned order, enum migratetype mt)
 	return pfn_block(pfn)->nr_free >= HPAGE_PMD_NR / 2;
 }
 
-/* The lists of type mt are empty: claim the largest, else borrow the smallest. Linux: __rmqueue_fallback */
+/* The lists of mt are empty: claim the largest, else borrow the smallest. Linux: __rmqueue_fallback */
 static struct page *block_steal(struct zone *z, unsigned order, enum migratetype mt)
 {
 	static const u8 fallbacks[NR_MIGRATETYPES][2] = {
@@ -221,14 +222,13 @@ static struct page *block_steal(struct zone *z, unsigned order, enum migratetype
 			pfn_t pfn = z->free[o][fallbacks[mt][i]].first;
 
 			if (pfn)
-				return block_carve(
-					z, pfn_to_page(pfn), o, order, fallbacks[mt][i]);
+				return block_carve(z, pfn_to_page(pfn), o, order, fallbacks[mt][i]);
 		}
 	}
 	return NULL;
 }
 
-/* The smallest block of type mt that is large enough, cut down to `order`. NULL: nothing anywhere. */
+/* The smallest block of mt that is large enough, cut down to `order`. NULL: nothing anywhere. */
 static struct page *block_take(struct zone *z, unsigned order, enum migratetype mt)
 {
 	for (unsigned o = order; o <= MAX_ORDER; o++) {
@@ -271,7 +271,7 @@ static __always_inline struct page *pcp_pop(struct page_list *list)
 	return p;
 }
 
-/* Debug builds: freed kernel pages on the stacks are filled; who writes to them later is found out. */
+/* Debug builds: freed kernel pages on the stacks are filled; a later write to them is found out. */
 static void poison_fill(struct page *p)
 {
 	memset(page_to_virt(p), POISON_BYTE, PAGE_SIZE);
@@ -306,7 +306,8 @@ static void pcp_refill(struct zone *z, struct page_list *list, enum migratetype 
 			p = block_take(z, order = 0, mt);
 		if (!p)
 			break;
-		for (u64 i = 1ul << order; i-- > 0;) /* the lowest ends on top: handed out upwards */
+		/* The lowest ends on top: they are handed out upwards. */
+		for (u64 i = 1ul << order; i-- > 0;)
 			pcp_push(list, p + i, page_to_pfn(p + i));
 		want -= 1ul << order;
 	}
@@ -380,8 +381,8 @@ static __always_inline void page_prepare(struct page *p, unsigned order, enum pa
 }
 
 /*
- * The descriptors of a new block. 511 of a huge page's are left alone: its record says what they are, and
- * they are FREE, unmapped and unreferenced (B2). Only [1] has words of its own to set.
+ * The descriptors of a new block. 511 of a huge page's are left alone: its record says what they
+ * are, and they are FREE, unmapped and unreferenced (B2). Only [1] has words of its own to set.
  */
 static void block_prepare(struct page *p, unsigned order, enum page_type type)
 {
@@ -566,7 +567,8 @@ static __noinline void free_block(struct page *p, pfn_t pfn)
 /*
  * buddy_free - give a block back.
  *
- *   locks    none that is inner to zone.lock; refcount is 0 (or 1, which is dropped), mapcount 0, no list
+ *   locks    none that is inner to zone.lock; refcount is 0 (or 1, which is dropped), mapcount 0,
+ *            no list
  *   returns  panics ("buddy") on a double or foreign free, or when the page is still in use
  *   Linux    __free_pages, free_unref_page
  */
@@ -595,7 +597,7 @@ void buddy_free(struct page *head)
 }
 
 /*
- * page_free_last - the last reference is gone: off the LRU and the deferred queue, then back to the buddy.
+ * page_free_last - the last reference is gone: off the lists of lru.c, then back to the buddy.
  *
  *   locks    takes lru.lock, lru.deferred_lock or zone.lock, one after the other
  *   Linux    __folio_put
@@ -612,10 +614,11 @@ void page_free_last(struct page *head)
 /*
  * buddy_split_huge - one huge page becomes 512 base pages of the same anon object.
  *
- *   locks    whatever keeps others from mapping or unmapping it (anon lock and pt_locks); no pmd maps it,
- *            and all references are its pte mappings and the caller's one
- *   after    each frame is ANON, its refcount its own mappings + 1: that one is the caller's, who drops all
- *            512 with page_put(); frames that nobody maps go by that. None of them is on the LRU
+ *   locks    whatever keeps others from mapping or unmapping it (anon lock and pt_locks); no pmd
+ *            maps it, and all references are its pte mappings and the caller's one
+ *   after    each frame is ANON, its refcount its own mappings + 1: that one is the caller's, who
+ *            drops all 512 with page_put(); frames that nobody maps go by that. None of them is on
+ *            the LRU
  *   Linux    __split_huge_page
  */
 void buddy_split_huge(struct page *head)
@@ -625,8 +628,8 @@ void buddy_split_huge(struct page *head)
 	u64 mappings = page_pte_mappings(head);
 
 	ASSERT_RULE("split", page_is_huge(head) && !page_pmd_mapcount(head),
-		"pfn %#lx (%s) has %u pmd mappings", (unsigned long)pfn,
-		page_type_name(head->type), page_pmd_mapcount(head));
+		"pfn %#lx (%s) has %u pmd mappings", (unsigned long)pfn, page_type_name(head->type),
+		page_pmd_mapcount(head));
 	ASSERT_RULE("split", page_refcount(head) == mappings + 1,
 		"pfn %#lx: %u references, %lu mappings", (unsigned long)pfn, page_refcount(head),
 		(unsigned long)mappings);
@@ -727,7 +730,7 @@ void buddy_add_range(pfn_t start, pfn_t end)
 	preferred = &zones[zones[ZONE_NORMAL].managed_pages ? ZONE_NORMAL : ZONE_DMA32];
 }
 
-/* RAM that is in use for good counts as present. It was typed by page_init(), or it came too late. */
+/* RAM in use for good counts as present. It was typed by page_init(), or it came too late. */
 static void zone_count_used(const struct memmap_range *r)
 {
 	pfn_t start = r->start >> PAGE_SHIFT, end = r->end >> PAGE_SHIFT;
@@ -824,7 +827,8 @@ static bool check_block(const struct zone *z, pfn_t pfn, unsigned order, enum mi
 	pfn_t buddy = buddy_of(pfn, order);
 
 	if (!IS_ALIGNED(pfn, 1ul << order))
-		return broken("B1", "alignment of a free block", pfn, pfn & ((1ul << order) - 1), 0);
+		return broken(
+			"B1", "alignment of a free block", pfn, pfn & ((1ul << order) - 1), 0);
 	if (pfn < z->start || pfn + (1ul << order) > z->end)
 		return broken("B1", "a free block outside its zone", pfn, order, 0);
 	if (p->flags != PG_BUDDY || p->order != order)
@@ -870,7 +874,8 @@ static bool check_lists(const struct zone *z)
 			blocks += z->free[order][mt].count;
 		}
 		if (blocks != z->nr_free[order])
-			return broken("B4", "nr_free of an order", order, z->nr_free[order], blocks);
+			return broken(
+				"B4", "nr_free of an order", order, z->nr_free[order], blocks);
 		pages += blocks << order;
 	}
 	if (pages != z->free_pages)
@@ -947,8 +952,8 @@ static bool check_frames(const struct zone *z, struct survey *s)
 					HPAGE_PMD_NR);
 		}
 		if (b->nr_free != s->block_free)
-			return broken("B4", "nr_free of a pageblock", end - 1, b->nr_free,
-				s->block_free);
+			return broken(
+				"B4", "nr_free of a pageblock", end - 1, b->nr_free, s->block_free);
 	}
 	return true;
 }

@@ -1,28 +1,30 @@
 /*
- * kmalloc.c - memory for the kernel's own objects.                                           floor 2
+ * kmalloc.c - memory for the kernel's own objects.                                          floor 2
  *
- * Cuts blocks of the buddy into objects of one size. It knows no object's meaning, never waits, and says
- * NULL when the buddy has no block. Requests above 2 KiB are whole blocks of the buddy.
+ * Cuts blocks of the buddy into objects of one size. It knows no object's meaning, never waits, and
+ * says NULL when the buddy has no block. Requests above 2 KiB are whole blocks of the buddy.
  *
  * IDEA
  *   slab = one block, 1 to 8 pages:
  *     | struct slab: cache, link, free bits 0110... | object 0 | object 1 | object 2 | ... | rest |
  *
- *   Which objects are free stands in the header, one bit each, not inside the objects: an overrun cannot
- *   destroy the list, and a double free is a bit that is set already. Every page of the slab points at its
- *   header (page->private), so kfree() finds it from any address.
+ *   Which objects are free stands in the header, one bit each, not inside the objects: an overrun
+ *   cannot destroy the list, and a double free is a bit that is set already. Every page of the slab
+ *   points at its header (page->private), so kfree() finds it from any address.
  *
- *   A cache keeps partly used slabs and full slabs on a list each. A slab whose last object goes is given
- *   back at once: who frees everything leaves nothing behind, and the ledger can be exact.
+ *   A cache keeps partly used slabs and full slabs on a list each. A slab whose last object goes is
+ *   given back at once: who frees everything leaves nothing behind, and the ledger can be exact.
  *
  * INVARIANTS (kmalloc_check() tests every one)
- *   K1  a slab's `used` is the number of its clear bits; a slab on `full` has no set bit, one on `partial`
- *       has both kinds
+ *   K1  a slab's `used` is the number of its clear bits; a slab on `full` has no set bit, one on
+ *       `partial` has both kinds
  *   K2  every page of a slab is typed KERNEL and points at the slab; the slab points at its cache
- *   K3  nr_slabs and nr_active are the sums over the lists; nr_slab_unreclaimable is the sum of the pages
+ *   K3  nr_slabs and nr_active are the sums over the lists; nr_slab_unreclaimable is the sum of the
+ *       pages
  *
  * LOCKS     cache->lock, one for each cache; zone.lock is taken inside it.
- * LINUX     mm/slub.c: per-CPU slabs without locks, free lists inside the objects, red zones. docs/mm/kmalloc.md
+ * LINUX     mm/slub.c: per-CPU slabs without locks, free lists inside the objects, red zones.
+ *           docs/mm/kmalloc.md
  */
 #include "lib/bitmap.h"
 #include "lib/string.h"
@@ -38,17 +40,17 @@
 #define LARGE            1ul /* page->private of a block that is one object */
 
 struct slab {
-	struct kmem_cache *cache;                     /* (c) */
-	struct list link;                             /* on cache->partial or cache->full */
-	u64 used;                                     /* objects handed out */
-	u64 free[BITMAP_WORDS(SLAB_MAX_OBJECTS)];     /* bit n: object n is free */
+	struct kmem_cache *cache;                 /* (c) */
+	struct list link;                         /* on cache->partial or cache->full */
+	u64 used;                                 /* objects handed out */
+	u64 free[BITMAP_WORDS(SLAB_MAX_OBJECTS)]; /* bit n: object n is free */
 };
 
 static const u16 sizes[] = {8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048};
 #define LARGEST_SIZE 2048
 
 static struct kmem_cache kmalloc_caches[ARRAY_SIZE(sizes)];
-static u8 cache_of[LARGEST_SIZE / 8 + 1]; /* [(bytes + 7) / 8] */
+static u8 cache_of[LARGEST_SIZE / 8 + 1];      /* [(bytes + 7) / 8] */
 static struct list caches = LIST_INIT(caches); /* grows at start-up only */
 
 /* ---- slabs; cache->lock held ---- */
@@ -126,7 +128,8 @@ static void cache_set_geometry(struct kmem_cache *c)
 /*
  * kmem_cache_init - prepare a cache for objects of `size` bytes.
  *
- *   size     at most a few KiB; objects are aligned to the largest power of two that divides it, 8 to 64
+ *   size     at most a few KiB; objects are aligned to the largest power of two that divides it, 8
+ *            to 64
  *   locks    start-up, one CPU. Cannot fail: the first slab is made by the first allocation
  *   Linux    kmem_cache_create
  */
@@ -264,8 +267,8 @@ static void *kmalloc_large(usize bytes)
  * kmalloc - memory of any size up to 4 MiB.
  *
  *   locks    as kmem_cache_alloc
- *   returns  NULL: no memory, or too much asked. Sizes of a power of two are aligned to it, up to 64
- *            bytes; above 2 KiB: to a page
+ *   returns  NULL: no memory, or too much asked. Sizes of a power of two are aligned to it, up to
+ *            64 bytes; above 2 KiB: to a page
  *   Linux    kmalloc(GFP_KERNEL)
  */
 void *kmalloc(usize bytes)
@@ -309,7 +312,7 @@ void kmem_cache_for_each(void (*fn)(struct kmem_cache *c, void *ctx), void *ctx)
 {
 	struct kmem_cache *c;
 
-	list_for_each_entry(c, &caches, link)
+	list_for_each_entry (c, &caches, link)
 		fn(c, ctx);
 }
 
@@ -348,13 +351,13 @@ static bool check_cache(struct kmem_cache *c)
 	u64 slabs = 0, active = 0;
 	struct slab *s;
 
-	list_for_each_entry(s, &c->partial, link) {
+	list_for_each_entry (s, &c->partial, link) {
 		if (!check_slab(c, s, false))
 			return false;
 		slabs++;
 		active += s->used;
 	}
-	list_for_each_entry(s, &c->full, link) {
+	list_for_each_entry (s, &c->full, link) {
 		if (!check_slab(c, s, true))
 			return false;
 		slabs++;
@@ -370,7 +373,8 @@ static bool check_cache(struct kmem_cache *c)
 /*
  * kmalloc_check - K1 to K3.
  *
- *   locks    takes each cache's, one after the other; the sum of pages is exact when nobody allocates
+ *   locks    takes each cache's, one after the other; the sum of pages is exact when nobody
+ *            allocates
  *   returns  false after one line that names the broken rule
  */
 bool kmalloc_check(void)
@@ -378,7 +382,7 @@ bool kmalloc_check(void)
 	struct kmem_cache *c, *last = NULL;
 	u64 pages = 0;
 
-	list_for_each_entry(c, &caches, link) {
+	list_for_each_entry (c, &caches, link) {
 		bool ok;
 
 		spin_lock(&c->lock);

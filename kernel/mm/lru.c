@@ -1,27 +1,29 @@
 /*
- * lru.c - the lists of anonymous pages by age, and the queue of huge pages to be split.      floor 2
+ * lru.c - the lists of anonymous pages by age, and the queue of huge pages to be split.     floor 2
  *
- * Puts pages on lists and takes them off. Which page is old enough, and what is then done with it, is
- * policy and stands on floor 5.
+ * Puts pages on lists and takes them off. Which page is old enough, and what is then done with it,
+ * is policy and stands on floor 5.
  *
  * IDEA
- *     new --> [ active:   newest ... oldest ]         a huge page is one entry and counts 512
- *             [ inactive: newest ... oldest ] --> next to go      <-- MADV_FREE puts pages here, last
+ *     new --> [ active:   newest ... oldest ]          a huge page is one entry and counts 512
+ *             [ inactive: newest ... oldest ] --> next to go    (MADV_FREE puts pages here)
  *
  *     queue of huge pages of which a part is no longer mapped:
- *             deferred --> head[1] <--> head[1] <--> ...          head is on the lists above meanwhile
+ *             deferred --> head[1] <--> head[1] <--> ...   head is on a list above meanwhile
  *
  *   A page is isolated when somebody has taken it off to move or to replace it: PG_LRU is clear and
  *   PG_ACTIVE still tells where it was. Who isolates counts nr_isolated_anon.
  *
  * INVARIANTS (lru_check() tests every one)
- *   L1  a page carries PG_LRU exactly when it is on a list, PG_ACTIVE tells which; PG_DEFERRED likewise
+ *   L1  a page carries PG_LRU exactly when it is on a list, PG_ACTIVE tells which; PG_DEFERRED
+ *       likewise
  *   L2  each list is as long as it says; nr_active_anon and nr_inactive_anon are the pages found
  *   L3  only ANON pages and heads of ANON_HUGE pages are on the lists, only the latter on the queue
  *
- * LOCKS     lru.lock for the two lists, lru.deferred_lock for the queue; both inside pt_lock and never
- *           together, save in lru_check (deferred first). A page's flags belong to two locks: atomic.
- * LINUX     mm/swap.c, mm/vmscan.c: per node and memory cgroup, batched per CPU, generations since 6.1.
+ * LOCKS     lru.lock for the two lists, lru.deferred_lock for the queue; both inside pt_lock and
+ *           never together, save in lru_check (deferred first). A page's flags belong to two locks:
+ *           atomic.
+ * LINUX     mm/swap.c, mm/vmscan.c: per node and memory cgroup, batched per CPU, generations.
  */
 #include "lib/string.h"
 #include "mm/lru.h"
@@ -123,7 +125,7 @@ void lru_putback(struct page *head)
 }
 
 /*
- * lru_deactivate_lazyfree - MADV_FREE: the page becomes the next to go, and may be dropped while clean.
+ * lru_deactivate_lazyfree - MADV_FREE: the page is the next to go, and may be dropped while clean.
  *
  *   locks    takes lru.lock; nothing happens to a page that is on no list
  *   after    PG_LAZYFREE is set, pglazyfree has counted its pages
@@ -145,7 +147,7 @@ void lru_deactivate_lazyfree(struct page *head)
 }
 
 /*
- * lru_del - the page is being freed or split: off its list, and what the lists noted in it is forgotten.
+ * lru_del - the page is being freed or split: off its list, the lists' marks are wiped out.
  *
  *   locks    takes lru.lock if there is something to do
  *   Linux    __page_cache_release
@@ -254,11 +256,11 @@ static bool check_deferred(void)
 		if (pfn >= page_max_pfn || ++length > lru.deferred.count)
 			return broken("L2", "entries of the queue", length, lru.deferred.count);
 		if (head->type != PAGE_ANON_HUGE)
-			return broken("L3", "type of a page on the queue", head->type,
-				PAGE_ANON_HUGE);
+			return broken(
+				"L3", "type of a page on the queue", head->type, PAGE_ANON_HUGE);
 		if (!(head->flags & PG_DEFERRED))
-			return broken("L1", "flags of a page on the queue", head->flags,
-				PG_DEFERRED);
+			return broken(
+				"L1", "flags of a page on the queue", head->flags, PG_DEFERRED);
 	}
 	if (length != lru.deferred.count)
 		return broken("L2", "entries of the queue", length, lru.deferred.count);
@@ -277,8 +279,8 @@ static bool check_flags(void)
 		queued += !!(p->flags & PG_DEFERRED);
 	}
 	if (listed != lru.active.count + lru.inactive.count)
-		return broken("L1", "pages with PG_LRU", listed,
-			lru.active.count + lru.inactive.count);
+		return broken(
+			"L1", "pages with PG_LRU", listed, lru.active.count + lru.inactive.count);
 	if (queued != lru.deferred.count)
 		return broken("L1", "pages with PG_DEFERRED", queued, lru.deferred.count);
 	return true;
@@ -307,8 +309,8 @@ bool lru_check(void)
 	spin_lock(&lru.deferred_lock);
 	spin_lock(&lru.lock);
 	ok = check_list(&lru.active, PG_LRU | PG_ACTIVE, &active) &&
-	     check_list(&lru.inactive, PG_LRU, &inactive) && check_deferred() &&
-	     check_flags() && check_gauges(active, inactive);
+	     check_list(&lru.inactive, PG_LRU, &inactive) && check_deferred() && check_flags() &&
+	     check_gauges(active, inactive);
 	spin_unlock(&lru.lock);
 	spin_unlock(&lru.deferred_lock);
 	return ok;

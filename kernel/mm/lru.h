@@ -1,5 +1,6 @@
 /*
- * lru.h - the lists of anonymous pages by age, and the queue of huge pages waiting to be split.  floor 2
+ * lru.h - the lists of anonymous pages by age, and the queue of huge pages waiting to be split.
+ * floor 2
  *
  * Only the lists; who reads them and why is policy (thp.c, reclaim.c).
  */
@@ -10,21 +11,22 @@
 #include "sync.h"
 
 struct lru {
-	struct spinlock lock;                /* LOCK_LRU */
-	struct page_list active, inactive;   /* heads of huge pages and order-0 anonymous pages */
-	struct spinlock deferred_lock;       /* LOCK_DEFERRED */
-	struct page_list deferred;           /* linked through head[1]; huge pages partly unmapped */
+	struct spinlock lock;              /* LOCK_LRU */
+	struct page_list active, inactive; /* heads of huge pages and order-0 anonymous pages */
+	struct spinlock deferred_lock;     /* LOCK_DEFERRED */
+	struct page_list deferred;         /* linked through head[1]; huge pages partly unmapped */
 };
 extern struct lru lru;
 
 void lru_init(void);
-void lru_add_active(struct page *head);        /* not on a list yet; Linux: lru_cache_add_inactive_or_unevictable */
-bool lru_isolate(struct page *head);           /* take it off; false: it was on no list. Caller holds a reference */
-void lru_putback(struct page *head);           /* undo lru_isolate */
-void lru_deactivate_lazyfree(struct page *head); /* MADV_FREE: to the tail of inactive, PG_LAZYFREE */
-void lru_del(struct page *head);               /* the page is being freed; no-op when on no list */
-bool lru_deferred_add(struct page *head);      /* true: newly queued */
+void lru_add_active(struct page *head); /* not on a list yet */
+bool lru_isolate(struct page *head);    /* take it off; false: it was on no list */
+void lru_putback(struct page *head);    /* undo lru_isolate */
+/* MADV_FREE: to the tail of inactive, PG_LAZYFREE. */
+void lru_deactivate_lazyfree(struct page *head);
+void lru_del(struct page *head);          /* it is being freed; no-op when on no list */
+bool lru_deferred_add(struct page *head); /* true: newly queued */
 bool lru_deferred_del(struct page *head);
-bool lru_check(void);                          /* L1 flags agree with lists, L2 counts, L3 only anon pages */
+bool lru_check(void); /* L1 flags agree with lists, L2 counts, L3 only anon pages */
 
 #endif

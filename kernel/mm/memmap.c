@@ -1,24 +1,26 @@
 /*
- * memmap.c - which physical memory exists, and frames before the buddy allocator does.       floor 2
+ * memmap.c - which physical memory exists, and frames before the buddy allocator does.      floor 2
  *
- * Turns what the firmware told (in any order, overlapping, with holes) into one sorted list of ranges,
- * and hands out the first frames of all: page tables, and the array of struct page. It does not know
- * how the firmware's tables look (boot/bootinfo.c) and forgets no range: who comes later reads the list.
+ * Turns what the firmware told (in any order, overlapping, with holes) into one sorted list of
+ * ranges, and hands out the first frames of all: page tables, and the array of struct page. It does
+ * not know how the firmware's tables look (boot/bootinfo.c) and forgets no range: who comes later
+ * reads the list.
  *
  * IDEA
- *   told     usable 0 ------------------------- 512M           reserved 511M -- 512M   reserve kernel 1M-2M
- *   kept     | usable 0-1M | kernel 1-2M | usable 2M-511M | reserved 511M-512M |
+ *   told     reserved 511M-512M;   usable 0-512M;   then the image, 1M-2M, is reserved
+ *   kept     | usable 0-1M | kernel 1M-2M | usable 2M-511M | reserved 511M-512M |
  *
- *   A new range is painted over the list. Where two overlap, the less usable type wins, so the order
- *   of telling does not matter. Early frames are cut from the top of the highest usable range below
- *   4 GiB: the bottom keeps its large blocks, and boot.asm has mapped all of it.
+ *   A new range is painted over the list. Where two overlap, the less usable type wins, so the
+ *   order of telling does not matter. Early frames are cut from the top of the highest usable range
+ *   below 4 GiB: the bottom keeps its large blocks, and boot.asm has mapped all of it.
  *
  * INVARIANTS (memmap_paint() makes the list anew each time; tested by tests/host/test_memmap.c)
  *   M1  ranges are sorted, disjoint and not empty; two that touch differ in type
  *   M2  every edge is a multiple of a page: usable ranges were rounded inwards, others outwards
  *
  * LOCKS     none: only the first CPU runs.
- * LINUX     mm/memblock.c (two lists, NUMA nodes, mirrors), arch/x86/kernel/e820.c.   docs/mm/memmap.md
+ * LINUX     mm/memblock.c (two lists, NUMA nodes, mirrors), arch/x86/kernel/e820.c.
+ *           docs/mm/memmap.md
  */
 #include <abi/errno.h>
 
@@ -124,7 +126,8 @@ void memmap_init(void)
 /*
  * memmap_add - take down a range as the firmware told it.
  *
- *   returns  0; -ENOSPC: the list is full and as it was. An empty range, or one above 16 TiB, is no error
+ *   returns  0; -ENOSPC: the list is full and as it was. An empty range, or one above 16 TiB, is no
+ *            error
  *   Linux    e820__range_add and e820__update_table
  */
 int memmap_add(paddr_t start, paddr_t end, enum memmap_type type)
@@ -197,7 +200,7 @@ bool memmap_is_ram(enum memmap_type type)
 	return type != MEMMAP_RESERVED && type != MEMMAP_ACPI;
 }
 
-/* memmap_has_ram - is there RAM anywhere in [start, end)? Asked for each piece of the page array. */
+/* memmap_has_ram - is there RAM in [start, end)? Asked for each piece of the page array. */
 bool memmap_has_ram(paddr_t start, paddr_t end)
 {
 	for (unsigned i = 0; i < memmap_count; i++) {

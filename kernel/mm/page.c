@@ -1,8 +1,8 @@
 /*
- * page.c - one descriptor for each page frame, one record for each 2 MiB block.              floor 2
+ * page.c - one descriptor for each page frame, one record for each 2 MiB block.             floor 2
  *
- * Gives every frame its first type and counts frames by type. What a descriptor means, and who may change
- * it, stands in page.h; which frames are free is buddy.c's knowledge.
+ * Gives every frame its first type and counts frames by type. What a descriptor means, and who may
+ * change it, stands in page.h; which frames are free is buddy.c's knowledge.
  *
  * IDEA
  *     physical    | 0-1M | image | usable       | initrd | usable |  hole  | usable above 4 GiB |
@@ -11,18 +11,21 @@
  *
  *     R reserved, K kernel, M module, F free (typed by buddy_add_range() when it takes them)
  *
- *   The array is indexed by frame number, so pfn and descriptor lead to each other by one shift. A hole's
- *   part of it is one frame of zeroes, mapped again and again: RESERVED is 0. So pfn_valid() may read at
- *   any pfn below page_max_pfn, and holes cost two frames in all, not 32 bytes for each frame they lack.
+ *   The array is indexed by frame number, so pfn and descriptor lead to each other by one shift. A
+ *   hole's part of it is one frame of zeroes, mapped again and again: RESERVED is 0. So pfn_valid()
+ *   may read at any pfn below page_max_pfn, and holes cost two frames in all, not 32 bytes for each
+ *   frame they lack.
  *
  * INVARIANTS (the ledger adds them up: page_count_types() must give the number of frames of RAM)
- *   P1  a frame has exactly one type; a tail of a huge page has its head's, derived from the block's record
+ *   P1  a frame has exactly one type; a tail of a huge page has its head's, derived from the
+ *       block's record
  *   P2  frames that are no RAM are RESERVED for ever, and nothing is written to their descriptors
  *   P3  frame 0 is RESERVED: pfn 0 ends every list
  *
- * LOCKS     none here: page_init() runs on one CPU; page_count_types() reads while nobody else runs.
- * LINUX     mm/mm_init.c, mm/sparse-vmemmap.c: sections of 128 MiB, each with its own part of the array;
- *           64 bytes for each frame, and flags in place of types.   docs/mm/page.md
+ * LOCKS     none here: page_init() runs on one CPU; page_count_types() reads while nobody else
+ *           runs.
+ * LINUX     mm/mm_init.c, mm/sparse-vmemmap.c: sections of 128 MiB, each with its own part of the
+ *           array; 64 bytes for each frame, and flags in place of types.   docs/mm/page.md
  */
 #include "mm/memmap.h"
 #include "mm/page.h"

@@ -1,5 +1,5 @@
 /*
- * page.h - one descriptor for each page frame, one record for each 2 MiB block.              floor 2
+ * page.h - one descriptor for each page frame, one record for each 2 MiB block.             floor 2
  *
  * IDENTITIES  what a frame is (its type), and what the fields then mean
  *
@@ -8,8 +8,10 @@
  *                                                     PG_BUDDY/PG_PCP
  *   KERNEL          1                 0               kmalloc          slab           -
  *   TABLE           1                 see pgtable.h   deposit list     mm (root: mm)  level
- *   ANON            mappings + pins   mappings        LRU              struct anon    page index in it
- *   ANON_HUGE head  mappings + pins   its own ptes    LRU              struct anon    index of the first page
+ *   ANON            mappings + pins   mappings        LRU              struct anon    page index in
+ *                   it
+ *   ANON_HUGE head  mappings + pins   its own ptes    LRU              struct anon    index of the
+ *   first page
  *             [1]   pmd mappings      its own ptes    deferred queue   pte mappings   -
  *             tail  0                 its own ptes    -                -              -
  *   ZERO            see zero.h        not counted     -                -              -
@@ -18,9 +20,10 @@
  * TRANSITIONS  FREE -> any: buddy_alloc. any -> FREE: buddy_free / the last page_put.
  *              ANON_HUGE -> 512 x ANON: thp_split_page. Nothing else changes a type.
  *
- * A tail is derived: the block's record says huge, so the head is pfn & ~511. A tail's own type byte stays
- * FREE and nothing is written to the 510 of them when a huge page is allocated or freed; a frame's mapcount
- * is 0 whenever it is free, which is what makes that possible. Frame 0 never takes part: pfn 0 ends lists.
+ * A tail is derived: the block's record says huge, so the head is pfn & ~511. A tail's own type
+ * byte stays FREE and nothing is written to the 510 of them when a huge page is allocated or freed;
+ * a frame's mapcount is 0 whenever it is free, which is what makes that possible. Frame 0 never
+ * takes part: pfn 0 ends lists.
  */
 #ifndef MM_PAGE_H
 #define MM_PAGE_H
@@ -58,71 +61,141 @@ struct page {
 	u64 private;    /* see IDENTITIES */
 	u32 index_low;  /* 40-bit page index */
 	u8 index_high;
-	u8 order;       /* of the block this page heads */
-	u8 type;        /* enum page_type */
-	u8 flags;       /* PG_*, under the lock of the list they name; one u16 with type for fast tests */
+	u8 order; /* of the block this page heads */
+	u8 type;  /* enum page_type */
+	u8 flags; /* PG_*, under the lock of the list they name; one u16 with type for fast tests */
 };
 _Static_assert(sizeof(struct page) == 32, "Linux spends 64");
 
-enum migratetype { MIGRATE_UNMOVABLE, MIGRATE_MOVABLE, MIGRATE_RECLAIMABLE, NR_MIGRATETYPES };
+enum migratetype {
+	MIGRATE_UNMOVABLE,
+	MIGRATE_MOVABLE,
+	MIGRATE_RECLAIMABLE,
+	NR_MIGRATETYPES
+};
 
 /* One per 2 MiB. Read from outside as an array: 16 GiB in 64 KiB. */
 #define PB_HUGE 0x01 /* all 512 frames are one anonymous huge page */
 struct pageblock {
 	u8 migratetype;
-	u8 flags;        /* PB_*, changed only by who owns the block's head */
-	u16 nr_free;     /* zone.lock: free pages on buddy lists (not per-CPU ones) */
-	u16 generation;  /* bumped when the block changes hands as a whole */
-	u8 khugepaged;   /* last enum collapse_result for this block, for the viewer */
+	u8 flags;       /* PB_*, changed only by who owns the block's head */
+	u16 nr_free;    /* zone.lock: free pages on buddy lists (not per-CPU ones) */
+	u16 generation; /* bumped when the block changes hands as a whole */
+	u8 khugepaged;  /* last enum collapse_result for this block, for the viewer */
 	u8 reserved;
 };
 _Static_assert(sizeof(struct pageblock) == 8, "read from outside");
 
 /*
- * HOLES  the array may be read at every pfn below page_max_pfn, but has memory of its own only for pieces in
- * which there is RAM (memmap_has_ram). All other pieces name one and the same frame of zeroes, read-only: the
- * type 0 is RESERVED, so a hole answers every question rightly and a gap of 1 GiB costs no 8 MiB. Mapped so by
- * pgtable_kernel_init(); page_init() writes only to descriptors of RAM.
+ * HOLES  the array may be read at every pfn below page_max_pfn, but has memory of its own only for
+ *        pieces in
+ * which there is RAM (memmap_has_ram). All other pieces name one and the same frame of zeroes,
+ * read-only: the type 0 is RESERVED, so a hole answers every question rightly and a gap of 1 GiB
+ * costs no 8 MiB. Mapped so by pgtable_kernel_init(); page_init() writes only to descriptors of
+ * RAM.
  */
-extern struct page *page_array;          /* [pfn]; PAGE_ARRAY_BASE in the kernel */
-extern struct pageblock *pageblocks;     /* [pfn >> 9] */
-extern pfn_t page_max_pfn;               /* one past the highest frame with RAM */
+extern struct page *page_array;      /* [pfn]; PAGE_ARRAY_BASE in the kernel */
+extern struct pageblock *pageblocks; /* [pfn >> 9] */
+extern pfn_t page_max_pfn;           /* one past the highest frame with RAM */
 
-static inline struct page *pfn_to_page(pfn_t pfn) { return page_array + pfn; }
-static inline pfn_t page_to_pfn(const struct page *p) { return p - page_array; }
-static inline paddr_t page_to_phys(const struct page *p) { return page_to_pfn(p) << PAGE_SHIFT; }
-static inline void *page_to_virt(const struct page *p) { return phys_to_virt(page_to_phys(p)); }
-static inline struct page *virt_to_page(const void *va) { return pfn_to_page(virt_to_phys(va) >> PAGE_SHIFT); }
-static inline struct pageblock *pfn_block(pfn_t pfn) { return pageblocks + (pfn >> HPAGE_PMD_ORDER); }
-static inline bool pfn_valid(pfn_t pfn) { return pfn < page_max_pfn && pfn_to_page(pfn)->type != PAGE_RESERVED; }
+static inline struct page *pfn_to_page(pfn_t pfn)
+{
+	return page_array + pfn;
+}
+static inline pfn_t page_to_pfn(const struct page *p)
+{
+	return p - page_array;
+}
+static inline paddr_t page_to_phys(const struct page *p)
+{
+	return page_to_pfn(p) << PAGE_SHIFT;
+}
+static inline void *page_to_virt(const struct page *p)
+{
+	return phys_to_virt(page_to_phys(p));
+}
+static inline struct page *virt_to_page(const void *va)
+{
+	return pfn_to_page(virt_to_phys(va) >> PAGE_SHIFT);
+}
+static inline struct pageblock *pfn_block(pfn_t pfn)
+{
+	return pageblocks + (pfn >> HPAGE_PMD_ORDER);
+}
+static inline bool pfn_valid(pfn_t pfn)
+{
+	return pfn < page_max_pfn && pfn_to_page(pfn)->type != PAGE_RESERVED;
+}
 
-static inline bool pfn_in_huge(pfn_t pfn) { return pfn_block(pfn)->flags & PB_HUGE; }
+static inline bool pfn_in_huge(pfn_t pfn)
+{
+	return pfn_block(pfn)->flags & PB_HUGE;
+}
 static inline struct page *pfn_head(pfn_t pfn)
 {
 	return pfn_to_page(pfn_in_huge(pfn) ? pfn & ~(HPAGE_PMD_NR - 1) : pfn);
 }
-static inline struct page *page_head(struct page *p) { return pfn_head(page_to_pfn(p)); }
-static inline bool page_is_huge(const struct page *p) { return p->type == PAGE_ANON_HUGE; }
-static inline enum page_type pfn_type(pfn_t pfn) { return pfn_head(pfn)->type; }
-static inline unsigned page_nr(const struct page *head) { return page_is_huge(head) ? HPAGE_PMD_NR : 1; }
+static inline struct page *page_head(struct page *p)
+{
+	return pfn_head(page_to_pfn(p));
+}
+static inline bool page_is_huge(const struct page *p)
+{
+	return p->type == PAGE_ANON_HUGE;
+}
+static inline enum page_type pfn_type(pfn_t pfn)
+{
+	return pfn_head(pfn)->type;
+}
+static inline unsigned page_nr(const struct page *head)
+{
+	return page_is_huge(head) ? HPAGE_PMD_NR : 1;
+}
 
-static inline u64 page_index(const struct page *p) { return p->index_low | (u64)p->index_high << 32; }
+static inline u64 page_index(const struct page *p)
+{
+	return p->index_low | (u64)p->index_high << 32;
+}
 static inline void page_set_index(struct page *p, u64 index)
 {
 	p->index_low = index;
 	p->index_high = index >> 32;
 }
-static inline struct anon *page_anon(const struct page *p) { return (struct anon *)p->private; }
+static inline struct anon *page_anon(const struct page *p)
+{
+	return (struct anon *)p->private;
+}
 
 /* What page[1] of a huge page counts. */
-static inline u32 *page_pmd_mapcount_ptr(struct page *head) { return &head[1].refcount; }
-static inline u32 page_pmd_mapcount(const struct page *head) { return READ_ONCE(head[1].refcount); }
-static inline u64 *page_pte_mappings_ptr(struct page *head) { return &head[1].private; }
-static inline u64 page_pte_mappings(const struct page *head) { return READ_ONCE(head[1].private); }
+static inline u32 *page_pmd_mapcount_ptr(struct page *head)
+{
+	return &head[1].refcount;
+}
+static inline u32 page_pmd_mapcount(const struct page *head)
+{
+	return READ_ONCE(head[1].refcount);
+}
+static inline u64 *page_pte_mappings_ptr(struct page *head)
+{
+	return &head[1].private;
+}
+static inline u64 page_pte_mappings(const struct page *head)
+{
+	return READ_ONCE(head[1].private);
+}
 
-static inline u32 page_refcount(const struct page *p) { return READ_ONCE(p->refcount); }
-static inline void page_get(struct page *head) { __atomic_add_fetch(&head->refcount, 1, __ATOMIC_RELAXED); }
-static inline void page_get_many(struct page *head, u32 n) { __atomic_add_fetch(&head->refcount, n, __ATOMIC_RELAXED); }
+static inline u32 page_refcount(const struct page *p)
+{
+	return READ_ONCE(p->refcount);
+}
+static inline void page_get(struct page *head)
+{
+	__atomic_add_fetch(&head->refcount, 1, __ATOMIC_RELAXED);
+}
+static inline void page_get_many(struct page *head, u32 n)
+{
+	__atomic_add_fetch(&head->refcount, n, __ATOMIC_RELAXED);
+}
 
 /* Mappings of this one frame: its own ptes, and the pmds over it. Linux: page_mapcount. */
 static inline u32 pfn_mapcount(pfn_t pfn)
@@ -133,7 +206,8 @@ static inline u32 pfn_mapcount(pfn_t pfn)
 /* Mappings of the whole page, every pte and every pmd. Linux: total_mapcount. */
 static inline u64 page_total_mapcount(const struct page *head)
 {
-	return page_is_huge(head) ? page_pmd_mapcount(head) + page_pte_mappings(head) : READ_ONCE(head->mapcount);
+	return page_is_huge(head) ? page_pmd_mapcount(head) + page_pte_mappings(head)
+				  : READ_ONCE(head->mapcount);
 }
 
 /* Lists of pages, linked by pfn. The list's lock is its owner's. */
@@ -177,13 +251,15 @@ static inline void page_list_del(struct page_list *l, struct page *p)
 		l->last = p->prev;
 	l->count--;
 }
-#define page_list_for_each(p, l) for (p = (l)->first ? pfn_to_page((l)->first) : NULL; p; p = p->next ? pfn_to_page(p->next) : NULL)
+#define page_list_for_each(p, l)                                                                   \
+	for (p = (l)->first ? pfn_to_page((l)->first) : NULL; p;                                   \
+		p = p->next ? pfn_to_page(p->next) : NULL)
 
-/* Fill the array from memmap: every frame typed RESERVED, KERNEL, MODULE or (to be given to buddy) RESERVED yet. */
+/* Fill the array from memmap: KERNEL, MODULE; what the buddy will get is RESERVED like holes yet. */
 void page_init(void);
 const char *page_type_name(enum page_type t);
 
-/* The ledger's count: frames per type, by reading every descriptor. Exact when no kernel code is in flight. */
+/* The ledger's count: frames per type, by reading every descriptor. Exact when no kernel code runs. */
 void page_count_types(u64 counts[NR_PAGE_TYPES]);
 
 #endif

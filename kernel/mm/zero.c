@@ -1,26 +1,29 @@
 /*
- * zero.c - the two shared frames of zeroes: 4 KiB for good, 2 MiB while somebody uses it.    floor 2
+ * zero.c - the two shared frames of zeroes: 4 KiB for good, 2 MiB while somebody uses it.   floor 2
  *
  * Makes them, counts who uses the big one, and frees it. It maps nothing: fault.c and thp.c do.
  *
  * IDEA
- *   A read of memory that was never written needs zeroes, not memory of its own. One frame serves all
- *   4 KiB reads; one huge page serves all 2 MiB reads, but half a gigabyte of frames is not that cheap to
- *   keep, so it lives only while spaces map it:
+ *   A read of memory that was never written needs zeroes, not memory of its own. One frame serves
+ *   all 4 KiB reads; one huge page serves all 2 MiB reads, but 2 MiB are not that cheap to keep, so
+ *   it lives only while spaces map it:
  *
- *      no page --get: allocate, clear, install--> 2 (shrinker's + first space's) --get/put--> 3, 2, 1
- *         ^                                                                                        |
- *         +------------------------------- shrink, only from 1 to 0 -----------------------------+
+ *      no page --get: allocate, clear, install--> 2 (shrinker's + first space's) --get--> 3 ...
+ *         ^                                       |                                        |
+ *         +----------- shrink: from 1 only -------+<------------------ put ----------------+
  *
- *   A space takes one reference, however often it maps the page, and drops it when it dies: the flush has
- *   happened long before, so no CPU reads a freed frame. Counting up from 1 or more needs no lock.
+ *   A space takes one reference, however often it maps the page, and drops it when it dies: the
+ *   flush has happened long before, so no CPU reads a freed frame. Counting up from 1 or more needs
+ *   no lock.
  *
  * INVARIANTS (zero_check() tests every one)
  *   Z1  both hold nothing but zeroes
- *   Z2  the small frame is typed ZERO, all 512 frames of the huge one too: no ledger counts them as ANON
+ *   Z2  the small frame is typed ZERO, all 512 frames of the huge one too: no ledger counts them as
+ *       ANON
  *   Z3  there is a huge zero page exactly when the count is not 0
  *
- * LOCKS     zero_lock: the count leaves or reaches 0, and zero_huge_pfn with it. Counting otherwise: atomic.
+ * LOCKS     zero_lock: the count leaves or reaches 0, and zero_huge_pfn with it. Counting
+ *           otherwise: atomic.
  * LINUX     get_huge_zero_page in mm/huge_memory.c.   docs/mm/zero.md
  */
 #include "mm/buddy.h"
@@ -59,8 +62,8 @@ static bool refs_get(void)
 	u32 refs = READ_ONCE(huge_refs);
 
 	while (refs)
-		if (__atomic_compare_exchange_n(&huge_refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE,
-			    __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(
+			    &huge_refs, &refs, refs + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return true;
 	return false;
 }
@@ -132,8 +135,8 @@ u64 zero_huge_shrink(void)
 	u32 only_ours = 1;
 
 	spin_lock(&zero_lock);
-	if (__atomic_compare_exchange_n(&huge_refs, &only_ours, 0, false, __ATOMIC_ACQUIRE,
-		    __ATOMIC_RELAXED)) {
+	if (__atomic_compare_exchange_n(
+		    &huge_refs, &only_ours, 0, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
 		p = pfn_to_page(zero_huge_pfn);
 		WRITE_ONCE(zero_huge_pfn, 0);
 	}
@@ -168,7 +171,8 @@ static bool check_frames(pfn_t pfn, u64 frames)
 			return broken("Z2", "type", pfn + i, pfn_to_page(pfn + i)->type);
 	for (u64 i = 0; i < frames * PAGE_SIZE / sizeof(*word); i++)
 		if (word[i] != 0)
-			return broken("Z1", "not zero", pfn + i * sizeof(*word) / PAGE_SIZE, word[i]);
+			return broken(
+				"Z1", "not zero", pfn + i * sizeof(*word) / PAGE_SIZE, word[i]);
 	return true;
 }
 

@@ -1,6 +1,6 @@
 /*
- * test_buddy.c - mm/buddy.c: the essay's examples, every mistake it must catch, a random run against a
- * model, four CPUs at once, and every state that 16 frames can be in.
+ * test_buddy.c - mm/buddy.c: the essay's examples, every mistake it must catch, a random run
+ * against a model, four CPUs at once, and every state that 16 frames can be in.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -18,7 +18,7 @@
 
 static struct zone *dma32 = &zones[ZONE_DMA32];
 
-/* A machine whose buddy has nothing yet: frames [first, first + count) below 1 MiB, no per-CPU lists. */
+/* A machine whose buddy has only the frames [first, first + count), and no per-CPU lists. */
 static void start_small(pfn_t first, u64 count)
 {
 	machine_power_on(2 * MIB, 1);
@@ -377,16 +377,16 @@ TEST(wrong_frees_panic)
 	q = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
 	block = buddy_alloc(3, MIGRATE_UNMOVABLE, PAGE_KERNEL, 0);
 	huge = buddy_alloc(9, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
-	CHECK_PANICS("buddy", page_get(p); buddy_free(p));                /* two references */
-	CHECK_PANICS("buddy", p->mapcount = 1; buddy_free(p));            /* mapped */
-	CHECK_PANICS("buddy", lru_add_active(p); buddy_free(p));          /* on a list */
-	CHECK_PANICS("buddy", buddy_free(block + 1));                     /* not the first page */
-	CHECK_PANICS("buddy", buddy_free(huge + 5));                      /* a tail */
+	CHECK_PANICS("buddy", page_get(p); buddy_free(p));       /* two references */
+	CHECK_PANICS("buddy", p->mapcount = 1; buddy_free(p));   /* mapped */
+	CHECK_PANICS("buddy", lru_add_active(p); buddy_free(p)); /* on a list */
+	CHECK_PANICS("buddy", buddy_free(block + 1));            /* not the first page */
+	CHECK_PANICS("buddy", buddy_free(huge + 5));             /* a tail */
 	CHECK_PANICS("buddy", *page_pmd_mapcount_ptr(huge) = 1; buddy_free(huge));
 	CHECK_PANICS("buddy", *page_pte_mappings_ptr(huge) = 1; buddy_free(huge));
-	CHECK_PANICS("buddy", buddy_free(pfn_to_page(5)));                /* reserved */
+	CHECK_PANICS("buddy", buddy_free(pfn_to_page(5))); /* reserved */
 	CHECK_PANICS("buddy", buddy_free(pfn_to_page(0)));
-	CHECK_PANICS("buddy", buddy_free(pfn_to_page(page_max_pfn)));     /* no frame */
+	CHECK_PANICS("buddy", buddy_free(pfn_to_page(page_max_pfn)));
 	CHECK_PANICS("buddy", buddy_free(&foreign));
 	buddy_free(p);
 	CHECK_PANICS("buddy", buddy_free(p)); /* twice: it is on the CPU's list */
@@ -606,7 +606,7 @@ TEST(random_run_against_a_model)
 	machine_cpu = 0;
 	CHECK_EQ(dma32->free_pages, total);
 	model_compare(total);
-	/* Whatever happened: everything has grown together again. The first and last 4 MiB are not whole. */
+	/* Everything has grown together again. The first and last 4 MiB were never whole. */
 	CHECK_EQ(dma32->nr_free[MAX_ORDER], 6);
 }
 
@@ -631,7 +631,8 @@ static void *hammer(void *arg)
 			*slot = NULL;
 			continue;
 		}
-		*slot = buddy_alloc(order, random >> 50 & 1, order == 9 ? PAGE_ANON_HUGE : PAGE_ANON, 0);
+		*slot = buddy_alloc(
+			order, random >> 50 & 1, order == 9 ? PAGE_ANON_HUGE : PAGE_ANON, 0);
 		if (*slot)
 			(*slot)->private = 1 + (u64)arg;
 	}
@@ -659,14 +660,15 @@ TEST(four_cpus_at_once)
 /*
  * ---- every state of 16 frames ----
  *
- * A region of order k is either one used block, or two regions of order k - 1; two halves that are free
- * are one free block. So there are s(k) = s(k-1)^2 + 1 states, s(0) = 2 (used, free): 2, 5, 26, 677 and
- * 458,330 for k = 4. A state is a number below s(4):
+ * A region of order k is either one used block, or two regions of order k - 1; two halves that are
+ * free are one free block. So there are s(k) = s(k-1)^2 + 1 states, s(0) = 2 (used, free): 2, 5,
+ * 26, 677 and 458,330 for k = 4. A state is a number below s(4):
  *
- *   number(used) = 0      number(halves l, r) = 1 + l * s(k-1) + r      number(free) follows from that
+ *   number(used) = 0      number(halves l, r) = 1 + l * s(k-1) + r      (free: as two free halves)
  *
- * From each state every allocation and every free is done with the real code, and the state it leads to is
- * compared with what the model says. List order is not part of a state: blocks stand as the building left them.
+ * From each state every allocation and every free is done with the real code, and the state it
+ * leads to is compared with what the model says. List order is not part of a state: blocks stand as
+ * the building left them.
  */
 #define SMALL       16
 #define SMALL_ORDER 4
@@ -753,7 +755,7 @@ static void snapshot_restore(const struct snapshot *s)
 	*pfn_block(SMALL) = s->block;
 }
 
-/* From all free: allocating the leaves from left to right gives exactly these blocks; then free some. */
+/* From all free: allocating the leaves from left to right gives just these blocks; then free some. */
 static void build(const struct shape *shape)
 {
 	for (unsigned i = 0; i < shape->count; i++)

@@ -122,8 +122,12 @@ TEST(nothing_early_from_the_first_mib)
 
 static u8 model[MODEL_PAGES];
 
-static const u8 model_rank[] = {[MEMMAP_USABLE] = 0, [MEMMAP_EARLY] = 1, [MEMMAP_MODULE] = 2,
-	[MEMMAP_KERNEL] = 3, [MEMMAP_ACPI] = 4, [MEMMAP_RESERVED] = 5};
+static const u8 model_rank[] = {[MEMMAP_USABLE] = 0,
+	[MEMMAP_EARLY] = 1,
+	[MEMMAP_MODULE] = 2,
+	[MEMMAP_KERNEL] = 3,
+	[MEMMAP_ACPI] = 4,
+	[MEMMAP_RESERVED] = 5};
 
 static void model_paint(u64 start, u64 end, u8 type, bool holes)
 {

@@ -95,8 +95,8 @@ TEST(when_normal_is_full_dma32_serves)
 		p = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
 		CHECK(p);
 	} while (page_to_phys(p) >= 4 * GIB);
-	CHECK(vmstat_read(VM_pgalloc_normal) >= zones[ZONE_NORMAL].managed_pages -
-							zones[ZONE_NORMAL].watermark_min);
+	CHECK(vmstat_read(VM_pgalloc_normal) >=
+		zones[ZONE_NORMAL].managed_pages - zones[ZONE_NORMAL].watermark_min);
 	CHECK_EQ(vmstat_read(VM_pgalloc_dma32), 1);
 	CHECK(buddy_check());
 }

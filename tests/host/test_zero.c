@@ -103,7 +103,7 @@ TEST(the_checker_names_what_is_broken)
 	CHECK(zero_check());
 }
 
-/* Four CPUs get, look, put; one of them shrinks in between. Nobody ever sees anything but zeroes. */
+/* Four CPUs get, look, put; one shrinks in between. Nobody ever sees anything but zeroes. */
 static void *use_it(void *arg)
 {
 	machine_cpu = (u64)arg;

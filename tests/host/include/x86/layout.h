@@ -8,8 +8,8 @@
 
 #include "lib/types.h"
 
-extern char *machine_memory;         /* physical address 0 */
-extern struct page *machine_pages;   /* the array of struct page */
+extern char *machine_memory;       /* physical address 0 */
+extern struct page *machine_pages; /* the array of struct page */
 
 #define USER_START        0x10000ul
 #define USER_END          0x00007ffffffff000ul
