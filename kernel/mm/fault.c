@@ -343,15 +343,20 @@ static vaddr_t skip_mapped(struct mm *mm, vaddr_t addr, vaddr_t end, bool write)
 	return end;
 }
 
-/* What the area at addr says to populating it. */
-static int populate_check(struct mm *mm, vaddr_t addr, bool write)
+/* Move *addr on to the next page that needs a fault, as far as the areas allow populating. 0 or why not. */
+static int populate_next(struct mm *mm, vaddr_t *addr, vaddr_t end, bool write)
 {
-	struct vma *v = vma_find(mm, addr);
+	while (*addr < end) {
+		struct vma *v = vma_find(mm, *addr);
 
-	if (!v)
-		return -ENOMEM;
-	if (v->kind == VMA_DEVICE || !(v->flags & (write ? VM_WRITE : VM_READ)))
-		return -EINVAL;
+		if (!v)
+			return -ENOMEM;
+		if (v->kind == VMA_DEVICE || !(v->flags & (write ? VM_WRITE : VM_READ)))
+			return -EINVAL;
+		*addr = skip_mapped(mm, *addr, MIN(v->end, end), write);
+		if (*addr < v->end)
+			break;
+	}
 	return 0;
 }
 
@@ -363,9 +368,7 @@ int fault_populate(struct mm *mm, vaddr_t start, vaddr_t end, bool write, u64 *f
 
 	while (f.addr < end) {
 		rwsem_read_lock(&mm->lock);
-		err = populate_check(mm, f.addr, write);
-		if (!err)
-			f.addr = skip_mapped(mm, f.addr, end, write);
+		err = populate_next(mm, &f.addr, end, write);
 		rwsem_read_unlock(&mm->lock);
 		if (err || f.addr >= end)
 			return err;
