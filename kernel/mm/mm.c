@@ -107,8 +107,8 @@ static bool get_unless_zero(u32 *count)
 	u32 old = READ_ONCE(*count);
 
 	while (old != 0)
-		if (__atomic_compare_exchange_n(count, &old, old + 1, false, __ATOMIC_ACQUIRE,
-			    __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(
+			    count, &old, old + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return true;
 	return false;
 }
@@ -123,7 +123,8 @@ void mm_put(struct mm *mm)
 {
 	if (__atomic_sub_fetch(&mm->refs, 1, __ATOMIC_ACQ_REL) != 0)
 		return;
-	ASSERT(mm->users == 0 && mm->nr_vmas == 0 && !mm->has_huge_zero && list_empty(&mm->thp_link));
+	ASSERT(mm->users == 0 && mm->nr_vmas == 0 && !mm->has_huge_zero &&
+		list_empty(&mm->thp_link));
 	spin_lock(&list_lock);
 	list_del(&mm->mm_link);
 	spin_unlock(&list_lock);
@@ -157,8 +158,8 @@ bool mm_drop_user(struct mm *mm)
  */
 void mm_free_root(struct mm *mm)
 {
-	ASSERT_RULE("M2", READ_ONCE(mm->tlb.cpus) == 0, "space %u is still loaded on CPUs %#x", mm->id,
-		mm->tlb.cpus);
+	ASSERT_RULE("M2", READ_ONCE(mm->tlb.cpus) == 0, "space %u is still loaded on CPUs %#x",
+		mm->id, mm->tlb.cpus);
 	for (unsigned i = 0; i < USER_ENTRIES; i++)
 		ASSERT_RULE("M2", mm->pgd[i].v == 0, "root entry %u of space %u is %#lx", i, mm->id,
 			mm->pgd[i].v);

@@ -48,9 +48,9 @@
 #include "x86/tlb.h"
 #include <abi/errno.h>
 
-#define KERNEL_HALF 256          /* index of the first pgd entry that is the kernel's */
+#define KERNEL_HALF 256 /* index of the first pgd entry that is the kernel's */
 #define USER_TOP    (KERNEL_HALF * PGD_SIZE)
-#define TABLE_SEEN  0x80         /* in the flags of a table's page: the checker met it */
+#define TABLE_SEEN  0x80 /* in the flags of a table's page: the checker met it */
 
 /* A level is a number where one loop serves all: 4 pgd, 3 pud, 2 pmd, 1 pte. */
 static inline u64 level_size(unsigned level)
@@ -131,7 +131,8 @@ void pgtable_walk(const pgd_t *pgd, vaddr_t addr, struct pt_walk *w)
 
 		w->entry[w->levels++] = entry;
 		w->kind = kind_at(level, entry);
-		w->rights = (w->rights & entry & (PTE_RW | PTE_US)) | ((w->rights | entry) & PTE_NX);
+		w->rights =
+			(w->rights & entry & (PTE_RW | PTE_US)) | ((w->rights | entry) & PTE_NX);
 		if (w->kind == ENTRY_TABLE) {
 			table = table_ptr(entry);
 			continue;
@@ -358,7 +359,8 @@ void pgtable_split_pmd(struct mm *mm, vaddr_t haddr, pmd_t *pmdp)
 	ASSERT(pmd_kind(leaf) == ENTRY_LEAF && !(leaf.v & PTE_DEVICE));
 	DCHECK(pgtable_find_pmd(mm, haddr) == pmdp);
 	fill_table(table, entry, step);
-	late = __atomic_exchange_n(&pmdp->v, page_to_phys(page) | PTE_TABLE, __ATOMIC_ACQ_REL) ^ leaf.v;
+	late = __atomic_exchange_n(&pmdp->v, page_to_phys(page) | PTE_TABLE, __ATOMIC_ACQ_REL) ^
+	       leaf.v;
 	if (unlikely(late) && step != 0)
 		for (unsigned i = 0; i < PTRS_PER_TABLE; i++)
 			__atomic_or_fetch(&table[i].v, late, __ATOMIC_RELAXED);
@@ -508,8 +510,9 @@ static bool check_table_page(struct mm *mm, struct page *table, unsigned level)
 
 	if (!pfn_valid(pfn) || table->type != PAGE_TABLE || page_index(table) != level ||
 		table->private != (u64)mm)
-		return BROKEN("T5", "frame %#lx: type %u level %lu owner %#lx, used at level %u of %p",
-			pfn, table->type, page_index(table), table->private, level, mm);
+		return BROKEN("T5",
+			"frame %#lx: type %u level %lu owner %#lx, used at level %u of %p", pfn,
+			table->type, page_index(table), table->private, level, mm);
 	if (table->flags & TABLE_SEEN)
 		return BROKEN("T1", "the table in frame %#lx is reached twice", pfn);
 	table->flags |= TABLE_SEEN;
@@ -519,16 +522,15 @@ static bool check_table_page(struct mm *mm, struct page *table, unsigned level)
 static bool check_area(struct mm *mm, u64 entry, vaddr_t at, u64 size)
 {
 	struct vma *v = mm_lookup(mm, at);
-	u32 needs = 0;
+	u32 needs;
 
 	if (!v || at + size > v->end)
 		return BROKEN("T4", "leaf %#lx at %#lx lies in no area", entry, at);
-	if (entry & PTE_P)
-		needs = VM_ACCESS & (entry & PTE_NX ? ~VM_EXEC : ~0u) & (entry & PTE_RW ? ~0u : ~VM_WRITE);
-	if (!(entry & PTE_US) || (entry & PTE_P && !(v->flags & VM_ACCESS)) ||
-		(needs & ~VM_READ & ~v->flags))
-		return BROKEN("T4", "leaf %#lx at %#lx has more rights than its area (%#x)", entry, at,
-			v->flags);
+	/* x86 cannot map writable or executable memory that cannot be read: any right brings reading. */
+	needs = (entry & PTE_RW ? VM_WRITE : 0) | (entry & PTE_NX ? 0 : VM_EXEC);
+	if (!(entry & PTE_US) || (entry & PTE_P && (needs & ~v->flags || !(v->flags & VM_ACCESS))))
+		return BROKEN("T4", "leaf %#lx at %#lx has more rights than its area (%#x)", entry,
+			at, v->flags);
 	if (!(entry & PTE_DEVICE) != (v->kind != VMA_DEVICE))
 		return BROKEN("T4", "leaf %#lx at %#lx: area of kind %u", entry, at, v->kind);
 	return true;
@@ -546,9 +548,10 @@ static bool check_leaf(struct mm *mm, unsigned level, u64 entry, vaddr_t at)
 		return false;
 	if (entry & PTE_DEVICE)
 		return true;
-	if (!pfn_valid(pfn) || (zero ? pfn_type(pfn) != PAGE_ZERO :
-		    level == 2 ? pfn_to_page(pfn)->type != PAGE_ANON_HUGE :
-		    pfn_type(pfn) != PAGE_ANON && pfn_type(pfn) != PAGE_ANON_HUGE))
+	if (!pfn_valid(pfn) || (zero                ? pfn_type(pfn) != PAGE_ZERO
+				       : level == 2 ? pfn_to_page(pfn)->type != PAGE_ANON_HUGE
+						    : pfn_type(pfn) != PAGE_ANON &&
+							      pfn_type(pfn) != PAGE_ANON_HUGE))
 		return BROKEN("T5", "leaf %#lx at %#lx names frame %#lx of type %u", entry, at, pfn,
 			pfn < page_max_pfn ? pfn_type(pfn) : PAGE_RESERVED);
 	if (zero && entry & (PTE_RW | PTE_D))
@@ -584,7 +587,8 @@ static bool check_level(struct mm *mm, struct page *page, unsigned level, vaddr_
 		switch (kind_at(level, entry)) {
 		case ENTRY_HOLE:
 			if (entry)
-				return BROKEN("T7", "hole %#lx at level %u for %#lx", entry, level, at);
+				return BROKEN(
+					"T7", "hole %#lx at level %u for %#lx", entry, level, at);
 			break;
 		case ENTRY_TABLE:
 			if (!check_level(mm, entry_page(entry), level - 1, at))

@@ -119,13 +119,15 @@ static bool next_extent(paddr_t from, struct extent *e)
 {
 	unsigned i = 0;
 
-	while (i < memmap_count && (memmap_ranges[i].end <= from || !memmap_is_ram(memmap_ranges[i].type)))
+	while (i < memmap_count &&
+		(memmap_ranges[i].end <= from || !memmap_is_ram(memmap_ranges[i].type)))
 		i++;
 	if (i == memmap_count)
 		return false;
 	e->start = e->end = memmap_ranges[i].start;
 	for (; i < memmap_count && memmap_ranges[i].start == e->end &&
-	       memmap_is_ram(memmap_ranges[i].type); i++)
+		memmap_is_ram(memmap_ranges[i].type);
+		i++)
 		e->end = memmap_ranges[i].end;
 	return true;
 }
@@ -142,8 +144,8 @@ static void build_direct_map(void)
 
 /* ---- the array of struct page ----------------------------------------------------------------- */
 
-#define FRAMES_PER_PIECE (PAGE_SIZE / sizeof(struct page))      /* 128 frames: 512 KiB of RAM */
-#define FRAMES_PER_CHUNK (PMD_SIZE / sizeof(struct page))       /* 65,536 frames: 256 MiB */
+#define FRAMES_PER_PIECE (PAGE_SIZE / sizeof(struct page)) /* 128 frames: 512 KiB of RAM */
+#define FRAMES_PER_CHUNK (PMD_SIZE / sizeof(struct page))  /* 65,536 frames: 256 MiB */
 
 static bool all_ram(paddr_t start, paddr_t end)
 {
@@ -190,7 +192,8 @@ static void map_array_chunk(vaddr_t va, paddr_t pa)
 	for (unsigned i = 0; i < PTRS_PER_TABLE; i++, va += PAGE_SIZE) {
 		bool ram = memmap_has_ram(pa, pa + FRAMES_PER_PIECE * PAGE_SIZE);
 
-		early_map(va, ram ? early_frame() : entry_addr(holes[i]), ram ? KERNEL_DATA : KERNEL_RODATA);
+		early_map(va, ram ? early_frame() : entry_addr(holes[i]),
+			ram ? KERNEL_DATA : KERNEL_RODATA);
 		pa += FRAMES_PER_PIECE * PAGE_SIZE;
 	}
 }
@@ -237,7 +240,22 @@ void pgtable_kernel_init(void)
 
 /* ---- single pages, later ---------------------------------------------------------------------- */
 
-/* The pte for a kernel address; makes tables if asked to. NULL: none, or no memory. kernel_lock held. */
+/* Hangs a new table below an entry. False: no memory. */
+static bool add_table(u64 *entry)
+{
+	struct page *page = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, 0);
+
+	if (!page)
+		return false;
+	clear_page(page_to_virt(page));
+	__atomic_store_n(entry, page_to_phys(page) | KERNEL_TABLE, __ATOMIC_RELEASE);
+	return true;
+}
+
+/*
+ * The pte for a kernel address; makes tables if asked to. NULL: none, or no memory. kernel_lock held.
+ * Not in the root: a new entry there would be missing in every space.
+ */
 static u64 *kernel_pte(vaddr_t va, bool make)
 {
 	u64 *table = root;
@@ -246,16 +264,8 @@ static u64 *kernel_pte(vaddr_t va, bool make)
 	for (unsigned shift = PGD_SHIFT; shift > PAGE_SHIFT; shift -= 9) {
 		u64 *entry = &table[va >> shift & (PTRS_PER_TABLE - 1)];
 
-		if (!*entry) {
-			/* A new entry of the root would be missing in every space. */
-			struct page *page = make && shift != PGD_SHIFT ?
-				buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, BUDDY_RESERVE) : NULL;
-
-			if (!page)
-				return NULL;
-			clear_page(page_to_virt(page));
-			__atomic_store_n(entry, page_to_phys(page) | KERNEL_TABLE, __ATOMIC_RELEASE);
-		}
+		if (!*entry && (!make || shift == PGD_SHIFT || !add_table(entry)))
+			return NULL;
 		ASSERT(!(*entry & PTE_PS));
 		table = table_ptr(*entry);
 	}
@@ -326,7 +336,8 @@ void pgtable_kernel_seal(void)
 
 /* ---- checking --------------------------------------------------------------------------------- */
 
-#define BROKEN(rule, fmt, ...) (printk("pgtable_check_kernel: " rule ": " fmt, ##__VA_ARGS__), false)
+#define BROKEN(rule, fmt, ...)                                                                     \
+	(printk("pgtable_check_kernel: " rule ": " fmt, ##__VA_ARGS__), false)
 
 static bool check_leaf(unsigned level, u64 entry, u64 rights, vaddr_t at)
 {
@@ -358,8 +369,8 @@ static bool check_level(const u64 *table, unsigned level, u64 rights, vaddr_t ba
 
 		if (!(entry & PTE_P))
 			continue;
-		if (!(leaf ? check_leaf(level, entry, all, at) :
-			     check_level(table_ptr(entry), level - 1, all, at)))
+		if (!(leaf ? check_leaf(level, entry, all, at)
+			   : check_level(table_ptr(entry), level - 1, all, at)))
 			return false;
 	}
 	return true;

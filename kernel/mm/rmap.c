@@ -126,7 +126,8 @@ static void anon_put(struct anon *anon)
 	spin_unlock(&life_lock);
 	if (!last)
 		return;
-	ASSERT_RULE("R4", anon->nr_areas == 0, "%u areas left in a family that dies", anon->nr_areas);
+	ASSERT_RULE(
+		"R4", anon->nr_areas == 0, "%u areas left in a family that dies", anon->nr_areas);
 	kmem_cache_free(&anon_cache, anon);
 }
 
@@ -451,7 +452,8 @@ static bool walk_below(const struct walk *w, struct tree_node *node)
 		if (v->pgoff > w->last)
 			return true;
 		if (last_index(v) >= w->first &&
-			!w->fn(v, v->start + ((MAX(w->first, v->pgoff) - v->pgoff) << PAGE_SHIFT), w->ctx))
+			!w->fn(v, v->start + ((MAX(w->first, v->pgoff) - v->pgoff) << PAGE_SHIFT),
+				w->ctx))
 			return false;
 		node = node->right;
 	}
@@ -513,7 +515,8 @@ static bool check_family(struct vma *v)
 	if (!v->anon)
 		return true;
 	if (!tree_linked(node))
-		return BROKEN("R4", "[%#lx, %#lx) has a family but is not in its tree", v->start, v->end);
+		return BROKEN(
+			"R4", "[%#lx, %#lx) has a family but is not in its tree", v->start, v->end);
 	if (node != tree_first(&v->anon->areas)) {
 		while (node->parent)
 			node = node->parent;
@@ -540,14 +543,17 @@ static bool check_leaf(struct mm *mm, pfn_t pfn, u64 nr, vaddr_t at, u64 *pages)
 	if (nr == 1 ? pfn_is_zero(pfn) : pfn_is_huge_zero(pfn))
 		return true;
 	if (!v || !pfn_valid(pfn & ~(pfn_in_huge(pfn) ? HPAGE_PMD_NR - 1 : 0)))
-		return BROKEN("R1", "%#lx of space %u: frame %#lx in no area, or no frame", at, mm->id, pfn);
+		return BROKEN("R1", "%#lx of space %u: frame %#lx in no area, or no frame", at,
+			mm->id, pfn);
 	head = pfn_head(pfn);
 	index = page_index(head) + (pfn - page_to_pfn(head));
 	if ((head->type != PAGE_ANON && head->type != PAGE_ANON_HUGE) || !v->anon ||
 		page_anon(head) != v->anon || index != vma_index(v, at))
-		return BROKEN("R1", "%#lx of space %u: frame %#lx type %u family %p index %#lx, "
-				    "area has %p and %#lx",
-			at, mm->id, pfn, head->type, page_anon(head), index, v->anon, vma_index(v, at));
+		return BROKEN("R1",
+			"%#lx of space %u: frame %#lx type %u family %p index %#lx, "
+			"area has %p and %#lx",
+			at, mm->id, pfn, head->type, page_anon(head), index, v->anon,
+			vma_index(v, at));
 	*pages += nr;
 	return true;
 }
@@ -584,23 +590,25 @@ static bool check_space(struct mm *mm, void *ctx)
 		if (pmd_kind(pmd) == ENTRY_TABLE)
 			*good = check_table(mm, pmd, at & HPAGE_PMD_MASK, &pages);
 		else if (!(pmd.v & PTE_DEVICE))
-			*good = check_leaf(mm, pmd_pfn(pmd), HPAGE_PMD_NR, at & HPAGE_PMD_MASK, &pages);
+			*good = check_leaf(
+				mm, pmd_pfn(pmd), HPAGE_PMD_NR, at & HPAGE_PMD_MASK, &pages);
 	}
 	if (*good && pages != mm->nr_anon)
-		*good = BROKEN("R5", "space %u maps %lu anonymous pages, nr_anon is %lu", mm->id, pages,
-			mm->nr_anon);
+		*good = BROKEN("R5", "space %u maps %lu anonymous pages, nr_anon is %lu", mm->id,
+			pages, mm->nr_anon);
 	return *good;
 }
 
 /* What a walk through the family of one page found. */
-static struct tally {
+struct tally {
 	struct page *head;
 	u32 pmds, ptes[HPAGE_PMD_NR];
-} tally;
+};
 
 static bool tally_area(struct vma *v, vaddr_t at, void *ctx)
 {
-	struct page *head = tally.head;
+	struct tally *t = ctx;
+	struct page *head = t->head;
 	pfn_t pfn = page_to_pfn(head);
 
 	for (; at < v->end; at += PAGE_SIZE) {
@@ -612,11 +620,11 @@ static bool tally_area(struct vma *v, vaddr_t at, void *ctx)
 		if (i >= page_nr(head))
 			break;
 		if (pmd_kind(pmd) == ENTRY_LEAF)
-			tally.pmds += i == 0 && pmd_pfn(pmd) == pfn && IS_ALIGNED(at, HPAGE_PMD_SIZE);
+			t->pmds += i == 0 && pmd_pfn(pmd) == pfn && IS_ALIGNED(at, HPAGE_PMD_SIZE);
 		if (pmd_kind(pmd) != ENTRY_TABLE)
 			continue;
 		pte = pte_read(pte_ptr(pmd, at));
-		tally.ptes[i] += pte_kind(pte) == ENTRY_LEAF && pte_pfn(pte) == pfn + i;
+		t->ptes[i] += pte_kind(pte) == ENTRY_LEAF && pte_pfn(pte) == pfn + i;
 	}
 	return true;
 }
@@ -624,6 +632,7 @@ static bool tally_area(struct vma *v, vaddr_t at, void *ctx)
 /* R2 and R3 for one page; *frames and *huge grow by what the gauges should have counted. */
 static bool check_counts(struct page *head, u64 *frames, u64 *huge)
 {
+	static struct tally tally; /* too large for a kernel stack; the other CPUs are stopped */
 	pfn_t pfn = page_to_pfn(head);
 	u64 ptes = 0, mappings = page_total_mapcount(head);
 	u32 pmds = page_is_huge(head) ? page_pmd_mapcount(head) : 0;
@@ -633,7 +642,7 @@ static bool check_counts(struct page *head, u64 *frames, u64 *huge)
 	for (unsigned i = 0; i < page_nr(head); i++)
 		tally.ptes[i] = 0;
 	if (mappings)
-		rmap_walk(page_anon(head), page_index(head), page_nr(head), tally_area, NULL);
+		rmap_walk(page_anon(head), page_index(head), page_nr(head), tally_area, &tally);
 	for (unsigned i = 0; i < page_nr(head); i++) {
 		if (tally.ptes[i] != head[i].mapcount)
 			return BROKEN("R2", "frame %#lx: %u ptes found, mapcount is %u", pfn + i,
@@ -643,11 +652,11 @@ static bool check_counts(struct page *head, u64 *frames, u64 *huge)
 	}
 	*huge += pmds != 0;
 	if (tally.pmds != pmds || ptes + pmds != mappings)
-		return BROKEN("R2", "huge page %#lx: %u pmds and %lu ptes found, counted %u of %lu", pfn,
-			tally.pmds, ptes, pmds, mappings);
+		return BROKEN("R2", "huge page %#lx: %u pmds and %lu ptes found, counted %u of %lu",
+			pfn, tally.pmds, ptes, pmds, mappings);
 	if (page_refcount(head) < mappings)
-		return BROKEN("R3", "frame %#lx: %u references, %lu mappings", pfn, page_refcount(head),
-			mappings);
+		return BROKEN("R3", "frame %#lx: %u references, %lu mappings", pfn,
+			page_refcount(head), mappings);
 	return true;
 }
 
@@ -655,8 +664,8 @@ static bool check_gauges(u64 frames, u64 huge)
 {
 	if (frames != vmstat_read(VM_nr_anon_pages) ||
 		huge != vmstat_read(VM_nr_anon_transparent_hugepages))
-		return BROKEN("R5", "%lu frames and %lu huge pages are mapped, counted %lu and %lu", frames,
-			huge, vmstat_read(VM_nr_anon_pages),
+		return BROKEN("R5", "%lu frames and %lu huge pages are mapped, counted %lu and %lu",
+			frames, huge, vmstat_read(VM_nr_anon_pages),
 			vmstat_read(VM_nr_anon_transparent_hugepages));
 	return true;
 }

@@ -33,7 +33,7 @@
 /* After a fault at `from` go on at `to`. */
 #define FIXUP(from, to)                                                                            \
 	".pushsection __ex_table, \"a\"\n"                                                         \
-	"	.balign 4\n"                                                                       \
+	"	.balign 4\n"                                                                             \
 	"	.long " #from " - .\n"                                                             \
 	"	.long " #to " - .\n"                                                               \
 	".popsection\n"

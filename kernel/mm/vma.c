@@ -358,7 +358,8 @@ static vaddr_t fit(vaddr_t from, vaddr_t to, u64 bytes, vaddr_t low, vaddr_t hig
  * the left side. A subtree without a gap of that size, or wholly outside [low, high), is not entered.
  * With alignment a wide enough gap may still not fit; then the search goes on with the next lower one.
  */
-static vaddr_t find_below(const struct tree_node *node, u64 bytes, vaddr_t low, vaddr_t high, u64 align)
+static vaddr_t find_below(
+	const struct tree_node *node, u64 bytes, vaddr_t low, vaddr_t high, u64 align)
 {
 	while (node) {
 		const struct vma *v = tree_entry(node, struct vma, node);
@@ -422,8 +423,8 @@ static bool check_area(const struct mm *mm, const struct vma *v, const struct vm
 		return BROKEN("V1", "[%#lx, %#lx) of %p behind %#lx in %p", v->start, v->end, v->mm,
 			from, mm);
 	if (v->gap != v->start - from)
-		return BROKEN("V2", "[%#lx, %#lx): gap %#lx, but %#lx bytes are free below", v->start,
-			v->end, v->gap, v->start - from);
+		return BROKEN("V2", "[%#lx, %#lx): gap %#lx, but %#lx bytes are free below",
+			v->start, v->end, v->gap, v->start - from);
 	return true;
 }
 
@@ -451,9 +452,10 @@ bool vma_check(struct mm *mm)
 	if (tree_check(&mm->vmas, compare, max_gap_ok))
 		return BROKEN("V2", "a max_gap is not the largest gap of its subtree");
 	if (nr != mm->nr_vmas || nr > VMA_MAX || pages != mm->total_vm)
-		return BROKEN("V3", "%lu areas of %lu pages, counted %u and %lu", nr, pages, mm->nr_vmas,
-			mm->total_vm);
+		return BROKEN("V3", "%lu areas of %lu pages, counted %u and %lu", nr, pages,
+			mm->nr_vmas, mm->total_vm);
 	if (!cached)
-		return BROKEN("V4", "the cache names %p, which is no area of this space", mm->vma_cache);
+		return BROKEN(
+			"V4", "the cache names %p, which is no area of this space", mm->vma_cache);
 	return true;
 }

@@ -171,7 +171,8 @@ void *vmap_map_device(paddr_t pa, u64 bytes)
 		va = 0;
 	spin_unlock(&slots_lock);
 	for (paddr_t at = first; va && at < end; at += PAGE_SIZE)
-		if (pgtable_map_kernel(va + (at - first), at, PTE_RW | PTE_NX | PTE_PCD | PTE_PWT) < 0)
+		if (pgtable_map_kernel(va + (at - first), at, PTE_RW | PTE_NX | PTE_PCD | PTE_PWT) <
+			0)
 			return NULL;
 	return va ? (void *)(va + (pa - first)) : NULL;
 }
