@@ -536,6 +536,18 @@ static bool check_area(struct mm *mm, u64 entry, vaddr_t at, u64 size)
 	return true;
 }
 
+/* May a leaf at this level name this frame? Only anonymous memory and zeroes are for ring 3. */
+static bool frame_fits(unsigned level, pfn_t pfn, bool zero)
+{
+	if (!pfn_valid(pfn))
+		return false;
+	if (zero)
+		return pfn_type(pfn) == PAGE_ZERO;
+	if (level == 2)
+		return pfn_to_page(pfn)->type == PAGE_ANON_HUGE;
+	return pfn_type(pfn) == PAGE_ANON || pfn_type(pfn) == PAGE_ANON_HUGE;
+}
+
 static bool check_leaf(struct mm *mm, unsigned level, u64 entry, vaddr_t at)
 {
 	pfn_t pfn = entry_addr(entry) >> PAGE_SHIFT;
@@ -548,10 +560,7 @@ static bool check_leaf(struct mm *mm, unsigned level, u64 entry, vaddr_t at)
 		return false;
 	if (entry & PTE_DEVICE)
 		return true;
-	if (!pfn_valid(pfn) || (zero                ? pfn_type(pfn) != PAGE_ZERO
-				       : level == 2 ? pfn_to_page(pfn)->type != PAGE_ANON_HUGE
-						    : pfn_type(pfn) != PAGE_ANON &&
-							      pfn_type(pfn) != PAGE_ANON_HUGE))
+	if (!frame_fits(level, pfn, zero))
 		return BROKEN("T5", "leaf %#lx at %#lx names frame %#lx of type %u", entry, at, pfn,
 			pfn < page_max_pfn ? pfn_type(pfn) : PAGE_RESERVED);
 	if (zero && entry & (PTE_RW | PTE_D))
