@@ -153,7 +153,7 @@ run: $(if $(filter pvh,$(BOOT)),$(KERNEL) $(INITRD),$(ISO))
 gdb: $(KERNEL)
 	@$(QEMU) gdb
 
-bench: $(KERNEL) $(INITRD)
+bench: $(KERNEL) $(INITRD) $(ISO)
 	@$(PYTHON) tools/bench.py --build $(O)
 
 # ---- tests ---------------------------------------------------------------------------------------
