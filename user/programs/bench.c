@@ -118,18 +118,18 @@ static void row_null_call(void)
 
 static void row_4k_write(void)
 {
-	char *area = area_new(AREA_BYTES, MADV_NOHUGEPAGE);
+	char *area = area_new(SMALL_NR * PAGE_BYTES, MADV_NOHUGEPAGE);
 
 	print("4k_write", touch_median(area, PAGE_BYTES, SMALL_NR, true));
-	munmap(area, AREA_BYTES);
+	munmap(area, SMALL_NR * PAGE_BYTES);
 }
 
 static void row_4k_read(void)
 {
-	char *area = area_new(AREA_BYTES, MADV_NOHUGEPAGE);
+	char *area = area_new(SMALL_NR * PAGE_BYTES, MADV_NOHUGEPAGE);
 
 	print("4k_read", touch_median(area, PAGE_BYTES, SMALL_NR, false));
-	munmap(area, AREA_BYTES);
+	munmap(area, SMALL_NR * PAGE_BYTES);
 }
 
 /*
