@@ -194,7 +194,8 @@ def judge(qemu_status, log, interactive=False):
     if value == 0x21:
         return Judgement("fail", EXIT_REFUSED, "this machine cannot run the kernel: see above")
     if value == 0x7F:
-        return Judgement("fail", 127, "the command ended with status 127: there is no such command")
+        return Judgement("fail", 127, "the command ended with status 127 (no such command) or another "
+                         "above 62: its RESULT line says which")
     if 0x40 < value < 0x7F:
         return Judgement("fail", value - 0x40, f"the command ended with status {value - 0x40}")
     return Judgement("infrastructure", EXIT_INFRASTRUCTURE,

@@ -68,14 +68,14 @@ def run_qemu(environment, build):
     with tempfile.TemporaryDirectory(prefix="pagoda-report-") as directory:
         report = os.path.join(directory, "report.xml")
         environment["PAGODA_BUILD"] = os.path.abspath(build)
-        command = [sys.executable, "-m", "pytest", "-q", "-rs", "-n", "2", "--dist", "loadfile",
+        command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "-n", "2", "--dist", "loadfile",
                    "--color=no", "--junitxml", report, os.path.join(ROOT, "tests", "qemu")]
         # pytest's own closing line is not printed: the last line of the run is ours.
         process = subprocess.Popen(command + shlex.split(os.environ.get("TESTS", "")), cwd=ROOT,
                                    env=environment, text=True, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT)
         for line in process.stdout:
-            if not re.match(r"=*\s*(\d+ \w+,? ?)+(, \d+ \w+)* in [\d.]+s", line):
+            if not re.match(r"(=* *)?(\d+ \w+,? )+in [\d.]+s|bringing up nodes|-* generated xml", line):
                 print(line, end="", flush=True)
         process.wait()
         try:
