@@ -371,7 +371,10 @@ static struct page *alloc_block(bool hard)
 		buddy_drain_pcp();
 		block = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
 	}
-	vmstat_inc(block ? VM_thp_collapse_alloc : VM_thp_collapse_alloc_failed);
+	if (block)
+		vmstat_inc(VM_thp_collapse_alloc);
+	else
+		vmstat_inc(VM_thp_collapse_alloc_failed);
 	return block;
 }
 
