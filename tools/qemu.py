@@ -32,6 +32,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -435,6 +436,7 @@ def run(build, take_cmd):
     options = options_from_environment(build, take_cmd)
     options.check()
     interactive = options.cmd is None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # clean up as for Ctrl-C
     directory = tempfile.mkdtemp(prefix="pagoda-run-")
     try:
         serial = ["mon:stdio", "-echr", "0x1d"] if interactive else ["stdio"]
@@ -448,9 +450,11 @@ def run(build, take_cmd):
         try:
             status = process.wait()
         except KeyboardInterrupt:
-            process.terminate()
-            process.wait()
             return 130
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
         judgement = judge(status, read_text(os.path.join(directory, "qemu.log")), interactive)
         if judgement.text:
             sys.stdout.flush()
