@@ -186,7 +186,7 @@ static void show_usage(struct report_out *out, const struct report_usage *u, boo
 	smaps_kb(out, "Locked:", u->pss_locked >> REPORT_PSS_SHIFT);
 }
 
-/* Two letters for each flag, in Linux's order. Private areas may always be read and written (mr mw me). */
+/* Two letters for each flag, in Linux's order. mr mw me: mprotect may give the right. sd: see pagemap. */
 static void show_vm_flags(struct report_out *out, const struct vma *v)
 {
 	static const struct {
@@ -203,6 +203,7 @@ static void show_vm_flags(struct report_out *out, const struct vma *v)
 		{VM_NORESERVE, "nr "},
 		{VM_WIPEONFORK, "wf "},
 		{VM_DONTDUMP, "dd "},
+		{0, "sd "},
 		{VM_HUGEPAGE, "hg "},
 		{VM_NOHUGEPAGE, "nh "},
 		{VM_MERGEABLE, "mg "},
@@ -213,6 +214,13 @@ static void show_vm_flags(struct report_out *out, const struct vma *v)
 		if (!names[i].flag || v->flags & names[i].flag)
 			report_puts(out, names[i].letters);
 	report_puts(out, "\n");
+}
+
+/* report_thp_eligible - may it have huge pages, and is there room for one? Linux: hugepage_vma_check */
+bool report_thp_eligible(const struct vma *v)
+{
+	return thp_vma_reason(v) == THP_OK && v->end >= HPAGE_PMD_SIZE &&
+	       vma_covers_huge(v, v->end - HPAGE_PMD_SIZE);
 }
 
 static bool show_smaps(struct report_out *out, struct task *task, u64 *cursor)
@@ -231,7 +239,7 @@ static bool show_smaps(struct report_out *out, struct task *task, u64 *cursor)
 		smaps_kb(out, "KernelPageSize:", PAGE_SIZE);
 		smaps_kb(out, "MMUPageSize:", PAGE_SIZE);
 		show_usage(out, &u, false);
-		report_printf(out, "THPeligible:    %d\n", thp_vma_reason(v) == THP_OK);
+		report_printf(out, "THPeligible:    %d\n", report_thp_eligible(v));
 		show_vm_flags(out, v);
 		*cursor = v->end;
 	}

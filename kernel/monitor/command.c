@@ -196,20 +196,17 @@ static int unknown(struct monitor *m, const char *name)
 
 /* --- running one ------------------------------------------------------------------------------------------- */
 
-/* Takes every "--json" out of the words; how many there were. */
-static int take_json(int *argc, char **argv)
+/* The words of a command as it gets them: without "--json" if it has that option. True: it stood there. */
+static bool take_words(const struct command *c, int *argc, char **argv, char **words)
 {
-	int kept = 0, taken = 0;
+	int kept = 0, all = *argc;
 
-	for (int i = 0; i < *argc; i++) {
-		if (i && arg_is(argv[i], "--json"))
-			taken++;
-		else
-			argv[kept++] = argv[i];
-	}
-	argv[kept] = NULL;
+	for (int i = 0; i < all; i++)
+		if (!(i && c->flags & CMD_JSON && arg_is(argv[i], "--json")))
+			words[kept++] = argv[i];
+	words[kept] = NULL;
 	*argc = kept;
-	return taken;
+	return kept < all;
 }
 
 static int refuse(struct monitor *m, const struct command *c, const char *why)
@@ -221,6 +218,7 @@ static int refuse(struct monitor *m, const struct command *c, const char *why)
 int monitor_execute_words(struct monitor *m, int argc, char **argv)
 {
 	const struct command *c = command_find(argv[0]), *outer = m->command;
+	char *words[PARSE_ARGS + 1];
 	bool outer_json = m->json;
 	int status;
 
@@ -234,11 +232,11 @@ int monitor_execute_words(struct monitor *m, int argc, char **argv)
 		return refuse(m, c, "only `run` may stand before &");
 	if (m->depth == MAX_DEPTH)
 		return refuse(m, c, "too deep");
-	m->json = c->flags & CMD_JSON && take_json(&argc, argv);
+	m->json = take_words(c, &argc, argv, words);
 	m->json_failed = false;
 	m->command = c;
 	m->depth++;
-	status = c->run(m, argc, argv);
+	status = c->run(m, argc, words);
 	m->depth--;
 	m->command = outer;
 	m->json = outer_json;

@@ -377,7 +377,6 @@ static bool watch_sleep(struct monitor *m, u64 seconds)
 
 int cmd_watch(struct monitor *m, int argc, char **argv)
 {
-	char *words[argc + 1];
 	int status = STATUS_OK;
 	struct watch w;
 
@@ -386,10 +385,9 @@ int cmd_watch(struct monitor *m, int argc, char **argv)
 	if (!m->interactive && !w.count)
 		return fail(m, "nobody is there to press Ctrl-C: -c COUNT is needed");
 	for (u64 n = 1;; n++) {
-		memcpy(words, argv, sizeof(words)); /* a command may reorder its words */
 		if (m->colour)
 			say(m, "\x1b[H\x1b[2J");
-		status = monitor_execute_words(m, argc - w.first, words + w.first);
+		status = monitor_execute_words(m, argc - w.first, argv + w.first);
 		if (status >= STATUS_USAGE || n == w.count || !watch_sleep(m, w.seconds))
 			return status;
 	}

@@ -251,16 +251,18 @@ static enum cell cell_of_block(pfn_t first, bool *partly)
 	return best;
 }
 
-static void cell_out(struct monitor *m, enum cell c, bool partly, bool colour)
+static char cell_letter(enum cell c, bool partly)
 {
-	char letter = cells[c].letter;
+	return partly ? (char)(cells[c].letter + 'a' - 'A') : cells[c].letter;
+}
 
-	if (partly)
-		letter = (char)(letter + 'a' - 'A');
-	if (colour && c)
-		say(m, "\x1b[38;5;16;48;5;%um%c\x1b[0m", cells[c].colour, letter);
+/* Black on the cell's colour; written only where the colour changes. */
+static void cell_colour(struct monitor *m, enum cell c)
+{
+	if (c)
+		say(m, "\x1b[38;5;16;48;5;%um", cells[c].colour);
 	else
-		say(m, "%c", letter);
+		say(m, "\x1b[0m");
 }
 
 static void memmap_line(struct monitor *m, pfn_t first, bool colour)
@@ -277,9 +279,12 @@ static void memmap_line(struct monitor *m, pfn_t first, bool colour)
 	if (!any)
 		return;
 	say(m, "%8lu M  ", first >> (20 - PAGE_SHIFT));
-	for (u32 i = 0; i < n; i++)
-		cell_out(m, line[i], partly[i], colour);
-	say(m, "\n");
+	for (u32 i = 0; i < n; i++) {
+		if (colour && (i == 0 || line[i] != line[i - 1]))
+			cell_colour(m, line[i]);
+		say(m, "%c", cell_letter(line[i], partly[i]));
+	}
+	say(m, colour ? "\x1b[0m\n" : "\n");
 }
 
 static void memmap_json(struct monitor *m, const u64 *counts)
@@ -291,10 +296,8 @@ static void memmap_json(struct monitor *m, const u64 *counts)
 	json_array(&j, "blocks");
 	for (pfn_t pfn = 0; pfn < page_max_pfn; pfn += HPAGE_PMD_NR) {
 		enum cell c = cell_of_block(pfn, &partly);
-		char text[2] = {cells[c].letter, 0};
+		char text[2] = {cell_letter(c, partly), 0};
 
-		if (partly)
-			text[0] = (char)(text[0] + 'a' - 'A');
 		json_string(&j, NULL, text);
 	}
 	json_close(&j, ']');
@@ -322,8 +325,9 @@ int cmd_memmap(struct monitor *m, int argc, char **argv)
 	say(m, "one cell is 2 MiB;");
 	for (enum cell c = CELL_FREE; c < NR_CELLS; c++) {
 		say(m, "%s ", c == CELL_ANON ? "\n " : "");
-		cell_out(m, c, false, colour);
-		say(m, " %s;", cells[c].text);
+		if (colour)
+			cell_colour(m, c);
+		say(m, "%c%s %s;", cells[c].letter, colour ? "\x1b[0m" : "", cells[c].text);
 	}
 	say(m, " lower case: partly free\n");
 	for (unsigned t = PAGE_FREE; t < NR_PAGE_TYPES; t++)

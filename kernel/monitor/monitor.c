@@ -293,6 +293,8 @@ static void stopped_begin(void)
 {
 	monitor_session_init(&stopped, stopped_put, NULL);
 	stopped.stopped = stopped.interactive = true;
+	while (serial_read() >= 0)
+		; /* typed for somebody else, who did not answer */
 }
 
 /* BREAK on the serial line: in the interrupt handler, interrupts off. */

@@ -11,7 +11,6 @@
 #include "mm/kmalloc.h"
 #include "mm/mm.h"
 #include "mm/pgtable.h"
-#include "mm/thp.h"
 #include "mm/vma.h"
 #include "monitor/command.h"
 #include "monitor/json.h"
@@ -320,7 +319,7 @@ static void smaps_area_json(struct json *j, struct vma *v)
 	json_unsigned(j, "Anonymous", u.anonymous >> 10);
 	json_unsigned(j, "LazyFree", u.lazyfree >> 10);
 	json_unsigned(j, "AnonHugePages", u.anon_huge >> 10);
-	json_bool(j, "THPeligible", thp_vma_reason(v) == THP_OK);
+	json_bool(j, "THPeligible", report_thp_eligible(v));
 	json_close(j, '}');
 }
 

@@ -143,17 +143,17 @@ static char *area_new(unsigned long size)
 
 static void heads(const struct column *c, int n)
 {
-	printf("\n%-34s", "");
+	printf("\n%-27s", "");
 	for (int i = 0; i < n; i++)
-		printf("%14s", c[i].head);
+		printf("%13s", c[i].head);
 	printf("\n");
 }
 
 static void row(const char *name, const unsigned long *value, int n)
 {
-	printf("  %-32s", name);
+	printf("  %-25s", name);
 	for (int i = 0; i < n; i++)
-		printf("%14lu", value[i]);
+		printf("%13lu", value[i]);
 	printf("\n");
 }
 
@@ -170,11 +170,11 @@ static void row(const char *name, const unsigned long *value, int n)
 /* Thousandths, without floating point. */
 static void row_per_byte(const char *name, const struct column *c, int n, unsigned long bytes)
 {
-	printf("  %-32s", name);
+	printf("  %-25s", name);
 	for (int i = 0; i < n; i++) {
 		unsigned long thousandths = c[i].ticks * 1000 / bytes;
 
-		printf("%10lu.%03lu", thousandths / 1000, thousandths % 1000);
+		printf("%9lu.%03lu", thousandths / 1000, thousandths % 1000);
 	}
 	printf("\n");
 }
@@ -239,7 +239,7 @@ static void demo_thp(void)
 		size / MIB);
 	heads(all, 3);
 	ROW("minor faults", all, 3, c->faults);
-	ROW("translations (entries) in use", all, 3, translations(c));
+	ROW("entries in use", all, 3, translations(c));
 	ROW("page tables, kB", all, 3, c->tables_kb);
 	ROW("resident (Rss), kB", all, 3, c->sum.rss);
 	ROW("in huge pages, kB", all, 3, c->sum.anon_huge);
@@ -249,10 +249,9 @@ static void demo_thp(void)
 	ROW("thp_collapse_alloc", all, 3, delta(c, "thp_collapse_alloc"));
 	printf("\nnever     every first touch of 4 KiB is a fault of its own\n"
 	       "always    one fault for 2 MiB: 512 times fewer, and one entry maps it all\n"
-	       "promoted  started as `never`; then khugepaged copied each 2 MiB into a huge page,\n"
+	       "promoted  begun as `never`; then khugepaged copied each 2 MiB into a huge page,\n"
 	       "          in the background: its work is not in the program's ticks\n"
-	       "A huge page keeps its 4 KiB table in reserve, so that a split cannot fail: the "
-	       "tables\n"
+	       "A huge page keeps a table in reserve, so that a split cannot fail: tables\n"
 	       "do not shrink. With ICOUNT=1 a tick is one instruction.\n");
 }
 

@@ -1,0 +1,165 @@
+/*
+ * report.c - the texts of /proc and /sys: reading in pieces, writing, listing            self-tests
+ */
+#include "report.h"
+#include "ktest.h"
+#include "lib/string.h"
+#include "mm/buddy.h"
+#include "mm/page.h"
+#include "mm/thp.h"
+#include "mm/zero.h"
+#include <abi/errno.h>
+
+#define THP "/sys/kernel/mm/transparent_hugepage/"
+
+/* A text in memory; what does not fit is counted. */
+struct text {
+	char s[8192];
+	usize used;
+};
+
+static void text_put(void *ctx, const char *s, usize len)
+{
+	struct text *t = ctx;
+
+	for (; len; len--, s++, t->used++)
+		if (t->used < sizeof(t->s) - 1)
+			t->s[t->used] = *s;
+	t->s[MIN(t->used, sizeof(t->s) - 1)] = '\0';
+}
+
+static struct text whole, pieces; /* too large for a stack */
+
+static int show(struct text *t, const char *path)
+{
+	struct report_out out = {text_put, t};
+
+	t->used = 0;
+	t->s[0] = '\0';
+	return report_show(path, NULL, false, &out);
+}
+
+/* A file that does not move: in pieces of every small size it reads as in one. */
+KTEST(report, pieces_make_the_whole)
+{
+	char buf[80];
+
+	KT_REQUIRE(ctx, show(&whole, "/proc/version") == 0);
+	for (usize size = 1; size < sizeof(buf); size++) {
+		struct report_file f;
+		u64 pos = 0;
+		s64 n;
+
+		KT_REQUIRE(ctx, report_open("/proc/version", NULL, false, &f) == 0);
+		pieces.used = 0;
+		while ((n = report_read(&f, buf, size, pos)) > 0) {
+			text_put(&pieces, buf, (usize)n);
+			pos += (u64)n;
+		}
+		KT_EXPECT(ctx, n == 0);
+		KT_EXPECT(ctx, !strcmp(whole.s, pieces.s));
+		report_close(&f);
+	}
+}
+
+/* Back to the start, and far beyond the end. */
+KTEST(report, positions)
+{
+	struct report_file f;
+	char a[16], b[16];
+
+	KT_REQUIRE(ctx, report_open(THP "enabled", NULL, false, &f) == 0);
+	KT_EXPECT(ctx, report_read(&f, a, sizeof(a), 0) == sizeof(a));
+	KT_EXPECT(ctx, report_read(&f, b, 4, 8) == 4);
+	KT_EXPECT(ctx, !memcmp(a + 8, b, 4));
+	KT_EXPECT(ctx, report_read(&f, b, sizeof(b), 0) == sizeof(b));
+	KT_EXPECT(ctx, !memcmp(a, b, sizeof(a)));
+	KT_EXPECT(ctx, report_read(&f, b, sizeof(b), 1ul << 40) == 0);
+	report_close(&f);
+}
+
+KTEST(report, paths)
+{
+	struct report_file f;
+
+	KT_EXPECT(ctx, report_open("/proc/nothing", NULL, false, &f) == -ENOENT);
+	KT_EXPECT(ctx, report_open("proc/vmstat", NULL, false, &f) == -ENOENT);
+	KT_EXPECT(ctx, report_open("", NULL, false, &f) == -ENOENT);
+	KT_EXPECT(ctx, report_open("/proc", NULL, false, &f) == -EISDIR);
+	KT_EXPECT(ctx, report_open("/sys/kernel/mm", NULL, false, &f) == -EISDIR);
+	KT_EXPECT(ctx, report_open("/proc/self/smaps", NULL, false, &f) == -ENOENT);
+	KT_EXPECT(ctx, report_open("/proc/99999/smaps", NULL, false, &f) == -ENOENT);
+	KT_EXPECT(ctx, report_open("/proc/99999999999999999999/smaps", NULL, false, &f) == -ENOENT);
+	KT_EXPECT(ctx, report_open("/proc/vmstat", NULL, true, &f) == -EACCES);
+	KT_EXPECT(ctx, report_open("/proc/sys/vm/compact_memory", NULL, true, &f) == -ENOENT);
+	KT_REQUIRE(ctx, report_open("//proc///vmstat/", NULL, false, &f) == 0);
+	report_close(&f);
+}
+
+/* Linux's answers; what is refused changes nothing. */
+KTEST(report, settings)
+{
+	struct thp_settings saved = thp_settings;
+
+	KT_EXPECT(ctx, report_set(THP "enabled", "madvise") == 0);
+	KT_EXPECT(ctx, thp_settings.enabled == THP_MADVISE);
+	KT_EXPECT(ctx, show(&whole, THP "enabled") == 0);
+	KT_EXPECT(ctx, !strcmp(whole.s, "always [madvise] never\n"));
+	KT_EXPECT(ctx, report_set(THP "enabled", "maybe") == -EINVAL);
+	KT_EXPECT(ctx, report_set(THP "enabled", "") == -EINVAL);
+	KT_EXPECT(ctx, report_set(THP "enabled", " always") == -EINVAL);
+	KT_EXPECT(ctx, thp_settings.enabled == THP_MADVISE);
+	KT_EXPECT(ctx, report_set(THP "defrag", "defer+madvise\n") == 0);
+	KT_EXPECT(ctx, thp_settings.defrag == DEFRAG_DEFER_MADVISE);
+	KT_EXPECT(ctx, report_set(THP "use_zero_page", "2") == -EINVAL);
+	KT_EXPECT(ctx, report_set(THP "khugepaged/max_ptes_none", "512") == -EINVAL);
+	KT_EXPECT(ctx, report_set(THP "khugepaged/max_ptes_none", "-1") == -EINVAL);
+	KT_EXPECT(ctx, report_set(THP "khugepaged/max_ptes_none", "0x10") == -EINVAL);
+	KT_EXPECT(ctx, report_set(THP "khugepaged/max_ptes_none", "0") == 0);
+	KT_EXPECT(ctx, thp_settings.max_ptes_none == 0);
+	KT_EXPECT(ctx, report_set(THP "khugepaged/pages_to_scan", "0") == -EINVAL);
+	KT_EXPECT(ctx, report_set(THP "khugepaged/pages_to_scan", "4294967296") == -EINVAL);
+	KT_EXPECT(ctx, report_set(THP "khugepaged/full_scans", "0") == -EACCES);
+	KT_EXPECT(ctx, report_set(THP "hpage_pmd_size", "0") == -EACCES);
+	KT_EXPECT(ctx, report_set("/proc/sys/vm/drop_caches", "5") == -EINVAL);
+	thp_settings = saved;
+}
+
+static void count_name(void *ctx, const char *name, bool folder, u16 mode)
+{
+	struct text *t = ctx;
+
+	text_put(t, name, strlen(name));
+	text_put(t, folder ? "/ " : " ", folder ? 2 : 1);
+}
+
+/* Every name once, folders marked. */
+KTEST(report, listing)
+{
+	whole.used = 0;
+	KT_EXPECT(ctx,
+		report_list("/sys/kernel/mm/transparent_hugepage", NULL, count_name, &whole) == 0);
+	KT_EXPECT(
+		ctx, !strcmp(whole.s, "cow defrag enabled hpage_pmd_size khugepaged/ shmem_enabled "
+				      "use_zero_page "));
+	whole.used = 0;
+	KT_EXPECT(ctx, report_list("/", NULL, count_name, &whole) == 0);
+	KT_EXPECT(ctx, !strcmp(whole.s, "proc/ sys/ "));
+	KT_EXPECT(ctx, report_list("/proc/vmstat", NULL, count_name, &whole) == -ENOTDIR);
+	KT_EXPECT(ctx, report_list("/nowhere", NULL, count_name, &whole) == -ENOENT);
+}
+
+/* Linux's bits for frames whose kind is known. */
+KTEST(report, frame_flags)
+{
+	struct page *p = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_TABLE, 0);
+
+	KT_REQUIRE(ctx, p);
+	KT_EXPECT(ctx, report_page_flags(page_to_pfn(p)) == 1ul << 26);
+	KT_EXPECT(ctx, report_page_count(page_to_pfn(p)) == 0);
+	buddy_free(p);
+	KT_EXPECT(ctx, report_page_flags(page_to_pfn(p)) == 1ul << 10);
+	KT_EXPECT(ctx, report_page_flags(zero_pfn) == 1ul << 24);
+	KT_EXPECT(ctx, report_page_flags(page_max_pfn) == 1ul << 20);
+	KT_EXPECT(ctx, report_page_flags(0) == 1ul << 32);
+}
