@@ -114,6 +114,7 @@ struct report_usage {
 	u64 referenced, anonymous, lazyfree, anon_huge;
 };
 void report_usage(struct vma *v, struct report_usage *u);
+bool report_thp_eligible(const struct vma *v); /* THPeligible of smaps; mm->lock held */
 
 /* n entries of pagemap from addr (page-aligned, below USER_END) into kernel memory; the same locks. */
 void report_pagemap_range(struct mm *mm, vaddr_t addr, u64 n, u64 *out);

@@ -53,6 +53,7 @@ static char last_sent;
 static u8 rx_ring[RX_BYTES];
 static u32 rx_head, rx_tail; /* free running */
 static u64 rx_lost;
+static bool break_seen; /* (a) by whoever read the line status, which clears the flag */
 
 /*
  * serial_init - 115200 baud, 8N1, no interrupts yet. A machine without COM1 is noticed and left
@@ -73,12 +74,22 @@ void serial_init(void)
 	outb(COM1 + REG_MCR, MCR_ON);
 }
 
+/* The line status. Reading it clears its BREAK flag, so a writer that polls must not lose it. */
+static u8 line_status(void)
+{
+	u8 status = inb(COM1 + REG_LSR);
+
+	if (status & LSR_BREAK)
+		WRITE_ONCE(break_seen, true);
+	return status;
+}
+
 /* Wait for `bits` in the line status; false: not within the patience we have. */
 static bool wait_status(u8 bits)
 {
 	u32 patience = tx_stuck ? PATIENCE_LEFT : PATIENCE;
 
-	while (!(inb(COM1 + REG_LSR) & bits)) {
+	while (!(line_status() & bits)) {
 		if (--patience == 0) {
 			tx_stuck = true;
 			return false;
@@ -155,26 +166,24 @@ static void rx_put(u8 byte)
  */
 bool serial_handle_irq(void)
 {
-	bool saw_break = false, got = false;
+	bool got = false;
 	u8 status;
 
 	inb(COM1 + REG_IIR);
 	for (u32 n = 0; n < RX_BYTES; n++) {
-		status = inb(COM1 + REG_LSR);
+		status = line_status();
 		if (!(status & LSR_DATA))
 			break;
 		u8 byte = inb(COM1 + REG_DATA);
 
-		if (status & LSR_BREAK) {
-			saw_break = true;
+		if (status & LSR_BREAK)
 			continue;
-		}
 		rx_put(byte);
 		got = true;
 	}
 	if (got && serial_rx_notify)
 		serial_rx_notify();
-	return saw_break;
+	return __atomic_exchange_n(&break_seen, false, __ATOMIC_RELAXED);
 }
 
 /* serial_read - the next byte from the ring, or -1. One reader at a time; never waits. */
@@ -201,7 +210,8 @@ int serial_poll(void)
 
 	if (byte >= 0 || !present)
 		return byte;
-	status = inb(COM1 + REG_LSR);
+	status = line_status();
+	WRITE_ONCE(break_seen, false);
 	if (!(status & LSR_DATA))
 		return -1;
 	byte = inb(COM1 + REG_DATA);
