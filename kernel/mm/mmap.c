@@ -715,7 +715,6 @@ static void free_ptes(struct vma *v, vaddr_t start, vaddr_t end, pmd_t *pmdp)
 		pte = pte_take(ptep);
 		pte_write(ptep, (pte_t){pte.v & ~(PTE_A | PTE_D)});
 		lru_deactivate_lazyfree(pfn_to_page(pfn));
-		vmstat_inc(VM_pglazyfree);
 		changed = true;
 	}
 	if (changed)
@@ -742,7 +741,6 @@ static bool free_huge(struct vma *v, vaddr_t haddr, pmd_t *pmdp)
 		pmd_write(pmdp, (pmd_t){pmd.v & ~(PTE_A | PTE_D)});
 		tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_free);
 		lru_deactivate_lazyfree(page);
-		vmstat_add(VM_pglazyfree, HPAGE_PMD_NR);
 	}
 	spin_unlock(&mm->pt_lock);
 	return true;

@@ -517,6 +517,7 @@ static enum fault_result wp_copy_small(
 		pte_write(pte + i, pte_make(page_to_pfn(copy), vma_rights_write(v)));
 		lru_add_active(copy);
 	}
+	rmap_partly_unmapped(page); /* another space may map only a part of it */
 	spin_unlock(&mm->pt_lock);
 	tlb_assert_flushed(&mm->tlb);
 	page_put_many(page, HPAGE_PMD_NR);
@@ -548,6 +549,8 @@ static enum fault_result wp_copy(
 	pmd_write(pmdp, (pmd_t){0});
 	tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_cow);
 	rmap_remove_pmd(page);
+	if (page_pte_mappings(page))
+		rmap_partly_unmapped(page); /* this was its last pmd, and ptes may map only a part of it */
 	rmap_new_anon_huge(copy, v, haddr);
 	pmd_write(pmdp, pmd_make_huge(page_to_pfn(copy), vma_rights_write(v)));
 	lru_add_active(copy);
