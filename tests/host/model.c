@@ -580,6 +580,15 @@ static bool check_one_mm(struct mm *mm, void *ctx)
 	return true;
 }
 
+/* A huge page that no pmd maps and of which a frame is not mapped at all can be split to free that frame. */
+static bool partly_unmapped(const struct page *head)
+{
+	for (u64 i = 0; i < HPAGE_PMD_NR; i++)
+		if (!head[i].mapcount)
+			return page_pmd_mapcount(head) == 0;
+	return false;
+}
+
 /* Every anonymous frame is mapped, and by nothing else referenced: nobody works on one just now. */
 static void check_references(void)
 {
@@ -591,6 +600,8 @@ static void check_references(void)
 		CHECK_MSG(page_total_mapcount(p) && page_refcount(p) == page_total_mapcount(p) && p->flags & PG_LRU,
 			"frame %#lx (%s): %u references, %lu mappings, flags %#x", pfn, page_type_name(p->type),
 			page_refcount(p), page_total_mapcount(p), p->flags);
+		CHECK_MSG(!page_is_huge(p) || !partly_unmapped(p) || p->flags & PG_DEFERRED,
+			"huge page %#lx is partly unmapped, and not queued", pfn);
 	}
 }
 

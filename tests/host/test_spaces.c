@@ -101,14 +101,23 @@ static struct model_space *random_space(void)
 
 /* ---- what is done ---- */
 
+/* Where the last access was: other CPUs like to be near it. */
+static vaddr_t hot;
+
 static void do_access(struct model_space *s)
 {
-	vaddr_t a = random_page(s);
+	vaddr_t a = machine_cpu && check_below(2) ? (hot & HPAGE_PMD_MASK) + (check_below(512) << PAGE_SHIFT)
+						  : random_page(s);
 	u64 burst = check_below(12) == 0 ? check_below(600) : check_below(4);
 	enum mmu_kind kind = check_below(16) == 0 ? MMU_EXEC : check_below(4) ? MMU_WRITE : MMU_READ;
 
-	for (u64 i = 0; i <= burst && a < MODEL_END; i++, a += PAGE_SIZE)
+	if (machine_cpu && check_below(3) == 0)
+		a = hot & PAGE_MASK; /* the very same page */
+	for (u64 i = 0; i <= burst && a < MODEL_END; i++, a += PAGE_SIZE) {
+		if (!machine_cpu)
+			hot = a;
 		model_access(s, a + check_below(PAGE_SIZE), kind);
+	}
 }
 
 static void do_map(struct model_space *s)
@@ -118,6 +127,20 @@ static void do_map(struct model_space *s)
 
 	model_map(s, how < 3 ? a : 0, random_len(a, MODEL_BRK), random_prot(),
 		how == 0 ? MAP_FIXED : how == 1 ? MAP_FIXED_NOREPLACE : 0);
+}
+
+/* Rights that are gone for good would soon leave nothing to write to: mostly they come back. */
+static void do_protect(struct model_space *s)
+{
+	vaddr_t a = check_below(2) ? hot & (check_below(2) ? PAGE_MASK : HPAGE_PMD_MASK) : random_page(s);
+	u64 len = random_len(a, MODEL_END);
+
+	model_protect(s, a, len, random_prot());
+	if (check_below(4)) {
+		model_protect(s, a, len, PROT_READ);
+		model_access(s, a, MMU_WRITE);
+		model_protect(s, a, len, PROT_READ | PROT_WRITE);
+	}
 }
 
 static void do_remap(struct model_space *s)
@@ -165,10 +188,11 @@ static void do_fresh(struct model_space *s)
 
 	n = MIN(n, 1 + check_below(4));
 	model_map(s, a, n * HPAGE_PMD_SIZE, PROT_READ | PROT_WRITE, MAP_FIXED);
-	for (u64 i = 0; i < n; i++)
+	for (u64 i = 0; i < n; i++) {
+		hot = a + i * HPAGE_PMD_SIZE + check_below(HPAGE_PMD_SIZE);
 		if (check_below(4))
-			model_access(s, a + i * HPAGE_PMD_SIZE + check_below(HPAGE_PMD_SIZE),
-				check_below(3) ? MMU_WRITE : MMU_READ);
+			model_access(s, hot, check_below(3) ? MMU_WRITE : MMU_READ);
+	}
 }
 
 /* One verb in one space. Some need the space for themselves. */
@@ -192,16 +216,8 @@ static void do_verb(struct model_space *s)
 		model_unmap(s, a, random_len(a, MODEL_BRK));
 		break;
 	case 14:
-		if (check_below(3) == 0) {
-			const struct vma *v = mm_lookup(s->mm, a);
-
-			if (v)
-				model_protect(s, v->start, v->end - v->start, PROT_READ | PROT_WRITE);
-		}
-		break;
 	case 15:
-		a = random_page(s);
-		model_protect(s, a, random_len(a, MODEL_END), random_prot());
+		do_protect(s);
 		break;
 	case 16:
 	case 17:
@@ -255,7 +271,7 @@ static void other_cpu(void)
 
 static void at_preempt_point(void)
 {
-	if (interfere && check_below(machine_cpu ? 400 : 80) == 0)
+	if (interfere && check_below(machine_cpu ? 400 : 40) == 0)
 		mmu_as_other_cpu(other_cpu);
 }
 

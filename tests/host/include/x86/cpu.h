@@ -117,7 +117,8 @@ static inline void clear_page(void *page)
 
 static inline void clear_huge_page(void *page)
 {
-	machine_pause();
+	for (int i = 0; i < 16; i++) /* it takes long */
+		machine_pause();
 	__builtin_memset(page, 0, HPAGE_PMD_SIZE);
 }
 
