@@ -355,7 +355,7 @@ int cmd_bench(struct monitor *m, int argc, char **argv)
 	err = loader_start("bench", argc, argv, NULL, &t, text, sizeof(text));
 	if (err)
 		return fail(m, "%s", text[0] ? text : errno_text(err));
-	return monitor_foreground(m, t) ? STATUS_FAILED : STATUS_OK;
+	return monitor_run_status(m, "bench", monitor_foreground(m, t));
 }
 
 /* --- trace ---------------------------------------------------------------------------------------------------------------- */

@@ -32,6 +32,7 @@ static void help_one_json(struct json *j, const struct command *c)
 	json_string(j, "linux", c->like);
 	json_bool(j, "stopped", c->flags & CMD_LOCK_FREE);
 	json_bool(j, "json", c->flags & CMD_JSON);
+	json_bool(j, "debug", c->flags & CMD_DEBUG);
 	json_close(j, '}');
 }
 
@@ -42,7 +43,7 @@ static int help_json(struct monitor *m, const struct command *only)
 	json_begin(&j, m);
 	json_array(&j, "commands");
 	for (const struct command *c = commands; c->name; c++)
-		if (command_exists(c) && (!only || c == only))
+		if (!only || c == only)
 			help_one_json(&j, c);
 	json_close(&j, ']');
 	json_end(&j);

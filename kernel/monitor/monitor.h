@@ -23,5 +23,6 @@ __noreturn void monitor_exit(int status);
 
 /* A task runs in the foreground: what is typed goes to it, Ctrl-C ends it. Returns its exit status. */
 int monitor_foreground(struct monitor *m, struct task *t);
+int monitor_run_status(struct monitor *m, const char *name, int status);
 
 #endif

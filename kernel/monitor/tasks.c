@@ -455,8 +455,8 @@ static const char *signal_name(int signal)
 	return "signal";
 }
 
-/* As in sh: the exit code, or 128 + the signal. */
-static int run_status(struct monitor *m, const char *name, int status)
+/* monitor_run_status - as in sh: the exit code, or 128 + the signal; what is not 0 is said. */
+int monitor_run_status(struct monitor *m, const char *name, int status)
 {
 	int signal = status & 0x7f;
 
@@ -485,7 +485,7 @@ int cmd_run(struct monitor *m, int argc, char **argv)
 		task_put(t);
 		return STATUS_OK;
 	}
-	return run_status(m, argv[1], monitor_foreground(m, t));
+	return monitor_run_status(m, argv[1], monitor_foreground(m, t));
 }
 
 #define SIGKILL_STATUS 9

@@ -4,10 +4,14 @@ Everything else enters by CMD; here the keys themselves are the subject.
 """
 
 import json
+import os
 import random
 import re
+import subprocess
+import sys
 
 import pytest
+import qemu
 
 PROMPT = r"pagoda> $"
 STOPPED = r"pagoda \(stopped\)> $"
@@ -337,3 +341,11 @@ def test_demo_restores_settings(pagoda):
     assert before_thp["settings"] == after_thp["settings"]
     assert before_thp["settings"]["enabled"] == "madvise"
     assert before_k["settings"] == after_k["settings"]
+
+
+# ---- the page about it -------------------------------------------------------------------------------
+
+
+def test_documentation_is_what_help_says(build):
+    tool = os.path.join(qemu.ROOT, "tools", "monitor_doc.py")
+    subprocess.run([sys.executable, tool, "--build", build, "--check"], check=True)
