@@ -276,8 +276,8 @@ enum fault_result mmu_access(struct mm *mm, vaddr_t addr, enum mmu_kind kind, ch
 			*at = walk(mm, addr, kind);
 		if (*at)
 			return FAULT_DONE;
-		if (e)
-			e->size = 0; /* a fault drops it */
+		if (e && check_below(2))
+			e->size = 0; /* a fault drops it; but another CPU may have it too */
 		f.write = kind == MMU_WRITE;
 		f.exec = kind == MMU_EXEC;
 		f.present = entry_present(mm, addr);

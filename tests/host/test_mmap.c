@@ -1,0 +1,411 @@
+/*
+ * test_mmap.c - the verbs of the memory calls, one by one: results, errors, and what may not change on an error.
+ */
+#include <string.h>
+
+#include "check.h"
+#include "fake_machine.h"
+#include "model.h"
+#include <abi/advice.h>
+#include <abi/errno.h>
+#include "mm/buddy.h"
+#include "mm/fault.h"
+#include "mm/mmap.h"
+#include "mm/pgtable.h"
+#include "mm/rmap.h"
+#include "mm/thp.h"
+#include "mm/vma.h"
+#include "vmstat.h"
+
+#define MIB  (1ul << 20)
+#define GIB  (1ul << 30)
+#define HERE (4 * MIB)
+#define RW   (PROT_READ | PROT_WRITE)
+#define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
+
+static struct model_space *s;
+static struct mm *mm;
+
+static void begin(void)
+{
+	model_start(96 * MIB);
+	s = model_create();
+	mm = s->mm;
+}
+
+static void end(void)
+{
+	model_check();
+	model_finish();
+}
+
+static void write_pages(vaddr_t a, u64 pages)
+{
+	for (u64 i = 0; i < pages; i++)
+		CHECK_EQ(model_access(s, a + i * PAGE_SIZE, MMU_WRITE), FAULT_DONE);
+}
+
+/* ---- mmap ---- */
+
+TEST(mmap_refuses)
+{
+	begin();
+	CHECK_EQ(mmap_map(mm, 0, 0, RW, ANON), -EINVAL);
+	CHECK_EQ(mmap_map(mm, 0, PAGE_SIZE, RW, MAP_ANONYMOUS), -EINVAL); /* neither private nor shared */
+	CHECK_EQ(mmap_map(mm, 0, ~0ul, RW, ANON), -ENOMEM);
+	CHECK_EQ(mmap_map(mm, 0, ~0ul - PAGE_SIZE + 1, RW, ANON), -ENOMEM);
+	CHECK_EQ(mmap_map(mm, 0, USER_END, PROT_NONE, ANON), -ENOMEM);
+	CHECK_EQ(mmap_map(mm, HERE + 1, PAGE_SIZE, RW, ANON | MAP_FIXED), -EINVAL);
+	CHECK_EQ(mmap_map(mm, USER_END, PAGE_SIZE, RW, ANON | MAP_FIXED), -ENOMEM);
+	CHECK_EQ(mmap_map(mm, USER_END - PAGE_SIZE, 2 * PAGE_SIZE, RW, ANON | MAP_FIXED), -ENOMEM);
+	CHECK_EQ(mmap_map(mm, 0, PAGE_SIZE, RW, ANON | MAP_FIXED), -EPERM);
+	CHECK_EQ(mmap_map(mm, 0, 1 * GIB, RW, ANON), -ENOMEM); /* more than the machine has */
+	CHECK_EQ(mm->nr_vmas, 0);
+	end();
+}
+
+TEST(mmap_places)
+{
+	s64 at;
+
+	begin();
+	CHECK_EQ(model_map(s, HERE, PAGE_SIZE, RW, 0), HERE);                 /* a hint that is free */
+	CHECK_EQ(model_map(s, HERE, PAGE_SIZE, RW, 0), MODEL_END - PAGE_SIZE); /* one that is not: from the top */
+	CHECK_EQ(model_map(s, 0, 100, RW, 0), MODEL_END - 2 * PAGE_SIZE);     /* directly below: united */
+	CHECK_EQ(mm->nr_vmas, 2);
+	CHECK_EQ(model_map(s, HERE, PAGE_SIZE, RW, MAP_FIXED_NOREPLACE), -EEXIST);
+	at = mmap_map(mm, 0, 1 * GIB, PROT_NONE, ANON | MAP_NORESERVE);
+	CHECK_EQ(at, -ENOMEM); /* below mmap_base there is no such gap */
+	end();
+}
+
+TEST(mmap_replaces)
+{
+	begin();
+	model_map(s, HERE, 4 * MIB, RW, MAP_FIXED);
+	write_pages(HERE, 1024);
+	model_map(s, HERE + MIB, 2 * MIB, PROT_READ, MAP_FIXED);
+	CHECK_EQ(mm->nr_vmas, 3);
+	CHECK_EQ(mm->nr_anon, 512);
+	CHECK_EQ(model_access(s, HERE + MIB, MMU_READ), FAULT_DONE);
+	CHECK_EQ(model_access(s, HERE + MIB, MMU_WRITE), FAULT_BAD_ACCESS);
+	end();
+}
+
+/* ---- munmap ---- */
+
+TEST(munmap_refuses_and_ignores)
+{
+	begin();
+	CHECK_EQ(mmap_unmap(mm, 1, PAGE_SIZE), -EINVAL);
+	CHECK_EQ(mmap_unmap(mm, HERE, 0), -EINVAL);
+	CHECK_EQ(mmap_unmap(mm, HERE, ~0ul), -EINVAL);
+	CHECK_EQ(mmap_unmap(mm, USER_END, PAGE_SIZE), -EINVAL);
+	CHECK_EQ(mmap_unmap(mm, HERE, 16 * MIB), 0); /* nothing there */
+	end();
+}
+
+/* Tables that serve nobody any more are gone; those of a neighbour stay. */
+TEST(munmap_frees_tables)
+{
+	begin();
+	model_map(s, HERE, 8 * MIB, RW, MAP_FIXED);
+	model_advise(s, HERE, 8 * MIB, MADV_NOHUGEPAGE);
+	for (u64 i = 0; i < 4; i++)
+		write_pages(HERE + 2 * i * MIB, 1);
+	CHECK_EQ(mm->nr_tables, 6);
+	model_unmap(s, HERE + 2 * MIB, 2 * MIB);
+	CHECK_EQ(mm->nr_tables, 5);
+	model_unmap(s, HERE, 2 * MIB - PAGE_SIZE);
+	CHECK_EQ(mm->nr_tables, 5);
+	model_unmap(s, HERE + 2 * MIB - PAGE_SIZE, 4 * MIB);
+	CHECK_EQ(mm->nr_tables, 4); /* the last page of the third block is still there */
+	model_unmap(s, HERE + 6 * MIB - PAGE_SIZE, PAGE_SIZE);
+	CHECK_EQ(mm->nr_tables, 3);
+	model_unmap(s, HERE, 8 * MIB);
+	CHECK_EQ(mm->nr_tables, 0);
+	end();
+}
+
+/* ---- mprotect ---- */
+
+TEST(mprotect_refuses)
+{
+	begin();
+	model_map(s, HERE, MIB, RW, MAP_FIXED);
+	CHECK_EQ(mmap_protect(mm, HERE + 1, PAGE_SIZE, PROT_READ), -EINVAL);
+	CHECK_EQ(mmap_protect(mm, HERE, PAGE_SIZE, 0x40), -EINVAL);
+	CHECK_EQ(mmap_protect(mm, HERE, 0, PROT_READ), 0);
+	CHECK_EQ(mmap_protect(mm, HERE, ~0ul, PROT_READ), -ENOMEM);
+	CHECK_EQ(model_protect(s, HERE, 2 * MIB, PROT_READ), -ENOMEM);
+	CHECK_EQ(mm->nr_vmas, 1);
+	end();
+}
+
+TEST(mprotect_of_shared_pages_gives_no_right_to_write)
+{
+	struct model_space *child;
+
+	begin();
+	model_map(s, HERE, MIB, RW, MAP_FIXED);
+	write_pages(HERE, 256);
+	child = model_fork(s);
+	model_protect(s, HERE, MIB, PROT_READ);
+	model_protect(s, HERE, MIB, RW);
+	write_pages(HERE, 256);
+	for (u64 i = 0; i < 256; i++)
+		CHECK_EQ(model_access(child, HERE + i * PAGE_SIZE, MMU_READ), FAULT_DONE);
+	CHECK_EQ(vmstat_read(VM_nr_anon_pages), 512);
+	end();
+}
+
+/* ---- mremap ---- */
+
+TEST(mremap_refuses)
+{
+	vaddr_t to = 16 * MIB;
+
+	begin();
+	model_map(s, HERE, MIB, RW, MAP_FIXED);
+	model_map(s, HERE + MIB, MIB, PROT_READ, MAP_FIXED);
+	CHECK_EQ(mmap_remap(mm, HERE + 1, MIB, MIB, 0, 0), -EINVAL);
+	CHECK_EQ(mmap_remap(mm, HERE, MIB, 0, 0, 0), -EINVAL);
+	CHECK_EQ(mmap_remap(mm, HERE, MIB, MIB, 8, 0), -EINVAL);
+	CHECK_EQ(model_remap(s, HERE, MIB, MIB, MREMAP_FIXED, to), -EINVAL);
+	CHECK_EQ(model_remap(s, HERE, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, HERE + PAGE_SIZE), -EINVAL);
+	CHECK_EQ(mmap_remap(mm, HERE, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, to + 1), -EINVAL);
+	CHECK_EQ(mmap_remap(mm, HERE, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 0), -EINVAL);
+	CHECK_EQ(model_remap(s, HERE, MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0), -EINVAL);
+	CHECK_EQ(mmap_remap(mm, HERE, 0, MIB, MREMAP_MAYMOVE, 0), -EINVAL);
+	CHECK_EQ(model_remap(s, 20 * MIB, MIB, MIB, MREMAP_MAYMOVE, 0), -EFAULT); /* nothing there */
+	CHECK_EQ(model_remap(s, HERE, 2 * MIB, 3 * MIB, MREMAP_MAYMOVE, 0), -EFAULT); /* two areas */
+	CHECK_EQ(mmap_remap(mm, HERE, MIB, ~0ul, MREMAP_MAYMOVE, 0), -ENOMEM);
+	CHECK_EQ(model_remap(s, HERE, MIB, 2 * MIB, 0, 0), -ENOMEM); /* no room behind, may not move */
+	end();
+}
+
+TEST(mremap_in_place)
+{
+	begin();
+	model_map(s, HERE, MIB, RW, MAP_FIXED);
+	write_pages(HERE, 256);
+	CHECK_EQ(model_remap(s, HERE, MIB, MIB, 0, 0), HERE);
+	CHECK_EQ(model_remap(s, HERE, MIB, 3 * MIB, 0, 0), HERE);
+	write_pages(HERE + MIB, 512);
+	CHECK_EQ(model_remap(s, HERE, 3 * MIB, PAGE_SIZE, 0, 0), HERE);
+	CHECK_EQ(mm->nr_anon, 1);
+	end();
+}
+
+/* Shrinking asks only that something is mapped where it begins, like Linux. */
+TEST(mremap_shrinks_over_several_areas)
+{
+	begin();
+	model_map(s, HERE, MIB, RW, MAP_FIXED);
+	model_map(s, HERE + MIB, MIB, PROT_READ, MAP_FIXED);
+	write_pages(HERE, 256);
+	CHECK_EQ(model_remap(s, HERE, 2 * MIB, MIB + MIB / 2, 0, 0), HERE);
+	CHECK_EQ(mm->total_vm, 384);
+	end();
+}
+
+TEST(mremap_moves_a_piece_from_the_middle)
+{
+	s64 at;
+
+	begin();
+	model_map(s, HERE, 4 * MIB, RW, MAP_FIXED);
+	write_pages(HERE, 1024);
+	at = model_remap(s, HERE + MIB, MIB, 2 * MIB, MREMAP_MAYMOVE, 0);
+	CHECK(at > 0);
+	CHECK_EQ(mm->nr_vmas, 3);
+	CHECK_EQ(mm->nr_anon, 1024);
+	write_pages(at, 512);
+	CHECK_EQ(model_access(s, HERE + MIB, MMU_READ), FAULT_BAD_ADDRESS);
+	model_check();
+	/* and back again: index and address agree once more, everything unites */
+	CHECK_EQ(model_remap(s, at, 2 * MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, HERE + MIB), HERE + MIB);
+	CHECK_EQ(mm->nr_vmas, 1);
+	end();
+}
+
+TEST(mremap_leaves_the_area)
+{
+	vaddr_t to = 16 * MIB;
+
+	begin();
+	model_map(s, HERE, 2 * MIB, RW, MAP_FIXED);
+	write_pages(HERE, 1);
+	CHECK_EQ(model_remap(s, HERE, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_DONTUNMAP | MREMAP_FIXED, to), to);
+	CHECK_EQ(mm->nr_vmas, 2);
+	CHECK_EQ(mm->nr_anon, 512);
+	write_pages(HERE, 1); /* the old place is empty memory, with pages of the same indexes */
+	model_check();
+	CHECK_EQ(model_split_page(s, to), 0);
+	end();
+}
+
+/* From one pmd table to another: the deposit goes along. */
+TEST(mremap_across_a_gigabyte)
+{
+	char *at;
+
+	begin();
+	thp_settings.enabled = THP_ALWAYS;
+	CHECK_EQ(mmap_map(mm, 1 * GIB, 2 * MIB, RW, ANON | MAP_FIXED), 1 * GIB);
+	CHECK_EQ(mmu_access(mm, 1 * GIB, MMU_WRITE, &at), FAULT_DONE);
+	at[0] = 77;
+	CHECK_EQ(mmap_remap(mm, 1 * GIB, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 3 * GIB), 3 * GIB);
+	CHECK(pgtable_check(mm) && rmap_check() && mmu_check(mm));
+	CHECK_EQ(mmu_access(mm, 3 * GIB, MMU_READ, &at), FAULT_DONE);
+	CHECK_EQ(at[0], 77);
+	CHECK_EQ(vmstat_read(VM_thp_split_pmd), 0);
+	CHECK_EQ(mmap_unmap(mm, 3 * GIB, 2 * MIB), 0);
+	CHECK_EQ(mm->nr_tables, 0);
+	end();
+}
+
+/* ---- brk ---- */
+
+TEST(brk)
+{
+	begin();
+	CHECK_EQ(mmap_brk(mm, 0), MODEL_BRK); /* the question where it is */
+	model_brk(s, MODEL_BRK + 100);
+	write_pages(MODEL_BRK, 1);
+	model_brk(s, MODEL_BRK + 2 * MIB);
+	write_pages(MODEL_BRK + PAGE_SIZE, 511);
+	CHECK_EQ(mm->nr_vmas, 1);
+	CHECK_STR(mm_lookup(mm, MODEL_BRK)->name, "[heap]");
+	model_brk(s, MODEL_BRK + MIB);
+	CHECK_EQ(mm->nr_anon, 256);
+	model_map(s, MODEL_BRK + 2 * MIB, PAGE_SIZE, RW, MAP_FIXED);
+	model_brk(s, MODEL_BRK + 3 * MIB); /* something is in the way */
+	CHECK_EQ(mm->brk, MODEL_BRK + MIB);
+	CHECK_EQ(mmap_brk(mm, MODEL_BRK - PAGE_SIZE), MODEL_BRK + MIB);
+	CHECK_EQ(mmap_brk(mm, ~0ul), MODEL_BRK + MIB);
+	model_brk(s, MODEL_BRK);
+	end();
+}
+
+/* ---- madvise, mincore ---- */
+
+TEST(madvise_refuses)
+{
+	u64 n = 0;
+
+	begin();
+	model_map(s, HERE, MIB, RW, MAP_FIXED);
+	CHECK_EQ(mmap_advise(mm, HERE, MIB, 12345, &n), -EINVAL);
+	CHECK_EQ(mmap_advise(mm, HERE + 1, MIB, MADV_DONTNEED, &n), -EINVAL);
+	CHECK_EQ(mmap_advise(mm, HERE, ~0ul, MADV_DONTNEED, &n), -EINVAL);
+	CHECK_EQ(mmap_advise(mm, HERE, 0, MADV_DONTNEED, &n), 0);
+	CHECK_EQ(mmap_advise(mm, 20 * MIB, MIB, MADV_DONTNEED, &n), -ENOMEM);
+	/* what is mapped is treated all the same */
+	write_pages(HERE, 256);
+	CHECK_EQ(model_advise(s, HERE, 2 * MIB, MADV_DONTNEED), -ENOMEM);
+	CHECK_EQ(mm->nr_anon, 0);
+	for (u64 i = 0; i < 256; i++)
+		s->page[(HERE >> PAGE_SHIFT) + i].version = 0;
+	end();
+}
+
+TEST(madvise_free_leaves_shared_pages_alone)
+{
+	struct model_space *child;
+
+	begin();
+	model_map(s, HERE, MIB, RW, MAP_FIXED);
+	write_pages(HERE, 256);
+	child = model_fork(s);
+	CHECK_EQ(model_advise(s, HERE, MIB, MADV_FREE), 0);
+	CHECK_EQ(vmstat_read(VM_pglazyfree), 0);
+	model_exit(child);
+	CHECK_EQ(model_advise(s, HERE, MIB, MADV_FREE), 0);
+	CHECK_EQ(vmstat_read(VM_pglazyfree), 256);
+	end();
+}
+
+TEST(populate_counts_its_faults)
+{
+	u64 n = 0;
+
+	begin();
+	thp_settings.enabled = THP_ALWAYS;
+	model_map(s, HERE, 4 * MIB, RW, MAP_FIXED);
+	model_protect(s, HERE + 2 * MIB, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
+	write_pages(HERE + 2 * MIB + 10 * PAGE_SIZE, 1);
+	CHECK_EQ(mmap_advise(mm, HERE, 4 * MIB, MADV_POPULATE_WRITE, &n), 0);
+	CHECK_EQ(n, 1 + 511); /* one huge, and the rest of the second block in small */
+	CHECK_EQ(mm->nr_anon, 1024);
+	n = 0;
+	CHECK_EQ(mmap_advise(mm, HERE, 4 * MIB, MADV_POPULATE_WRITE, &n), 0);
+	CHECK_EQ(n, 0);
+	end();
+}
+
+TEST(mincore)
+{
+	u8 vec[512];
+
+	begin();
+	model_map(s, HERE, 4 * MIB, RW, MAP_FIXED);
+	write_pages(HERE, 1);
+	thp_settings.enabled = THP_NEVER;
+	write_pages(HERE + 2 * MIB + 3 * PAGE_SIZE, 2);
+	CHECK_EQ(mmap_mincore(mm, HERE, 512, vec), 0);
+	for (u64 i = 0; i < 512; i++)
+		CHECK_EQ(vec[i], 1);
+	CHECK_EQ(mmap_mincore(mm, HERE + 2 * MIB, 512, vec), 0);
+	for (u64 i = 0; i < 512; i++)
+		CHECK_EQ(vec[i], i == 3 || i == 4);
+	CHECK_EQ(mmap_mincore(mm, HERE + 4 * MIB - PAGE_SIZE, 2, vec), -ENOMEM);
+	end();
+}
+
+/* ---- a stack that grows ---- */
+
+TEST(the_stack_grows)
+{
+	vaddr_t top = 512 * MIB, low = top - 64 * PAGE_SIZE;
+	char *at;
+
+	begin();
+	CHECK_EQ(mmap_map_named(mm, low, 64 * PAGE_SIZE, RW, VM_STACK | VM_GROWSDOWN, "[stack]"), 0);
+	CHECK_EQ(mmu_access(mm, low - 100 * PAGE_SIZE, MMU_WRITE, &at), FAULT_DONE);
+	CHECK_EQ(mm_lookup(mm, top - 1)->start, low - 100 * PAGE_SIZE);
+	CHECK_EQ(mmu_access(mm, top - 9 * MIB, MMU_WRITE, &at), FAULT_BAD_ADDRESS); /* past the limit */
+	/* the guard gap to what lies below */
+	CHECK_EQ(mmap_map_named(mm, top - 6 * MIB, PAGE_SIZE, RW, 0, ""), 0);
+	CHECK_EQ(mmu_access(mm, top - 6 * MIB + 2 * PAGE_SIZE, MMU_WRITE, &at), FAULT_BAD_ADDRESS);
+	CHECK_EQ(mmu_access(mm, top - 5 * MIB + PAGE_SIZE, MMU_WRITE, &at), FAULT_DONE);
+	CHECK(vma_check(mm) && pgtable_check(mm) && rmap_check());
+	CHECK_EQ(mmap_unmap(mm, top - 8 * MIB, 8 * MIB), 0);
+	end();
+}
+
+/* ---- the limit ---- */
+
+/* 65,530 areas, by other rights for every second page; the next cut is refused and changes nothing. */
+TEST(as_many_areas_as_linux_has)
+{
+	vaddr_t base = 1 * GIB, a;
+	u64 cuts = 0;
+
+	begin();
+	CHECK_EQ(mmap_map(mm, base, 1 * GIB, PROT_READ, ANON | MAP_FIXED | MAP_NORESERVE), base);
+	for (a = base + PAGE_SIZE; mm->nr_vmas + 2 <= VMA_MAX; a += 2 * PAGE_SIZE, cuts++)
+		CHECK_EQ(mmap_protect(mm, a, PAGE_SIZE, PROT_NONE), 0);
+	CHECK_EQ(mm->nr_vmas, 65529);
+	CHECK_EQ(cuts, 32764);
+	CHECK_EQ(mmap_protect(mm, a, PAGE_SIZE, PROT_NONE), -ENOMEM); /* needs two more, there is one */
+	CHECK_EQ(mmap_unmap(mm, a + 5 * PAGE_SIZE, PAGE_SIZE), -ENOMEM);
+	CHECK(mm->nr_vmas <= VMA_MAX);
+	CHECK(vma_check(mm));
+	CHECK_EQ(mmap_map(mm, HERE, PAGE_SIZE, RW, ANON | MAP_FIXED), mm->nr_vmas < VMA_MAX ? (s64)HERE : -ENOMEM);
+	CHECK_EQ(mmap_map(mm, HERE + 2 * PAGE_SIZE, PAGE_SIZE, RW, ANON | MAP_FIXED), -ENOMEM);
+	CHECK_EQ(mmap_unmap(mm, HERE, PAGE_SIZE), 0);
+	CHECK_EQ(mmap_unmap(mm, base, 1 * GIB), 0);
+	CHECK_EQ(mm->nr_vmas, 0);
+	end();
+}
