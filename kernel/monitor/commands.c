@@ -115,9 +115,9 @@ const struct command commands[] = {
 		"Measure operations in instructions (ICOUNT=1) or TSC ticks.", "bench",
 		"perf bench", 0, cmd_bench, ""},
 	{"trace", T_CHECK, "on | off | clear | show [COUNT]",
-		"Record decisions in a ring in memory, and show them.", "trace show 20",
-		"trace-cmd, /sys/kernel/tracing", CMD_LOCK_FREE | CMD_JSON, cmd_trace,
-		"on off clear show"},
+		"Record decisions in a ring in memory, and show the newest (at most 256).",
+		"trace show 20", "trace-cmd, /sys/kernel/tracing", CMD_LOCK_FREE | CMD_JSON,
+		cmd_trace, "on off clear show"},
 	{"inject", T_CHECK, "fail-alloc K [ORDER] | tlb-skip local|remote|ack SITE | stat | off",
 		"Make the K-th allocation fail, or leave out flushes of one kind (debug builds).\n"
 		"So one sees that the tests notice.",

@@ -84,6 +84,10 @@ SEEDS = {
     },
     "acpi": {f"switches{n}": bytes([n]) + ACPI_ENTRIES for n in range(4)},
     "multiboot2": {f"map{n}": multiboot2(ranges) for n, ranges in enumerate(MAPS)},
+    "line": {
+        "words": b"run thptouch write 64M && check ; ledger # all\recho 'a \"b' \"c $?\" > /sys/x\r",
+        "keys": b"ab\x1b[Dc\x1b[A\x1b[1~\x7f\x01\x05\x0b\x15\x17\x1b[3~\x1bOF\t\x03\x04\r\n",
+    },
     "pvh": {f"map{n}": pvh(ranges) for n, ranges in enumerate(MAPS)},
 }
 

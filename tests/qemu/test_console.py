@@ -349,3 +349,30 @@ def test_demo_restores_settings(pagoda):
 def test_documentation_is_what_help_says(build):
     tool = os.path.join(qemu.ROOT, "tools", "monitor_doc.py")
     subprocess.run([sys.executable, tool, "--build", build, "--check"], check=True)
+
+
+# ---- other ways in -----------------------------------------------------------------------------------
+
+
+def test_cmd_on_the_kernel_command_line(guest):
+    """Where there is no fw_cfg file, `cmd=` to the end of the line is CMD."""
+    result = guest(append="quiet cmd=echo 'from the line' && poweroff 9").wait()
+    assert "from the line\n" in result.output
+    assert result.status == 9, result
+
+
+def test_cmd_of_several_lines(pagoda):
+    result = pagoda("echo one # not this\n\necho two\n")
+    assert "one\n" in result.output and "two\n" in result.output and "not this" not in result.output
+
+
+def test_cmd_too_long(pagoda):
+    assert pagoda("echo " + "x" * 4090).status == 0
+    result = pagoda("echo " + "x" * 4091, verdict="fail")
+    assert result.status == 2 and "nothing was done" in result.output
+
+
+def test_no_initrd(pagoda):
+    result = pagoda("ls / && run thptouch", initrd="", verdict="fail")
+    assert "there is no initrd" in result.output
+    assert pagoda("check && ledger", initrd="").status == 0
