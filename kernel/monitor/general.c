@@ -218,9 +218,20 @@ int cmd_uptime(struct monitor *m, int argc, char **argv)
 
 int cmd_dmesg(struct monitor *m, int argc, char **argv)
 {
+	struct report_out out = m->out;
+	struct json j;
+
 	if (argc > 1)
 		return usage(m);
-	printk_ring_walk(m->out.put, m->out.ctx);
+	if (m->json) {
+		json_begin(&j, m);
+		out = json_text_begin(&j, "text");
+	}
+	printk_ring_walk(out.put, out.ctx);
+	if (m->json) {
+		json_text_end(&j);
+		json_end(&j);
+	}
 	return STATUS_OK;
 }
 
@@ -301,20 +312,56 @@ static int cat(struct monitor *m, const char *path)
 	return status;
 }
 
+static void drop(void *ctx, const char *s, usize len)
+{
+}
+
+/* One text as a string. What cannot be opened is said before the line begins. */
+static int cat_json(struct monitor *m, const char *path)
+{
+	struct report_out nowhere = {drop, NULL}, out;
+	int err = report_show(path, NULL, m->stopped, &nowhere);
+	const u8 *data = NULL;
+	usize size = 0;
+	struct json j;
+
+	if (err == -ENOENT)
+		err = files_find(path, &data, &size);
+	if (err)
+		return fail_errno(m, path, err);
+	json_begin(&j, m);
+	json_string(&j, "path", path);
+	out = json_text_begin(&j, "text");
+	if (data)
+		out.put(out.ctx, (const char *)data, size);
+	else
+		report_show(path, NULL, m->stopped, &out);
+	json_text_end(&j);
+	json_end(&j);
+	return STATUS_OK;
+}
+
 int cmd_cat(struct monitor *m, int argc, char **argv)
 {
 	int status = STATUS_OK;
 
-	if (argc < 2)
+	if (argc < 2 || (m->json && argc > 2))
 		return usage(m);
+	if (m->json)
+		return cat_json(m, argv[1]);
 	for (int i = 1; i < argc; i++)
 		status |= cat(m, argv[i]);
 	return status;
 }
 
+struct ls {
+	struct monitor *m;
+	struct json j;
+};
+
 static void ls_entry(void *ctx, const char *name, bool folder, u16 mode)
 {
-	struct monitor *m = ctx;
+	struct ls *ls = ctx;
 	char bits[] = "-rwxrwxrwx";
 
 	if (folder)
@@ -322,19 +369,48 @@ static void ls_entry(void *ctx, const char *name, bool folder, u16 mode)
 	for (int i = 0; i < 9; i++)
 		if (!(mode & 0400 >> i))
 			bits[i + 1] = '-';
-	say(m, "%s  %s%s\n", bits, name, folder ? "/" : "");
+	if (!ls->m->json) {
+		say(ls->m, "%s  %s%s\n", bits, name, folder ? "/" : "");
+		return;
+	}
+	json_object(&ls->j, NULL);
+	json_string(&ls->j, "name", name);
+	json_string(&ls->j, "mode", bits);
+	json_close(&ls->j, '}');
+}
+
+static void ls_nothing(void *ctx, const char *name, bool folder, u16 mode)
+{
+}
+
+static int ls_json(struct ls *ls, const char *path)
+{
+	int err = files_list(path, ls_nothing, NULL);
+
+	if (err)
+		return fail_errno(ls->m, path, err);
+	json_begin(&ls->j, ls->m);
+	json_string(&ls->j, "path", path);
+	json_array(&ls->j, "entries");
+	files_list(path, ls_entry, ls);
+	json_close(&ls->j, ']');
+	json_end(&ls->j);
+	return STATUS_OK;
 }
 
 int cmd_ls(struct monitor *m, int argc, char **argv)
 {
 	const char *path = argc > 1 ? argv[1] : "/";
+	struct ls ls = {.m = m};
 	const u8 *data;
 	usize size;
 	int err;
 
 	if (argc > 2)
 		return usage(m);
-	err = files_list(path, ls_entry, m);
+	if (m->json)
+		return ls_json(&ls, path);
+	err = files_list(path, ls_entry, &ls);
 	if (err == -ENOTDIR || (err == -ENOENT && !files_find(path, &data, &size))) {
 		say(m, "%s\n", path);
 		return STATUS_OK;

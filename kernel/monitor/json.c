@@ -92,6 +92,25 @@ void json_string(struct json *j, const char *key, const char *value)
 	report_puts(j->out, "\"");
 }
 
+static void text_put(void *ctx, const char *s, usize len)
+{
+	struct json *j = ctx;
+
+	json_escape(j->out, s, len);
+}
+
+struct report_out json_text_begin(struct json *j, const char *key)
+{
+	key_out(j, key);
+	report_puts(j->out, "\"");
+	return (struct report_out){text_put, j};
+}
+
+void json_text_end(struct json *j)
+{
+	report_puts(j->out, "\"");
+}
+
 void json_number(struct json *j, const char *key, s64 value)
 {
 	key_out(j, key);

@@ -32,6 +32,10 @@ void json_bool(struct json *j, const char *key, bool value);
 /* A text of lines "name value" or "Name:   value kB" as an object of that key, numbers as numbers. */
 int json_fields(struct json *j, const char *key, const char *path, struct task *self, bool stopped);
 
+/* A string in pieces: begin, any number of bytes through the sink that begin returns, end. */
+struct report_out json_text_begin(struct json *j, const char *key);
+void json_text_end(struct json *j);
+
 /* Bytes as the inside of a JSON string. */
 void json_escape(struct report_out *out, const char *s, usize len);
 

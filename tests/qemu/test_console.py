@@ -199,7 +199,8 @@ def test_program_statuses(pagoda):
 JSON = ["help", "help pt", "version", "uptime", "free", "vmstat", "buddyinfo", "zoneinfo", "slabinfo", "memmap",
         "page 0x200", "zero", "ps", "pmap 1", "smaps 1", "pagemap 1 0x1000000000 3", "pt walk 0xffffffff80100000",
         "pt walk 0x1000000000 1", "pt stat", "pt stat 1", "thp", "thp why 0x1000000000 1", "khugepaged",
-        "khugepaged scan", "check", "ledger", "trace show"]
+        "khugepaged scan", "check", "ledger", "trace show", "dmesg", "ls /proc", "ls", "cat /proc/1/smaps",
+        "cat /proc/vmstat"]
 
 
 def json_lines(output):
@@ -220,7 +221,7 @@ def test_json_is_json(pagoda):
     assert sum(a["AnonHugePages"] for a in by_line["smaps 1"]["areas"]) == 4096
 
 
-@pytest.mark.parametrize("line", ["page 0xffffffffff", "smaps 77", "page"])
+@pytest.mark.parametrize("line", ["page 0xffffffffff", "smaps 77", "page", "cat /nothing", "ls /nothing", "cat /proc"])
 def test_json_errors(pagoda, line):
     result = pagoda(f"{line} --json", verdict="fail")
     assert "error" in json_lines(result.output)[0]
