@@ -31,9 +31,9 @@ void (*mmu_before_flush)(struct mm *mm, vaddr_t start, vaddr_t end, enum tlb_sit
 u64 mmu_faults;
 u64 mmu_flushes[NR_TLB_SITES];
 
-static struct tlb {
+static struct tlbs {
 	struct mm *mm; /* NULL: unused */
-	struct mmu_entry entries[MMU_ENTRIES];
+	struct mmu_entry entries[MMU_TLBS][MMU_ENTRIES];
 } tlbs[MAX_SPACES];
 
 static struct thread threads[MMU_CPUS];
@@ -87,11 +87,11 @@ __noreturn void machine_sleep(const char *why)
 
 /* ---- the TLB ---- */
 
-static struct tlb *tlb_of(struct mm *mm)
+static struct tlbs *tlbs_of(struct mm *mm)
 {
-	struct tlb *unused = NULL;
+	struct tlbs *unused = NULL;
 
-	for (struct tlb *t = tlbs; t < tlbs + MAX_SPACES; t++) {
+	for (struct tlbs *t = tlbs; t < tlbs + MAX_SPACES; t++) {
 		if (t->mm == mm)
 			return t;
 		if (!t->mm)
@@ -122,13 +122,13 @@ void mmu_enter(struct mm *mm)
 void mmu_leave(struct mm *mm)
 {
 	mm->tlb.cpus = 0;
-	memset(tlb_of(mm), 0, sizeof(struct tlb));
+	memset(tlbs_of(mm), 0, sizeof(struct tlbs));
 }
 
 /* INVLPG: whatever translates addr goes, also as a part of a large page. */
-static void invalidate(struct tlb *t, vaddr_t addr)
+static void invalidate(struct mmu_entry *tlb, vaddr_t addr)
 {
-	for (struct mmu_entry *e = t->entries; e < t->entries + MMU_ENTRIES; e++)
+	for (struct mmu_entry *e = tlb; e < tlb + MMU_ENTRIES; e++)
 		if (e->size && addr - e->start < e->size)
 			e->size = 0;
 }
@@ -143,9 +143,9 @@ u64 tlb_flush(struct tlb_space *s, vaddr_t start, vaddr_t end, u64 stride, enum 
 	if (mmu_before_flush)
 		mmu_before_flush(mm, start, end, site);
 	s->gen++;
-	if (!(tlb_skip_local & 1u << site))
+	for (unsigned cpu = 0; cpu < MMU_TLBS && !(tlb_skip_local & 1u << site); cpu++)
 		for (vaddr_t a = start; a < end; a += stride)
-			invalidate(tlb_of(mm), a);
+			invalidate(tlbs_of(mm)->entries[cpu], a);
 	if (!(tlb_skip_ack & 1u << site))
 		s->acked[0] = s->gen;
 	return s->gen;
@@ -157,18 +157,18 @@ void tlb_assert_flushed(const struct tlb_space *s)
 		s->acked[0], s->gen);
 }
 
-const struct mmu_entry *mmu_entry(struct mm *mm, unsigned n)
+const struct mmu_entry *mmu_entry(struct mm *mm, unsigned cpu, unsigned n)
 {
-	const struct mmu_entry *e = &tlb_of(mm)->entries[n];
+	const struct mmu_entry *e = &tlbs_of(mm)->entries[cpu][n];
 
 	return e->size ? e : NULL;
 }
 
-static struct mmu_entry *lookup(struct mm *mm, vaddr_t addr)
+static struct mmu_entry *lookup(struct mm *mm, unsigned cpu, vaddr_t addr)
 {
-	struct tlb *t = tlb_of(mm);
+	struct mmu_entry *tlb = tlbs_of(mm)->entries[cpu];
 
-	for (struct mmu_entry *e = t->entries; e < t->entries + MMU_ENTRIES; e++)
+	for (struct mmu_entry *e = tlb; e < tlb + MMU_ENTRIES; e++)
 		if (e->size && addr - e->start < e->size)
 			return e;
 	return NULL;
@@ -197,9 +197,9 @@ static char *byte_behind(const struct mmu_entry *e, vaddr_t addr)
 	return phys_to_virt((e->pfn << PAGE_SHIFT) + (addr - e->start));
 }
 
-char *mmu_cached(struct mm *mm, vaddr_t addr, enum mmu_kind kind)
+char *mmu_cached(struct mm *mm, unsigned cpu, vaddr_t addr, enum mmu_kind kind)
 {
-	struct mmu_entry *e = lookup(mm, addr);
+	struct mmu_entry *e = lookup(mm, cpu, addr);
 
 	return e && usable(e, kind) ? byte_behind(e, addr) : NULL;
 }
@@ -235,12 +235,11 @@ static bool entry_present(struct mm *mm, vaddr_t addr)
 	return leaf && *leaf & PTE_P;
 }
 
-static void cache(struct mm *mm, vaddr_t addr, u64 leaf, u64 size)
+static void cache(struct mm *mm, unsigned cpu, vaddr_t addr, u64 leaf, u64 size)
 {
-	struct tlb *t = tlb_of(mm);
-	struct mmu_entry *e = &t->entries[check_below(MMU_ENTRIES)];
+	struct mmu_entry *tlb = tlbs_of(mm)->entries[cpu], *e = &tlb[check_below(MMU_ENTRIES)];
 
-	invalidate(t, addr); /* one translation for one address */
+	invalidate(tlb, addr); /* one translation for one address */
 	*e = (struct mmu_entry){
 		.start = addr & ~(size - 1),
 		.size = size,
@@ -250,34 +249,36 @@ static void cache(struct mm *mm, vaddr_t addr, u64 leaf, u64 size)
 }
 
 /* Walks; NULL: it faults. */
-static char *walk(struct mm *mm, vaddr_t addr, enum mmu_kind kind)
+static char *walk(struct mm *mm, unsigned cpu, vaddr_t addr, enum mmu_kind kind)
 {
 	u64 size, *leaf = find_leaf(mm, addr, &size);
 
 	if (!leaf || !(*leaf & PTE_P) || !(*leaf & PTE_US) || !allowed(*leaf, kind))
 		return NULL;
 	*leaf |= PTE_A | (kind == MMU_WRITE ? PTE_D : 0);
-	cache(mm, addr, *leaf, size);
-	return byte_behind(lookup(mm, addr), addr);
+	cache(mm, cpu, addr, *leaf, size);
+	return byte_behind(lookup(mm, cpu, addr), addr);
 }
 
 enum fault_result mmu_access(struct mm *mm, vaddr_t addr, enum mmu_kind kind, char **at)
 {
+	unsigned cpu = check_below(MMU_TLBS);
+
 	for (unsigned i = 0; i < TRIES; i++) {
 		struct fault f = {.mm = mm, .addr = addr, .user = true};
-		struct mmu_entry *e = lookup(mm, addr);
+		struct mmu_entry *e = lookup(mm, cpu, addr);
 		enum fault_result r;
 
-		*at = mmu_cached(mm, addr, kind);
+		*at = mmu_cached(mm, cpu, addr, kind);
 		if (*at)
 			return FAULT_DONE;
 		/* A right is missing in the cached one: the CPU may fault on that, or look again. */
 		if (!e || allowed(e->bits, kind) || check_below(2))
-			*at = walk(mm, addr, kind);
+			*at = walk(mm, cpu, addr, kind);
 		if (*at)
 			return FAULT_DONE;
-		if (e && check_below(2))
-			e->size = 0; /* a fault drops it; but another CPU may have it too */
+		if (e)
+			e->size = 0; /* a fault drops it; the other CPU may have it too */
 		f.write = kind == MMU_WRITE;
 		f.exec = kind == MMU_EXEC;
 		f.present = entry_present(mm, addr);
@@ -306,8 +307,8 @@ static bool check_entry(struct mm *mm, const struct mmu_entry *e)
 
 bool mmu_check(struct mm *mm)
 {
-	for (unsigned i = 0; i < MMU_ENTRIES; i++) {
-		const struct mmu_entry *e = mmu_entry(mm, i);
+	for (unsigned i = 0; i < MMU_TLBS * MMU_ENTRIES; i++) {
+		const struct mmu_entry *e = mmu_entry(mm, i % MMU_TLBS, i / MMU_TLBS);
 
 		if (e && !check_entry(mm, e))
 			return false;

@@ -2,7 +2,7 @@
  * fake_mmu.h - the CPU's side of memory, for the tests of floor 5: it walks the tables, faults, sets A and D,
  * and keeps translations until somebody flushes them.
  *
- * Each space has one TLB. It never forgets by itself, so a flush that the kernel leaves out shows: either a
+ * Two CPUs run in each space, each with a TLB. It never forgets by itself, so a flush that the kernel leaves out shows: either a
  * program reads or writes through a translation that is no longer true, or mmu_check() finds it first.
  */
 #ifndef FAKE_MMU_H
@@ -17,7 +17,8 @@ enum mmu_kind {
 };
 
 #define MMU_CPUS    4 /* threads of execution a test may play, one inside the other */
-#define MMU_ENTRIES 96
+#define MMU_TLBS    2  /* CPUs that run in a space */
+#define MMU_ENTRIES 48 /* of one TLB */
 
 struct mmu_entry {
 	vaddr_t start;
@@ -39,11 +40,11 @@ void mmu_leave(struct mm *mm);
  */
 enum fault_result mmu_access(struct mm *mm, vaddr_t addr, enum mmu_kind kind, char **at);
 
-/* The byte behind a translation that is cached and allows this; NULL: there is none. No fault, no walk. */
-char *mmu_cached(struct mm *mm, vaddr_t addr, enum mmu_kind kind);
+/* The byte behind a translation that this CPU has cached and that allows this; NULL: none. No fault, no walk. */
+char *mmu_cached(struct mm *mm, unsigned cpu, vaddr_t addr, enum mmu_kind kind);
 
-/* A cached translation by number, NULL when that place is unused. */
-const struct mmu_entry *mmu_entry(struct mm *mm, unsigned n);
+/* A translation that this CPU has cached, by number; NULL when that place is unused. */
+const struct mmu_entry *mmu_entry(struct mm *mm, unsigned cpu, unsigned n);
 
 /* What the tables say, without touching A and D: the frame behind addr (PROTNONE too), or 0. */
 pfn_t mmu_frame(struct mm *mm, vaddr_t addr);

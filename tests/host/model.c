@@ -505,16 +505,17 @@ void model_khugepaged_pass(void)
 void model_touch_cached(struct model_space *s)
 {
 	for (unsigned i = 0; i < 4; i++) {
-		const struct mmu_entry *e = mmu_entry(s->mm, check_below(MMU_ENTRIES));
+		unsigned cpu = check_below(MMU_TLBS);
+		const struct mmu_entry *e = mmu_entry(s->mm, cpu, check_below(MMU_ENTRIES));
 		vaddr_t addr = e ? e->start + (check_below(e->size) & PAGE_MASK) : 0;
-		char *at = e ? mmu_cached(s->mm, addr, MMU_READ) : NULL;
+		char *at = e ? mmu_cached(s->mm, cpu, addr, MMU_READ) : NULL;
 		struct model_page *p = &s->page[first_page(addr)];
 
 		if (!at)
 			continue;
 		CHECK(p->mapped && right_to(p, MMU_READ));
 		contents_check(s, first_page(addr), at, "cached");
-		at = mmu_cached(s->mm, addr, MMU_WRITE);
+		at = mmu_cached(s->mm, cpu, addr, MMU_WRITE);
 		if (!at)
 			continue;
 		CHECK(right_to(p, MMU_WRITE));
