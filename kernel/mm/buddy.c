@@ -611,6 +611,105 @@ void page_free_last(struct page *head)
 	buddy_free(head);
 }
 
+/* ---- freeing many at once ---- */
+
+#define BATCH_MIN 16 /* fewer than this go by the per-CPU lists */
+
+/* A base page of ring 3 in the usual state: order and type as one word. */
+static __always_inline bool page_is_base_anon(const struct page *p)
+{
+	u16 word;
+
+	__builtin_memcpy(&word, &p->order, sizeof(word));
+	return word == PAGE_ANON << 8;
+}
+_Static_assert(offsetof(struct page, type) == offsetof(struct page, order) + 1, "one word");
+
+/* Drops one reference of each. Base pages that became free stay in pfns[]; returns how many. */
+static unsigned drop_references(u32 *pfns, unsigned nr)
+{
+	unsigned freed = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		pfn_t pfn = pfns[i];
+		struct page *head = pfn_to_page(pfn);
+
+		if (unlikely(pfn_in_huge(pfn)))
+			head = pfn_head(pfn);
+		if (__atomic_sub_fetch(&head->refcount, 1, __ATOMIC_ACQ_REL) > 0)
+			continue;
+		if (likely(page_is_base_anon(head) && !head->mapcount))
+			pfns[freed++] = pfn;
+		else
+			page_free_last(head);
+	}
+	return freed;
+}
+
+/* The frames of one pageblock that are marked in `map`, neighbours together, largest first. */
+static void file_marked(pfn_t block, u64 map[HPAGE_PMD_NR / 64])
+{
+	pfn_t pfn = block << HPAGE_PMD_ORDER;
+	struct zone *z = pfn_zone(pfn);
+
+	spin_lock(&z->lock);
+	for (unsigned w = 0; w < HPAGE_PMD_NR / 64; w++, pfn += 64) {
+		while (map[w]) {
+			unsigned at = __builtin_ctzl(map[w]);
+			u64 rest = ~(map[w] >> at);
+			unsigned run = rest ? __builtin_ctzl(rest) : 64;
+			unsigned order = MIN(63 - __builtin_clzl(run), at ? __builtin_ctz(at) : 6);
+
+			count_free(z, pfn + at, 1l << order);
+			block_file(z, pfn + at, order);
+			map[w] &= order == 6 ? 0 : ~(((1ul << (1u << order)) - 1) << at);
+		}
+	}
+	spin_unlock(&z->lock);
+}
+
+/* Base pages that nobody references and no list holds, straight to the zone, pageblock by pageblock. */
+static void free_marked(const u32 *pfns, unsigned nr)
+{
+	u64 map[HPAGE_PMD_NR / 64] = {0};
+	pfn_t block = pfns[0] >> HPAGE_PMD_ORDER;
+
+	vmstat_add(VM_pgfree, nr);
+	for (unsigned i = 0; i < nr; i++) {
+		pfn_t pfn = pfns[i];
+
+		if (unlikely(pfn >> HPAGE_PMD_ORDER != block)) {
+			file_marked(block, map);
+			block = pfn >> HPAGE_PMD_ORDER;
+		}
+		pfn_to_page(pfn)->type = PAGE_FREE;
+		map[pfn / 64 % (HPAGE_PMD_NR / 64)] |= 1ul << pfn % 64;
+	}
+	file_marked(block, map);
+}
+
+/*
+ * page_put_batch - drop one reference of each page; what nobody references any more is freed, neighbours together.
+ *
+ *   pfns     `nr` frames, base pages or frames of huge pages; overwritten
+ *   locks    takes lru.lock, then zone.lock for each pageblock
+ *   Linux    free_pages_and_swap_cache, release_pages; there pages go one by one to the per-CPU lists
+ *
+ * A task's pages mostly are neighbours. Marked in a map of their pageblock they unite by counting bits
+ * instead of buddy by buddy.
+ */
+void page_put_batch(u32 *pfns, unsigned nr)
+{
+	nr = drop_references(pfns, nr);
+	lru_del_many(pfns, nr);
+	if (nr >= BATCH_MIN) {
+		free_marked(pfns, nr);
+		return;
+	}
+	for (unsigned i = 0; i < nr; i++)
+		buddy_free(pfn_to_page(pfns[i]));
+}
+
 /*
  * buddy_split_huge - one huge page becomes 512 base pages of the same anon object.
  *
@@ -815,7 +914,7 @@ void buddy_inject_fail(u64 kth, int order)
 
 static bool broken(const char *rule, const char *what, pfn_t pfn, u64 is, u64 want)
 {
-	printk("buddy_check: %s: %s, pfn %#lx: %lu, not %lu\n", rule, what, (unsigned long)pfn,
+	printk("buddy_check: %s: %s, pfn %#lx: %lu, not %lu", rule, what, (unsigned long)pfn,
 		(unsigned long)is, (unsigned long)want);
 	return false;
 }

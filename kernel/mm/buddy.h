@@ -25,7 +25,7 @@ struct pcp {
 	struct page_list lists[NR_MIGRATETYPES]; /* order 0 */
 	struct page_list huge;                   /* order HPAGE_PMD_ORDER, movable */
 };
-#define PCP_BATCH     31
+#define PCP_BATCH     32
 #define PCP_HIGH      186
 #define PCP_HUGE_HIGH 1
 
@@ -65,6 +65,7 @@ struct page *buddy_alloc(unsigned order, enum migratetype mt, enum page_type typ
 void buddy_free(struct page *head);
 
 /* refcount is 0: off the LRU and the deferred queue, then buddy_free. */
+void page_put_batch(u32 *pfns, unsigned nr); /* one reference of each; frees neighbours together */
 void page_free_last(struct page *head);
 static inline void page_put_many(struct page *head, u32 n)
 {

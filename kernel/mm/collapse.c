@@ -79,7 +79,8 @@ static enum collapse_result counted(enum collapse_result r)
 struct tally {
 	const struct collapse_limits *limits;
 	u32 none, shared;
-	u64 all; /* every entry or-ed together: is any writable, was any accessed? */
+	bool compound; /* a frame of a huge page was among them */
+	u64 all;       /* every entry or-ed together: is any writable, was any accessed? */
 };
 
 /* A page in the usual state, as two words of struct page: one mapping, one reference; anonymous, on the active LRU. */
@@ -123,6 +124,7 @@ static __noinline enum collapse_result see_entry(struct tally *t, pte_t pte)
 	head = pfn_head(pfn);
 	if (head->type != PAGE_ANON && head->type != PAGE_ANON_HUGE)
 		return COLLAPSE_PAGE_NULL;
+	t->compound |= page_is_huge(head);
 	if (pfn_mapcount(pfn) > 1 && ++t->shared > t->limits->max_shared) {
 		vmstat_inc(VM_thp_scan_exceed_share_pte);
 		return COLLAPSE_EXCEED_SHARED_PTE;
@@ -213,57 +215,96 @@ struct collapse {
 	struct vma *v;
 	vaddr_t haddr;
 	const struct collapse_limits *limits;
-	struct page *block;        /* where it goes */
-	struct page *table;        /* the old pte table, taken out of the tree */
-	pte_t *ptes;               /* its entries */
-	struct page_list isolated; /* pages taken off the LRU, heads only */
-	u32 present;               /* entries that name a page of their own */
+	struct page *block;     /* where it goes */
+	struct page *table;     /* the old pte table, taken out of the tree */
+	pte_t *ptes;            /* its entries */
+	u32 pfns[HPAGE_PMD_NR]; /* the old pages, as soon as they are uncounted */
+	unsigned nr;
+	u64 isolated; /* pages off the LRU by us: our share of nr_isolated_anon */
 };
 
-static bool entry_has_page(pte_t pte)
+static inline bool entry_has_page(pte_t pte)
 {
 	return pte_kind(pte) == ENTRY_LEAF && !pfn_is_zero(pte_pfn(pte));
 }
 
-/* Back on the LRU, whatever was taken off. */
-static void putback(struct collapse *c)
+/* Base pages of the entries [0, base_end) and huge pages of [0, huge_end) return to the LRU. */
+static void putback(struct collapse *c, int base_end, int huge_end)
 {
-	while (c->isolated.first) {
-		struct page *head = pfn_to_page(c->isolated.first);
-
-		page_list_del(&c->isolated, head);
-		vmstat_add(VM_nr_isolated_anon, -(s64)page_nr(head));
-		lru_putback(head);
-	}
-}
-
-/*
- * Take every page off the LRU, so that nobody else moves it meanwhile, and look at each once more: now the entries
- * cannot change. C2.
- */
-static enum collapse_result isolate(struct collapse *c)
-{
-	enum collapse_result r = scan_table(c->ptes, c->limits);
-
-	for (int i = 0; r == COLLAPSE_SUCCEED && i < PTRS_PER_TABLE; i++) {
+	for (int i = 0; i < PTRS_PER_TABLE; i++) {
 		pte_t pte = pte_read(c->ptes + i);
 		struct page *head;
 
 		if (!entry_has_page(pte))
 			continue;
-		c->present++;
 		head = pfn_head(pte_pfn(pte));
-		if (!(head->flags & PG_LRU))
-			continue; /* another frame of a huge page that was isolated a moment ago */
-		if (!lru_isolate(head)) {
-			r = COLLAPSE_PAGE_LRU;
-			break;
-		}
-		vmstat_add(VM_nr_isolated_anon, page_nr(head));
-		page_list_add_tail(&c->isolated, head);
+		if (i < (page_is_huge(head) ? huge_end : base_end) && !(head->flags & PG_LRU))
+			lru_putback(head);
 	}
+	vmstat_add(VM_nr_isolated_anon, -(s64)c->isolated);
+}
+
+/* The huge pages among them, each once. Returns how far it came: PTRS_PER_TABLE, or the entry that could not be had. */
+static int isolate_huge(struct collapse *c)
+{
+	for (int i = 0; i < PTRS_PER_TABLE; i++) {
+		pte_t pte = pte_read(c->ptes + i);
+		struct page *head = entry_has_page(pte) ? pfn_head(pte_pfn(pte)) : NULL;
+		bool ours = false;
+
+		if (!head || !page_is_huge(head))
+			continue;
+		if (lru_isolate(head)) {
+			c->isolated += HPAGE_PMD_NR;
+			continue;
+		}
+		for (int k = 0; k < i && !ours; k++) /* one of its other frames came before? */
+			ours = entry_has_page(c->ptes[k]) && pfn_head(pte_pfn(c->ptes[k])) == head;
+		if (!ours)
+			return i;
+	}
+	return PTRS_PER_TABLE;
+}
+
+/*
+ * Look at each entry once more, now that they cannot change, and take its page off the LRU, so that nobody else
+ * moves it meanwhile (C2). One lock for all.
+ */
+static enum collapse_result isolate(struct collapse *c)
+{
+	struct tally t = {.limits = c->limits};
+	enum collapse_result r = COLLAPSE_SUCCEED;
+	int i, huge_end = 0;
+
+	spin_lock(&lru.lock);
+	for (i = 0; i < PTRS_PER_TABLE; i++) {
+		pte_t e = pte_read(c->ptes + i);
+		struct page *p = pfn_to_page((e.v & PTE_ADDR) >> PAGE_SHIFT);
+
+		if (likely(e.v & PTE_P) && likely(page_is_plain(p))) {
+			t.all |= e.v;
+			lru_isolate_locked(p);
+			c->isolated++;
+			continue;
+		}
+		r = see_entry(&t, e);
+		if (r != COLLAPSE_SUCCEED)
+			break;
+		if (entry_has_page(e) && !pfn_in_huge(pte_pfn(e))) {
+			lru_isolate_locked(p);
+			c->isolated++;
+		}
+	}
+	spin_unlock(&lru.lock);
+	if (r == COLLAPSE_SUCCEED)
+		r = verdict(&t);
+	if (r == COLLAPSE_SUCCEED && t.compound) {
+		huge_end = isolate_huge(c);
+		r = huge_end == PTRS_PER_TABLE ? COLLAPSE_SUCCEED : COLLAPSE_PAGE_LRU;
+	}
+	vmstat_add(VM_nr_isolated_anon, c->isolated);
 	if (r != COLLAPSE_SUCCEED)
-		putback(c);
+		putback(c, i, huge_end);
 	return r;
 }
 
@@ -313,7 +354,24 @@ static void copy_all(struct collapse *c)
 	}
 }
 
-/* The huge leaf goes in, the old table becomes its deposit, the old pages lose these mappings. */
+/* The old pages lose these mappings; who is mapped elsewhere as well goes back on the LRU. pt_lock held. */
+static void uncount(struct collapse *c)
+{
+	for (int i = 0; i < PTRS_PER_TABLE; i++) {
+		pte_t pte = pte_read(c->ptes + i);
+		struct page *head;
+
+		if (!entry_has_page(pte))
+			continue;
+		rmap_remove_pte(pte_pfn(pte));
+		c->pfns[c->nr++] = pte_pfn(pte);
+		head = pfn_head(pte_pfn(pte));
+		if (unlikely(page_refcount(head) > 1) && !(head->flags & PG_LRU))
+			lru_putback(head);
+	}
+}
+
+/* The huge leaf goes in, the old table becomes its deposit. */
 static void install(struct collapse *c, pmd_t *pmdp)
 {
 	struct mm *mm = c->mm;
@@ -321,44 +379,17 @@ static void install(struct collapse *c, pmd_t *pmdp)
 	spin_lock(&mm->pt_lock);
 	ASSERT_RULE("C1", pmd_kind(pmd_read(pmdp)) == ENTRY_HOLE, "pmd 0x%lx at 0x%lx", pmdp->v,
 		c->haddr);
-	pgtable_redeposit(mm, pmdp, c->table);
+	uncount(c);
+	mm->nr_anon += HPAGE_PMD_NR - c->nr;
 	rmap_new_anon_huge(c->block, c->v, c->haddr);
-	mm->nr_anon += HPAGE_PMD_NR - c->present;
-	for (int i = 0; i < PTRS_PER_TABLE; i++) {
-		pte_t pte = pte_read(c->ptes + i);
-
-		if (!entry_has_page(pte))
-			continue;
-		rmap_remove_pte(pte_pfn(pte));
-		if (pfn_in_huge(pte_pfn(pte)))
-			rmap_partly_unmapped(pfn_head(pte_pfn(pte)));
-	}
+	pgtable_redeposit(mm, pmdp, c->table);
 	pmd_write(pmdp, pmd_make_huge(page_to_pfn(c->block), vma_rights_write(c->v)));
 	lru_add_active(c->block);
 	spin_unlock(&mm->pt_lock);
-}
 
-/*
- * Drop the references of the mappings that are gone. Pages that are still mapped elsewhere go back on the LRU
- * first; those freed here stay off it, which is where a free page belongs.
- */
-static void release(struct collapse *c)
-{
-	tlb_assert_flushed(&c->mm->tlb);
-	for (u32 pfn = c->isolated.first; pfn;) {
-		struct page *head = pfn_to_page(pfn);
-
-		pfn = head->next;
-		vmstat_add(VM_nr_isolated_anon, -(s64)page_nr(head));
-		if (page_total_mapcount(head))
-			lru_putback(head);
-	}
-	for (int i = 0; i < PTRS_PER_TABLE; i++) {
-		pte_t pte = pte_read(c->ptes + i);
-
-		if (entry_has_page(pte))
-			page_put(pfn_head(pte_pfn(pte)));
-	}
+	vmstat_add(VM_nr_isolated_anon, -(s64)c->isolated);
+	tlb_assert_flushed(&mm->tlb);
+	page_put_batch(c->pfns, c->nr);
 }
 
 /* A block to collapse into. khugepaged/defrag, or being asked for it, allows giving back this CPU's lists first. */
@@ -396,15 +427,20 @@ static enum collapse_result collapse_locked(struct collapse *c)
 		return r;
 	copy_all(c);
 	install(c, pmdp);
-	release(c);
 	return COLLAPSE_SUCCEED;
 }
 
 enum collapse_result collapse_range(
 	struct mm *mm, vaddr_t haddr, const struct collapse_limits *limits)
 {
-	struct collapse c = {.mm = mm, .haddr = haddr, .limits = limits};
+	struct collapse c;
 	enum collapse_result r;
+
+	c.mm = mm;
+	c.haddr = haddr;
+	c.limits = limits;
+	c.nr = 0;
+	c.isolated = 0;
 
 	c.block = alloc_block(limits->forced || thp_settings.khugepaged_defrag);
 	if (!c.block)

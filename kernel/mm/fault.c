@@ -117,8 +117,6 @@ static enum fault_result pte_copy(
 	pte_write(ptep, (pte_t){0});
 	tlb_flush(&mm->tlb, addr, addr + PAGE_SIZE, PAGE_SIZE, TLB_cow);
 	rmap_remove_pte(old_pfn);
-	if (unlikely(page_is_huge(old)))
-		rmap_partly_unmapped(old);
 	rmap_new_anon(copy, v, addr);
 	lru_add_active(copy);
 	pte_write(ptep, pte_make(page_to_pfn(copy), vma_rights_write(v)));

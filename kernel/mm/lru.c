@@ -168,11 +168,59 @@ void lru_del(struct page *head)
 	spin_unlock(&lru.lock);
 }
 
+/* A stretch of one list that goes as a whole: nr pages from `first` (nearer the head) to `last`. */
+struct stretch {
+	struct page *first, *last;
+	u32 first_pfn;
+	u32 nr;
+	u8 flags;
+};
+
+static void stretch_cut(const struct stretch *s)
+{
+	if (!s->nr)
+		return;
+	page_list_cut(list_of(s->flags), s->first, s->last, s->nr);
+	count_list(s->flags, -(s64)s->nr);
+}
+
+/*
+ * lru_del_many - the same for base pages that nobody references any more, under one lock.
+ *
+ *   locks    takes lru.lock
+ *   pfns     `nr` of them, order 0, refcount 0: their flags are ours alone
+ *   Linux    release_pages
+ *
+ * Pages that were touched one after the other stand one before the other here: they are cut out in stretches.
+ */
+void lru_del_many(const u32 *pfns, unsigned nr)
+{
+	struct stretch s = {0};
+
+	spin_lock(&lru.lock);
+	for (const u32 *end = pfns + nr; pfns < end; pfns++) {
+		struct page *p = pfn_to_page(*pfns);
+		u8 flags = p->flags;
+
+		p->flags = 0;
+		if (likely(flags & PG_LRU && p->next == s.first_pfn && s.nr)) {
+			s.first = p;
+			s.first_pfn = *pfns;
+			s.nr++;
+		} else if (flags & PG_LRU) {
+			stretch_cut(&s);
+			s = (struct stretch){p, p, *pfns, 1, flags};
+		}
+	}
+	stretch_cut(&s);
+	spin_unlock(&lru.lock);
+}
+
 /*
  * lru_deferred_add - queue a huge page of which a part is no longer mapped.
  *
  *   locks    takes lru.deferred_lock; the caller holds a reference
- *   returns  true: newly queued (rmap_partly_unmapped counts thp_deferred_split_page)
+ *   returns  true: newly queued (rmap.c counts thp_deferred_split_page)
  *   Linux    deferred_split_huge_page
  */
 bool lru_deferred_add(struct page *head)
@@ -217,7 +265,7 @@ bool lru_deferred_del(struct page *head)
 
 static bool broken(const char *rule, const char *what, u64 is, u64 want)
 {
-	printk("lru_check: %s: %s: %lu, not %lu\n", rule, what, (unsigned long)is,
+	printk("lru_check: %s: %s: %lu, not %lu", rule, what, (unsigned long)is,
 		(unsigned long)want);
 	return false;
 }

@@ -251,6 +251,19 @@ static inline void page_list_del(struct page_list *l, struct page *p)
 		l->last = p->prev;
 	l->count--;
 }
+/* Take out `nr` neighbours at once, `first` nearest to the front. */
+static inline void page_list_cut(struct page_list *l, struct page *first, struct page *last, u64 nr)
+{
+	if (first->prev)
+		pfn_to_page(first->prev)->next = last->next;
+	else
+		l->first = last->next;
+	if (last->next)
+		pfn_to_page(last->next)->prev = first->prev;
+	else
+		l->last = first->prev;
+	l->count -= nr;
+}
 #define page_list_for_each(p, l)                                                                   \
 	for (p = (l)->first ? pfn_to_page((l)->first) : NULL; p;                                   \
 		p = p->next ? pfn_to_page(p->next) : NULL)

@@ -317,10 +317,35 @@ void rmap_unpin_anon(struct anon *anon)
 
 /* ---- counting --------------------------------------------------------------------------------- */
 
+static u64 frames_without_pte(const struct page *head)
+{
+	u64 n = HPAGE_PMD_NR;
+
+	if (page_pte_mappings(head) == 0)
+		return n;
+	for (unsigned i = 0; i < HPAGE_PMD_NR; i++)
+		n -= READ_ONCE(head[i].mapcount) != 0;
+	return n;
+}
+
+/* Queue a huge page of which some frames are mapped and some are not. Linux: deferred_split_huge_page */
+static void queue_if_partly_mapped(struct page *head)
+{
+	u64 ptes = page_pte_mappings(head);
+
+	if (READ_ONCE(head->flags) & PG_DEFERRED || page_pmd_mapcount(head) || ptes == 0)
+		return;
+	if (ptes >= HPAGE_PMD_NR && frames_without_pte(head) == 0)
+		return;
+	if (lru_deferred_add(head))
+		vmstat_inc(VM_thp_deferred_split_page);
+}
+
 /*
  * rmap_remove_huge_pte - one pte over a frame of a huge page is gone.
  *
- *   locks    pt_lock of the space held
+ *   locks    pt_lock of the space held; takes the deferred lock
+ *   after    a page that is now mapped in part waits on the deferred-split queue
  *   Linux    page_remove_rmap
  *
  * The frame stops being counted when neither a pte nor a pmd maps it. Another space may remove the last
@@ -337,23 +362,14 @@ void rmap_remove_huge_pte(pfn_t pfn)
 		page_pmd_mapcount(head) == 0)
 		vmstat_add(VM_nr_anon_pages, -1);
 	spin_unlock(lock);
-}
-
-static u64 frames_without_pte(const struct page *head)
-{
-	u64 n = HPAGE_PMD_NR;
-
-	if (page_pte_mappings(head) == 0)
-		return n;
-	for (unsigned i = 0; i < HPAGE_PMD_NR; i++)
-		n -= READ_ONCE(head[i].mapcount) != 0;
-	return n;
+	queue_if_partly_mapped(head);
 }
 
 /*
  * rmap_remove_pmd - one pmd over a huge page is gone.
  *
- *   locks    pt_lock of the space held
+ *   locks    pt_lock of the space held; takes the deferred lock
+ *   after    a page that is now mapped in part waits on the deferred-split queue
  *   Linux    page_remove_rmap(compound)
  */
 void rmap_remove_pmd(struct page *head)
@@ -373,6 +389,7 @@ void rmap_remove_pmd(struct page *head)
 		vmstat_add(VM_nr_anon_pages, -(s64)frames_without_pte(head));
 	}
 	spin_unlock(lock);
+	queue_if_partly_mapped(head);
 }
 
 /* One more pte over each of the 512 frames; locked, because other spaces count them too. */
@@ -408,28 +425,6 @@ void rmap_pmd_to_ptes(struct page *head)
 	if (__atomic_sub_fetch(page_pmd_mapcount_ptr(head), 1, __ATOMIC_ACQ_REL) == 0)
 		vmstat_add(VM_nr_anon_transparent_hugepages, -1);
 	spin_unlock(lock);
-}
-
-/*
- * rmap_partly_unmapped - queue a huge page of which some frames are mapped and some are not.
- *
- *   locks    pt_lock of the space held; takes the deferred lock
- *   returns  true: newly queued, and counted: thp_deferred_split_page
- *   Linux    deferred_split_huge_page, as page_remove_rmap calls it
- */
-bool rmap_partly_unmapped(struct page *head)
-{
-	u64 ptes;
-
-	if (!page_is_huge(head) || READ_ONCE(head->flags) & PG_DEFERRED || page_pmd_mapcount(head))
-		return false;
-	ptes = page_pte_mappings(head);
-	if (ptes == 0 || (ptes >= HPAGE_PMD_NR && frames_without_pte(head) == 0))
-		return false;
-	if (!lru_deferred_add(head))
-		return false;
-	vmstat_inc(VM_thp_deferred_split_page);
-	return true;
 }
 
 /* ---- walking ---------------------------------------------------------------------------------- */

@@ -20,7 +20,7 @@ struct anon {
 	struct spinlock lock;   /* LOCK_ANON */
 	struct tree_root areas; /* vmas by [pgoff, pgoff + pages), augmented with the largest end */
 	u32 nr_areas;
-	u32 refs;               /* (a) areas, and who pins it while walking */
+	u32 refs; /* (a) areas, and who pins it while walking */
 };
 
 void rmap_init(void);
@@ -32,7 +32,7 @@ static inline int rmap_prepare(struct vma *v)
 	return likely(READ_ONCE(v->anon)) ? 0 : rmap_prepare_slow(v);
 }
 void rmap_link(struct vma *v, struct anon *anon); /* v joins the family; takes the anon lock */
-void rmap_unlink(struct vma *v);                  /* v leaves; the last one frees the object. No-op without anon */
+void rmap_unlink(struct vma *v); /* v leaves; the last one frees the object. No-op without anon */
 /* v's range or pgoff is about to change: bracket it, so that walkers never see a half-changed area. */
 void rmap_vma_begin(struct vma *v);
 void rmap_vma_end(struct vma *v);
@@ -99,8 +99,6 @@ static inline void rmap_remove_pte(pfn_t pfn)
 void rmap_remove_pmd(struct page *head);
 /* One pmd mapping becomes 512 pte mappings: counts of all 512 frames, 511 more references. */
 void rmap_pmd_to_ptes(struct page *head);
-/* A huge page whose frames are no longer all mapped goes on the deferred-split queue. True: newly queued. */
-bool rmap_partly_unmapped(struct page *head);
 
 /*
  * The anon object of a page found without any lock (on a list, by number): pinned, so that it can be walked;
@@ -121,17 +119,22 @@ static inline bool rmap_pte_exclusive(pfn_t pfn)
 		return page_refcount(head) == 1;
 	return pfn_mapcount(pfn) == 1 && page_refcount(head) == page_total_mapcount(head);
 }
-static inline bool rmap_pmd_exclusive(struct page *head) { return page_refcount(head) == 1; }
+static inline bool rmap_pmd_exclusive(struct page *head)
+{
+	return page_refcount(head) == 1;
+}
 
 /*
  * rmap_walk - every area that may map page `index` of `anon`, under the anon lock.
  *   fn       gets the vma and the address there; returns false to stop. It may take the pt_lock of v->mm.
  *   returns  false when stopped.      Linux: rmap_walk_anon
  */
-bool rmap_walk(struct anon *anon, u64 index, u64 pages, bool (*fn)(struct vma *v, vaddr_t addr, void *ctx), void *ctx);
+bool rmap_walk(struct anon *anon, u64 index, u64 pages,
+	bool (*fn)(struct vma *v, vaddr_t addr, void *ctx), void *ctx);
 
 /* The same for a caller that holds the anon lock already. */
-bool rmap_walk_locked(struct anon *anon, u64 index, u64 pages, bool (*fn)(struct vma *v, vaddr_t addr, void *ctx), void *ctx);
+bool rmap_walk_locked(struct anon *anon, u64 index, u64 pages,
+	bool (*fn)(struct vma *v, vaddr_t addr, void *ctx), void *ctx);
 
 /*
  * R1 every leaf of every space is in the rmap of its page, R2 counts of every frame = entries found through the rmap,

@@ -517,7 +517,6 @@ static enum fault_result wp_copy_small(
 		pte_write(pte + i, pte_make(page_to_pfn(copy), vma_rights_write(v)));
 		lru_add_active(copy);
 	}
-	rmap_partly_unmapped(page); /* another space may map only a part of it */
 	spin_unlock(&mm->pt_lock);
 	tlb_assert_flushed(&mm->tlb);
 	page_put_many(page, HPAGE_PMD_NR);
@@ -549,8 +548,6 @@ static enum fault_result wp_copy(
 	pmd_write(pmdp, (pmd_t){0});
 	tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_cow);
 	rmap_remove_pmd(page);
-	if (page_pte_mappings(page))
-		rmap_partly_unmapped(page); /* this was its last pmd, and ptes may map only a part of it */
 	rmap_new_anon_huge(copy, v, haddr);
 	pmd_write(pmdp, pmd_make_huge(page_to_pfn(copy), vma_rights_write(v)));
 	lru_add_active(copy);
@@ -864,8 +861,8 @@ bool thp_check(void)
 	for (u32 pfn = lru.deferred.first; pfn; pfn = pfn_to_page(pfn)->next, queued++) {
 		p = pfn_to_page(pfn) - 1; /* the queue links the second frame of each */
 		if (!page_is_huge(p) || !(p->flags & PG_DEFERRED)) {
-			printk("H4: pfn %u on the deferred-split queue is %s, flags 0x%x\n", pfn - 1,
-				page_type_name(p->type), p->flags);
+			printk("H4: pfn %u on the deferred-split queue is %s, flags 0x%x\n",
+				pfn - 1, page_type_name(p->type), p->flags);
 			return false;
 		}
 	}

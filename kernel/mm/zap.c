@@ -27,33 +27,11 @@
 #include "sched.h"
 #include "mm/zap.h"
 
-/* What one turn takes out: at most the frames of one table. */
-struct batch {
-	u32 pfns[HPAGE_PMD_NR];
-	unsigned nr;
-};
-
-static void batch_release(struct mm *mm, const struct batch *b)
-{
-	tlb_assert_flushed(&mm->tlb);
-	for (unsigned i = 0; i < b->nr; i++)
-		page_put(pfn_head(b->pfns[i]));
-}
-
-/* A page of ring 3 lost one pte; frames of a huge page may leave it partly unmapped. */
-static void forget_pte(struct mm *mm, pfn_t pfn, struct batch *b)
-{
-	rmap_remove_pte(pfn);
-	if (unlikely(pfn_in_huge(pfn)))
-		rmap_partly_unmapped(pfn_head(pfn));
-	mm->nr_anon--;
-	b->pfns[b->nr++] = pfn;
-}
-
 /* The entries of [start, end), all in the table under *pmdp. */
 static void zap_ptes(struct mm *mm, pmd_t *pmdp, vaddr_t start, vaddr_t end)
 {
-	struct batch b = {.nr = 0};
+	u32 pfns[HPAGE_PMD_NR]; /* the frames of one table at most */
+	unsigned nr = 0;
 	bool found = false;
 	pte_t *ptep;
 
@@ -66,13 +44,18 @@ static void zap_ptes(struct mm *mm, pmd_t *pmdp, vaddr_t start, vaddr_t end)
 			continue;
 		pte = pte_take(ptep);
 		found = true;
-		if (!pfn_is_zero(pte_pfn(pte)) && !(pte.v & PTE_DEVICE))
-			forget_pte(mm, pte_pfn(pte), &b);
+		if (pfn_is_zero(pte_pfn(pte)) || pte.v & PTE_DEVICE)
+			continue;
+		rmap_remove_pte(pte_pfn(pte));
+		pfns[nr++] = pte_pfn(pte);
 	}
+	mm->nr_anon -= nr;
 	if (found)
 		tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_unmap);
 	spin_unlock(&mm->pt_lock);
-	batch_release(mm, &b);
+
+	tlb_assert_flushed(&mm->tlb);
+	page_put_batch(pfns, nr);
 }
 
 /* A whole huge leaf, if it still is one; false: 4 KiB entries stand there. */
@@ -92,8 +75,6 @@ static bool zap_huge(struct mm *mm, vaddr_t haddr, pmd_t *pmdp)
 		if (!pfn_is_huge_zero(pmd_pfn(pmd))) {
 			page = pfn_to_page(pmd_pfn(pmd));
 			rmap_remove_pmd(page);
-			if (page_pte_mappings(page))
-				rmap_partly_unmapped(page);
 			mm->nr_anon -= HPAGE_PMD_NR;
 		}
 	}

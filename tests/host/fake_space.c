@@ -202,7 +202,6 @@ void space_unmap_small(struct vma *v, vaddr_t addr)
 	pte = pte_take(ptep);
 	if (!pfn_is_zero(pte_pfn(pte))) {
 		rmap_remove_pte(pte_pfn(pte));
-		rmap_partly_unmapped(pfn_head(pte_pfn(pte)));
 		v->mm->nr_anon--;
 	}
 	tlb_flush(&v->mm->tlb, addr, addr + PAGE_SIZE, PAGE_SIZE, TLB_unmap);

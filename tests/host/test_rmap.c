@@ -271,7 +271,7 @@ TEST(a_page_counts_once)
 	CHECK_EQ(page_refcount(head), 513);
 	CHECK_EQ(page_pte_mappings(head), 512);
 	CHECK_EQ(pfn_mapcount(page_to_pfn(head) + 7), 2);
-	CHECK(!rmap_partly_unmapped(head));
+	CHECK(!(head->flags & PG_DEFERRED));
 	space_unmap_small(w, BASE + 2 * MIB + 7 * PAGE_SIZE);
 	CHECK_EQ(pfn_mapcount(page_to_pfn(head) + 7), 1);
 	gauges(513, 1); /* the parent's pmd still maps frame 7 */
@@ -279,7 +279,7 @@ TEST(a_page_counts_once)
 
 	space_unmap_huge(v, BASE + 2 * MIB);
 	gauges(512, 0); /* nobody maps frame 7 now */
-	CHECK(rmap_partly_unmapped(head) && !rmap_partly_unmapped(head));
+	CHECK(head->flags & PG_DEFERRED);
 	CHECK(rmap_pte_exclusive(page_to_pfn(head)));
 	page_get(head); /* a pin: somebody reads it */
 	CHECK(!rmap_pte_exclusive(page_to_pfn(head)));
