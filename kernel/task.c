@@ -227,7 +227,8 @@ static void space_leave(struct task *t)
 	mm_switch(NULL);
 	irq_restore(flags);
 	spin_lock(&tasks_lock);
-	t->mm = NULL; /* task_mm() gives it to nobody any more */
+	t->mm = NULL;     /* task_mm() gives it to nobody any more */
+	t->thread = NULL; /* and nobody kills a thread that is about to be freed */
 	spin_unlock(&tasks_lock);
 	space_release(mm);
 }
@@ -265,7 +266,6 @@ static void thread_gone(struct thread *last)
 	bool orphan;
 
 	spin_lock(&tasks_lock);
-	t->thread = NULL;
 	t->runtime_ns = last->runtime_ns;
 	t->state = TASK_ZOMBIE;
 	orphan = !t->parent;

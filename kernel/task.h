@@ -18,7 +18,7 @@ struct task {
 	char name[16];         /* (t) */
 	enum task_state state; /* LOCK_TASKS */
 	struct mm *mm;         /* (c) until exit */
-	struct thread *thread; /* (c) its thread; NULL once it ended */
+	struct thread *thread; /* LOCK_TASKS; NULL once it is ending */
 	struct task *parent;   /* LOCK_TASKS; NULL: the kernel's console started it */
 	struct list children;  /* LOCK_TASKS */
 	struct list sibling;   /* LOCK_TASKS */

@@ -6,6 +6,7 @@
 #   cppcheck   no warning that tools/cppcheck.suppress does not name
 #   sparse     no warning: above all, no pointer of ring 3 is used as one of the kernel's
 #   gcc clang  both build everything with -Werror, release and debug
+#   spin       the models of tests/spin hold, and those broken on purpose do not
 #   floors     no file uses what stands above it (docs/floors.md)
 #
 # All of them run; the last line is `check: clean`, or the list of those that failed.
@@ -63,12 +64,16 @@ check_clang() {
 		make --no-print-directory O=build/check-clang-debug WERROR=1 LLVM=1 DEBUG=1 all
 }
 
+check_spin() {
+	tests/spin/run.sh
+}
+
 # Reads the symbols of the objects that check_gcc has just built.
 check_floors() {
 	"$python" tools/check_floors.py --objects build/check-gcc
 }
 
-for check in ${*:-format ifdef cppcheck sparse gcc clang floors}; do
+for check in ${*:-format ifdef cppcheck sparse spin gcc clang floors}; do
 	if "check_$check" >"$output" 2>&1; then
 		echo "$check: clean"
 		sed -n 's/^floors: /        &/p' "$output"

@@ -1,0 +1,32 @@
+#!/bin/sh
+# run.sh - search the models of this folder completely; each must hold, and each must fail when broken.
+#
+# A model whose -DBROKEN variant is not found out would prove nothing about the other one.
+
+dir=$(cd "$(dirname "$0")" && pwd) || exit 1
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failed=0
+
+# search MODEL EXPECTED-ERRORS "SPIN FLAGS" "CC FLAGS" "PAN FLAGS"
+search() {
+	rm -f pan*
+	# shellcheck disable=SC2086
+	spin $3 -a "$dir/$1.pml" > log 2>&1 && ${CC:-cc} -O2 $4 -o pan pan.c >> log 2>&1 &&
+		./pan $5 >> log 2>&1
+	errors=$(sed -n 's/.*errors: \([0-9]*\)$/\1/p' log)
+	if [ "$errors" = "$2" ]; then
+		echo "ok $1 $3 $5"
+	else
+		echo "not ok $1 $3 $5: errors \"$errors\", expected $2"
+		failed=1
+	fi
+}
+
+search waitq 0 "" -DSAFETY -noclaim
+search waitq 0 "" "" "-a -f"
+search waitq 1 -DBROKEN "" "-a -f"
+search rwsem 0 "" -DSAFETY ""
+search rwsem 1 -DBROKEN -DSAFETY ""
+exit $failed
