@@ -185,7 +185,7 @@ static void init_memory(void)
 {
 	init_memmap();
 	require_memory();
-	pgtable_kernel_init();
+	pgtable_kernel_init((vaddr_t)boot_stack_guard);
 	tlb_init();
 	page_init();
 	buddy_init();

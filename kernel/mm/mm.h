@@ -1,7 +1,7 @@
 /*
- * mm.h - an address space, and what a fault is.                                               floor 3
+ * mm.h - an address space, its areas, and what a fault is.                               floor 3
  *
- * LOCKS   (c) constant after creation   (m) mm->lock   (p) pt_lock   (a) atomic   (x) see the comment
+ * LOCKS   (c) constant after creation  (m) mm->lock  (p) pt_lock  (a) atomic  (x) see the comment
  */
 #ifndef MM_MM_H
 #define MM_MM_H
@@ -25,75 +25,85 @@ struct mm;
 #define VM_NORESERVE  0x0040
 #define VM_DONTFORK   0x0080
 #define VM_WIPEONFORK 0x0100
-#define VM_STACK      0x0200 /* the initial stack: no huge pages, like Linux's temporary stack rule */
+#define VM_STACK      0x0200 /* the initial stack: no huge pages, as Linux's temporary stack */
 #define VM_GROWSDOWN  0x0400
 #define VM_HEAP       0x0800 /* brk; for names only */
 #define VM_MERGEABLE  0x1000
 #define VM_LOCKED     0x2000
 #define VM_DONTDUMP   0x4000
 
-enum vma_kind { VMA_ANON, VMA_DEVICE, VMA_PAGER };
-
-struct vma {
-	vaddr_t start, end;      /* (m) page-aligned, end exclusive */
-	u32 flags;               /* (m) VM_* */
-	enum vma_kind kind;      /* (c) */
-	struct mm *mm;           /* (c) */
-	u64 pgoff;               /* (m, anon lock) index of the first page in its anon object */
-	struct anon *anon;       /* (p) set once, by rmap_prepare or fork */
-	paddr_t device_pa;       /* (c) VMA_DEVICE: physical address behind start */
-	struct tree_node node;   /* (m) mm->vmas, by start */
-	u64 gap, max_gap;        /* (m) free bytes below start; the largest of the subtree */
-	struct tree_node anon_node; /* anon lock: interval tree by pgoff */
-	u64 anon_last_max;       /* anon lock: augmented, largest last index of the subtree */
-	char name[16];           /* (c) shown by smaps: "[heap]", "[stack]", a segment's program, "" */
+enum vma_kind {
+	VMA_ANON,
+	VMA_DEVICE,
+	VMA_PAGER
 };
 
-static inline u64 vma_pages(const struct vma *v) { return (v->end - v->start) >> PAGE_SHIFT; }
-static inline u64 vma_index(const struct vma *v, vaddr_t a) { return v->pgoff + ((a - v->start) >> PAGE_SHIFT); }
+struct vma {
+	vaddr_t start, end;         /* (m) page-aligned, end exclusive */
+	u32 flags;                  /* (m) VM_* */
+	enum vma_kind kind;         /* (c) */
+	struct mm *mm;              /* (c) */
+	u64 pgoff;                  /* (m, anon lock) index of the first page in its anon object */
+	struct anon *anon;          /* (p) set once, by rmap_prepare or fork */
+	paddr_t device_pa;          /* (c) VMA_DEVICE: physical address behind start */
+	struct tree_node node;      /* (m) mm->vmas, by start */
+	u64 gap, max_gap;           /* (m) free bytes below start; the largest of the subtree */
+	struct tree_node anon_node; /* anon lock: interval tree by pgoff */
+	u64 anon_last_max;          /* anon lock: augmented, largest last index of the subtree */
+	char name[16];              /* (c) for smaps: "[heap]", "[stack]", a program, "" */
+};
+
+static inline u64 vma_pages(const struct vma *v)
+{
+	return (v->end - v->start) >> PAGE_SHIFT;
+}
+static inline u64 vma_index(const struct vma *v, vaddr_t a)
+{
+	return v->pgoff + ((a - v->start) >> PAGE_SHIFT);
+}
 
 struct mm {
-	struct rwsem lock;         /* read for faults, write for changes to vmas */
-	struct spinlock pt_lock;   /* every entry of every table of this space */
-	struct tlb_space tlb;      /* (a) */
-	pgd_t *pgd;                /* (c) */
-	paddr_t pgd_pa;            /* (c) what CR3 holds */
+	struct rwsem lock;       /* read for faults, write for changes to vmas */
+	struct spinlock pt_lock; /* every entry of every table of this space */
+	struct tlb_space tlb;    /* (a) */
+	pgd_t *pgd;              /* (c) */
+	paddr_t pgd_pa;          /* (c) what CR3 holds */
 
-	struct tree_root vmas;     /* (m) by address, augmented with the largest gap */
-	u32 nr_vmas;               /* (m) */
-	struct vma *vma_cache;     /* (x) last found: stored under (m) read or write, dropped under write */
-	u64 total_vm;              /* (m) pages of all vmas: VmSize */
-	vaddr_t mmap_base;         /* (c) top of the area mmap fills downwards */
-	vaddr_t brk_start, brk;    /* (m) */
-	vaddr_t stack_top;         /* (c) */
-	vaddr_t arg_start, arg_end;/* (c) for /proc/PID/cmdline */
+	struct tree_root vmas;  /* (m) by address, augmented with the largest gap */
+	u32 nr_vmas;            /* (m) */
+	struct vma *vma_cache;  /* (x) last found: stored under (m) read, dropped under (m) write */
+	u64 total_vm;           /* (m) pages of all vmas: VmSize */
+	vaddr_t mmap_base;      /* (c) top of the area mmap fills downwards */
+	vaddr_t brk_start, brk; /* (m) */
+	vaddr_t stack_top;      /* (c) */
+	vaddr_t arg_start, arg_end; /* (c) for /proc/PID/cmdline */
 
-	u64 nr_anon;               /* (p) anonymous pages mapped here, 4 KiB units: RssAnon */
-	u64 nr_tables;             /* (a) frames of pud, pmd and pte tables, deposited ones included: VmPTE */
-	u64 peak_anon;             /* (p) VmHWM */
+	u64 nr_anon;   /* (p) anonymous pages mapped here, 4 KiB units: RssAnon */
+	u64 nr_tables; /* (a) frames of pud, pmd and pte tables, deposited ones included: VmPTE */
+	u64 peak_anon; /* (p) VmHWM */
 
-	u32 users;                 /* (a) tasks that run in it; at 0 the space is emptied */
-	u32 refs;                  /* (a) users count as one; khugepaged and /proc hold others */
-	u32 clearing;              /* (a) faults that are clearing memory just now: do they overlap? */
-	bool has_huge_zero;        /* (p) this space holds one reference on the huge zero page */
-	bool forbid_zero;          /* (c) no zero frames here (Linux: mm_forbids_zeropage) */
-	bool thp_disable;          /* (m) prctl(PR_SET_THP_DISABLE), inherited by fork */
-	bool exiting;              /* (m) users fell to 0: khugepaged keeps off */
+	u32 users;          /* (a) tasks that run in it; at 0 the space is emptied */
+	u32 refs;           /* (a) users count as one; khugepaged and /proc hold others */
+	u32 clearing;       /* (a) faults that are clearing memory just now: do they overlap? */
+	bool has_huge_zero; /* (p) this space holds one reference on the huge zero page */
+	bool forbid_zero;   /* (c) no zero frames here (Linux: mm_forbids_zeropage) */
+	bool thp_disable;   /* (m) prctl(PR_SET_THP_DISABLE), inherited by fork */
+	bool exiting;       /* (m) users fell to 0: khugepaged keeps off */
 
 	/* thp.c: khugepaged's list */
-	struct list thp_link;      /* LOCK_THP_LIST */
-	bool thp_listed;           /* LOCK_THP_LIST, read without */
-	struct list mm_link;       /* list of all spaces: ledger, check, ps */
-	u32 id;                    /* (c) serial number, for messages */
+	struct list thp_link; /* LOCK_THP_LIST */
+	bool thp_listed;      /* LOCK_THP_LIST, read without */
+	struct list mm_link;  /* list of all spaces: ledger, check, ps */
+	u32 id;               /* (c) serial number, for messages */
 };
 
 /* What the door (trap.c, uaccess, populate) asks fault.c to do. Read-only afterwards. */
 struct fault {
 	struct mm *mm;
-	vaddr_t addr;       /* the faulting address, not rounded */
-	bool write, exec;   /* neither: a read */
-	bool user;          /* from ring 3, or on its behalf */
-	bool present;       /* the CPU says the entry was there: a right was missing */
+	vaddr_t addr;     /* the faulting address, not rounded */
+	bool write, exec; /* neither: a read */
+	bool user;        /* from ring 3, or on its behalf */
+	bool present;     /* the CPU says the entry was there: a right was missing */
 };
 
 enum fault_result {
@@ -106,7 +116,7 @@ enum fault_result {
 	FAULT_NO_MEMORY,   /* the door runs the shrinkers, retries once, then the OOM policy */
 };
 
-/* The vma that contains addr, found in the tree alone: for checkers. Everybody else asks vma_find(). */
+/* The vma that contains addr, from the tree alone: for checkers. All others ask vma_find(). */
 static inline struct vma *mm_lookup(const struct mm *mm, vaddr_t addr)
 {
 	struct tree_node *node = mm->vmas.root;
@@ -122,7 +132,7 @@ static inline struct vma *mm_lookup(const struct mm *mm, vaddr_t addr)
 	return NULL;
 }
 
-void mm_init(void);                    /* caches and the list of all spaces */
+void mm_init(void); /* caches and the list of all spaces */
 
 /*
  * mm_create - an empty address space with the kernel half in place.
@@ -131,10 +141,11 @@ void mm_init(void);                    /* caches and the list of all spaces */
  */
 struct mm *mm_create(void);
 
-void mm_get(struct mm *mm);            /* refs + 1: the struct stays */
-void mm_put(struct mm *mm);            /* the last one frees the struct; the space is empty by then */
-bool mm_get_user(struct mm *mm);       /* users + 1 unless 0 (Linux mmget_not_zero) */
-bool mm_drop_user(struct mm *mm);      /* users - 1; true: it was the last, caller empties the space (mmap_exit) then mm_put */
+void mm_get(struct mm *mm);      /* refs + 1: the struct stays */
+void mm_put(struct mm *mm);      /* the last one frees the struct; the space is empty by then */
+bool mm_get_user(struct mm *mm); /* users + 1 unless 0 (Linux mmget_not_zero) */
+bool mm_drop_user(struct
+	mm *mm); /* users - 1; true: it was the last, caller empties the space (mmap_exit) then mm_put */
 
 /* Free the root table. The space is empty: no vma, no table below the root (checked). */
 void mm_free_root(struct mm *mm);
@@ -145,6 +156,6 @@ void mm_switch(struct mm *mm);
 /* Calls fn on every space with a reference held and no lock; stops when fn returns false. */
 void mm_for_each(bool (*fn)(struct mm *mm, void *ctx), void *ctx);
 
-u64 mm_rss(struct mm *mm);             /* pages */
+u64 mm_rss(struct mm *mm); /* pages */
 
 #endif

@@ -46,7 +46,6 @@
 
 extern char __text_start[], __text_end[], __rodata_start[], __rodata_end[]; /* linker.ld */
 extern char __data_start[], __kernel_end[];
-extern char boot_stack_guard[]; /* boot.asm */
 
 static u64 *root; /* the kernel's pgd */
 static struct spinlock kernel_lock = SPINLOCK_INIT(LOCK_PT, "kernel_pt");
@@ -208,21 +207,22 @@ static void build_page_array(void)
 
 /* ---- the image and the root ------------------------------------------------------------------- */
 
-static void map_section(const char *start, const char *end, u64 rights)
+static void map_section(const char *start, const char *end, u64 rights, vaddr_t hole)
 {
 	for (const char *va = start; va < end; va += PAGE_SIZE)
-		if (va != boot_stack_guard)
+		if ((vaddr_t)va != hole)
 			early_map((vaddr_t)va, image_to_phys(va), rights);
 }
 
 /*
  * pgtable_kernel_init - build the kernel's tables and load them.
  *
+ *   stack_guard  the page of the image below the boot stack: stays unmapped
  *   locks    none: one CPU, on boot.asm's tables, which map the first 4 GiB
  *   after    tlb_kernel_root is set; page_init() may run
  *   Linux    init_mem_mapping, vmemmap_populate, paging_init
  */
-void pgtable_kernel_init(void)
+void pgtable_kernel_init(vaddr_t stack_guard)
 {
 	tlb_kernel_root = early_frame();
 	root = phys_to_virt(tlb_kernel_root);
@@ -232,9 +232,9 @@ void pgtable_kernel_init(void)
 		early_table(&root[pgd_index(va)]);
 	build_direct_map();
 	build_page_array();
-	map_section(__text_start, __text_end, KERNEL_TEXT);
-	map_section(__rodata_start, __rodata_end, KERNEL_RODATA);
-	map_section(__data_start, __kernel_end, KERNEL_DATA);
+	map_section(__text_start, __text_end, KERNEL_TEXT, stack_guard);
+	map_section(__rodata_start, __rodata_end, KERNEL_RODATA, stack_guard);
+	map_section(__data_start, __kernel_end, KERNEL_DATA, stack_guard);
 	write_cr3(tlb_kernel_root);
 }
 

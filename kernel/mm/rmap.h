@@ -1,10 +1,12 @@
 /*
- * rmap.h - from a page to every entry that maps it. Per area, not per mapping.               floor 3
+ * rmap.h - from a page to every entry that maps it. Per area, not per mapping.           floor 3
  *
- *   page --private--> struct anon <--anon-- vma (parent)      An anon object is a family of areas: the first
- *        --index--                <--anon-- vma (child)       area to fault makes it, fork links the child's
- *                                                             areas to the same one, mremap keeps the index.
+ *   page --private--> struct anon <--anon-- vma (parent)
+ *        --index--                <--anon-- vma (child)
  *   address of the page in a vma = vma.start + (index - vma.pgoff) pages
+ *
+ * An anon object is a family of areas: the first area to fault makes it, fork links the child's
+ * areas to the same one, mremap keeps the index.
  *
  * Nothing is allocated per mapping; counts are in struct page (page.h).
  */
@@ -26,23 +28,26 @@ struct anon {
 void rmap_init(void);
 
 int rmap_prepare_slow(struct vma *v);
-/* Make sure v has an anon object (a neighbour's if they could merge). mm->lock held, pt_lock not. 0 or -ENOMEM. Linux: anon_vma_prepare */
+/*
+ * Makes sure that v has an anon object, a neighbour's if they could merge. mm->lock held, pt_lock
+ * not. 0 or -ENOMEM. Linux: anon_vma_prepare
+ */
 static inline int rmap_prepare(struct vma *v)
 {
 	return likely(READ_ONCE(v->anon)) ? 0 : rmap_prepare_slow(v);
 }
 void rmap_link(struct vma *v, struct anon *anon); /* v joins the family; takes the anon lock */
 void rmap_unlink(struct vma *v); /* v leaves; the last one frees the object. No-op without anon */
-/* v's range or pgoff is about to change: bracket it, so that walkers never see a half-changed area. */
+/* A bracket around a change of v's range or pgoff: walkers never see a half-changed area. */
 void rmap_vma_begin(struct vma *v);
 void rmap_vma_end(struct vma *v);
-/* Inside v's bracket: an area that takes over a part of v's range joins the family, one that v swallows leaves. */
+/* Inside the bracket: an area takes over a part of v's range, or v swallows one. */
 void rmap_vma_join(struct vma *v, struct vma *joining);
 void rmap_vma_leave(struct vma *v, struct vma *leaving);
 
 /*
- * Counting. pt_lock of the space held. The reference of a fresh page is the mapping's; further mappings take
- * their own (page_get by the caller before).
+ * Counting. pt_lock of the space held. The reference of a fresh page is its mapping's; further
+ * mappings take their own.
  */
 static inline void rmap_set_anon(struct page *page, const struct vma *v, vaddr_t addr)
 {
@@ -69,8 +74,8 @@ static inline void rmap_new_anon_huge(struct page *head, const struct vma *v, va
 }
 
 /*
- * One more pte over this frame (fork), one more pmd over this huge page; the reference is taken too, and first:
- * rmap_pte_exclusive() must never see a mapping that no reference covers.
+ * One more pte over this frame (fork), one more pmd over this huge page; the reference is taken
+ * too, and first: rmap_pte_exclusive() must never see a mapping that no reference covers.
  */
 static inline void rmap_dup_pte(pfn_t pfn)
 {
@@ -87,7 +92,7 @@ static inline void rmap_dup_pmd(struct page *head)
 	__atomic_add_fetch(page_pmd_mapcount_ptr(head), 1, __ATOMIC_RELAXED);
 }
 
-/* One mapping gone; the caller still owns that reference and drops it after the flush (page_put(pfn_head)). */
+/* One mapping gone; the caller still owns its reference and drops it after the flush (page_put). */
 void rmap_remove_huge_pte(pfn_t pfn);
 static inline void rmap_remove_pte(pfn_t pfn)
 {
@@ -101,15 +106,15 @@ void rmap_remove_pmd(struct page *head);
 void rmap_pmd_to_ptes(struct page *head);
 
 /*
- * The anon object of a page found without any lock (on a list, by number): pinned, so that it can be walked;
- * NULL: nothing maps the page. The caller holds a reference on the page. Linux: page_get_anon_vma
+ * The anon object of a page found without any lock (on a list, by number), pinned, so that it can
+ * be walked; NULL: nothing maps the page. The caller holds a reference on the page.
  */
 struct anon *rmap_pin_anon(struct page *head);
 void rmap_unpin_anon(struct anon *anon);
 
 /*
- * Exclusive: this one mapping is the only reference, so a write may reuse the page in place. pt_lock held. A
- * frame of a huge page mapped by ptes is exclusive when nobody but mappings holds the huge page (no pin).
+ * Exclusive: this one mapping is the only reference, so a write may reuse the page in place.
+ * pt_lock held. A frame of a huge page mapped by ptes: when only mappings hold the huge page.
  */
 static inline bool rmap_pte_exclusive(pfn_t pfn)
 {
@@ -126,7 +131,7 @@ static inline bool rmap_pmd_exclusive(struct page *head)
 
 /*
  * rmap_walk - every area that may map page `index` of `anon`, under the anon lock.
- *   fn       gets the vma and the address there; returns false to stop. It may take the pt_lock of v->mm.
+ *   fn       gets the vma and the address there; returns false to stop; may take v->mm's pt_lock
  *   returns  false when stopped.      Linux: rmap_walk_anon
  */
 bool rmap_walk(struct anon *anon, u64 index, u64 pages,
@@ -136,10 +141,6 @@ bool rmap_walk(struct anon *anon, u64 index, u64 pages,
 bool rmap_walk_locked(struct anon *anon, u64 index, u64 pages,
 	bool (*fn)(struct vma *v, vaddr_t addr, void *ctx), void *ctx);
 
-/*
- * R1 every leaf of every space is in the rmap of its page, R2 counts of every frame = entries found through the rmap,
- * R3 references cover mappings, R4 an anon object knows its areas, R5 gauges and nr_anon = leaves. Other CPUs stopped.
- */
-bool rmap_check(void);
+bool rmap_check(void); /* R1 to R5: see rmap.c. The other CPUs are stopped */
 
 #endif

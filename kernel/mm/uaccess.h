@@ -1,17 +1,17 @@
 /*
- * uaccess.h - the one module that touches memory of ring 3.                                   floor 3
+ * uaccess.h - the one module that touches memory of ring 3.                              floor 3
  *
- * A copy that meets a page not yet there faults in the kernel; trap.c serves that fault like one from ring 3
- * and only if it cannot be served goes to the fix-up here. So no mm->lock may be held (asserted): a nested read behind
- * a waiting writer would deadlock.
+ * A copy that meets a page not yet there faults in the kernel; trap.c serves that fault like one
+ * from ring 3, and only if it cannot be served goes to the fix-up here. So no mm->lock may be held
+ * (asserted): a nested read behind a waiting writer would deadlock.
  */
 #ifndef MM_UACCESS_H
 #define MM_UACCESS_H
 
 #include "lib/types.h"
 
-bool user_range_ok(vaddr_t addr, u64 bytes);          /* wholly below USER_END, no overflow */
-int copy_from_user(void *to, const void __user *from, u64 bytes) __must_check;  /* 0 or -EFAULT */
+bool user_range_ok(vaddr_t addr, u64 bytes); /* wholly below USER_END, no overflow */
+int copy_from_user(void *to, const void __user *from, u64 bytes) __must_check; /* 0 or -EFAULT */
 int copy_to_user(void __user *to, const void *from, u64 bytes) __must_check;
 int clear_user(void __user *to, u64 bytes) __must_check;
 /* A string of at most size - 1 bytes; its length, -EFAULT, or -ERANGE when it is longer. */
@@ -19,7 +19,7 @@ int strncpy_from_user(char *to, const char __user *from, u64 size) __must_check;
 int get_user_u32(u32 *to, const u32 __user *from) __must_check;
 int put_user_u32(u32 __user *to, u32 value) __must_check;
 
-/* Exception table, read by trap.c: where to continue after a fault at `ip` that cannot be served; 0: none. */
+/* For trap.c: where to go on after a fault at `ip` that cannot be served; 0: nowhere. */
 vaddr_t uaccess_fixup(vaddr_t ip);
 
 #endif

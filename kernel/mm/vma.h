@@ -1,5 +1,5 @@
 /*
- * vma.h - one mapped range of a space, and the balanced tree of them.                         floor 3
+ * vma.h - one mapped range of a space, and the balanced tree of them.                    floor 3
  *
  * The struct itself stands in mm.h, because the reverse map and the checkers read it too.
  */
@@ -10,7 +10,10 @@
 
 #define VMA_MAX 65530 /* Linux's vm.max_map_count */
 
-static inline bool vma_is_accessible(const struct vma *v) { return v->flags & VM_ACCESS; }
+static inline bool vma_is_accessible(const struct vma *v)
+{
+	return v->flags & VM_ACCESS;
+}
 /* Does the aligned 2 MiB around addr lie wholly in the vma? */
 static inline bool vma_covers_huge(const struct vma *v, vaddr_t addr)
 {
@@ -18,14 +21,15 @@ static inline bool vma_covers_huge(const struct vma *v, vaddr_t addr)
 	return haddr >= v->start && haddr + HPAGE_PMD_SIZE <= v->end;
 }
 
-/* Rights of a leaf in this vma, without RW for private memory that may be shared: callers add PTE_RW | PTE_D themselves. */
+/* Rights of a leaf in this vma, without RW: the page may be shared. */
 static inline u64 vma_rights(const struct vma *v)
 {
 	if (!vma_is_accessible(v))
 		return PTE_US | PTE_NX; /* no PTE_P: entry_make() turns it into PROTNONE */
 	return PTE_P | PTE_US | PTE_A | (v->flags & VM_EXEC ? 0 : PTE_NX);
 }
-static inline u64 vma_rights_write(const struct vma *v) /* for a page this space owns alone and writes now */
+/* The same for a page that this space owns alone and writes now. */
+static inline u64 vma_rights_write(const struct vma *v)
 {
 	return vma_rights(v) | (v->flags & VM_WRITE ? PTE_RW | PTE_D : 0);
 }
@@ -43,20 +47,21 @@ static inline struct vma *vma_find(struct mm *mm, vaddr_t addr) /* containing ad
 		return v;
 	return vma_find_slow(mm, addr);
 }
-struct vma *vma_find_from(struct mm *mm, vaddr_t addr);  /* first with end > addr, or NULL */
+struct vma *vma_find_from(struct mm *mm, vaddr_t addr); /* first with end > addr, or NULL */
 struct vma *vma_next(struct vma *v);
 struct vma *vma_prev(struct vma *v);
 struct vma *vma_first(struct mm *mm);
 
-struct vma *vma_alloc(struct mm *mm);                    /* not in any tree; NULL: no memory */
-void vma_free(struct vma *v);                            /* not in a tree; drops its link to the anon object */
-int vma_insert(struct mm *mm, struct vma *v);            /* -ENOMEM above VMA_MAX; range must be free (checked) */
-void vma_remove(struct vma *v);                          /* out of the tree; not freed */
-/* Move the edges of v without touching neighbours (the caller proved there is room). Keeps index <-> address. */
+struct vma *vma_alloc(struct mm *mm); /* not in any tree; NULL: no memory */
+void vma_free(struct vma *v);         /* not in a tree; drops its link to the anon object */
+void vma_remove(struct vma *v);       /* out of the tree; not freed */
+/* 0, or -ENOMEM above VMA_MAX. The range must be free (checked). */
+int vma_insert(struct mm *mm, struct vma *v);
+/* Move the edges of v within the room between its neighbours. Keeps index <-> address. */
 void vma_resize(struct vma *v, vaddr_t start, vaddr_t end);
-/* [start, end) -> [start, addr) and [addr, end): v stays the lower one; the new upper one is returned, NULL: no memory or too many. */
+/* v keeps [start, addr); the new area [addr, end) is returned. NULL: no memory, or too many. */
 struct vma *vma_split(struct vma *v, vaddr_t addr);
-/* Unite v with neighbours of equal flags, kind and compatible anon; returns the vma that now covers v's range. */
+/* Unite v with neighbours that are alike; returns the vma that now covers v's range. */
 struct vma *vma_merge(struct vma *v);
 bool vma_can_merge(const struct vma *a, const struct vma *b); /* a directly below b */
 

@@ -15,13 +15,13 @@ extern u64 space_flushes[NR_TLB_SITES]; /* how often each site flushed */
 void space_start(u64 bytes, u32 cpus);
 
 /* As a thread that holds mm->lock for writing, the only one there is. */
-struct mm *space_create(void);           /* a new space, locked; the test fails when there is no memory */
-void space_destroy(struct mm *mm);       /* an empty one: unlock, last user, last reference */
+struct mm *space_create(void);     /* a new space, locked; the test fails when there is no memory */
+void space_destroy(struct mm *mm); /* an empty one: unlock, last user, last reference */
 
 /* An area of its own, not united with neighbours. pgoff = address / 4 KiB, as mmap numbers pages. */
 struct vma *space_area(struct mm *mm, vaddr_t start, vaddr_t end, u32 flags);
-void space_area_gone(struct vma *v);     /* nothing is mapped in it: unlink, remove, free */
-void space_area_free(struct vma *v);     /* the same, and the tables that only it needed */
+void space_area_gone(struct vma *v); /* nothing is mapped in it: unlink, remove, free */
+void space_area_free(struct vma *v); /* the same, and the tables that only it needed */
 
 /* The pmd and pte entry for an address, tables made as needed. */
 pmd_t *space_pmd(struct mm *mm, vaddr_t addr);
@@ -37,7 +37,8 @@ void space_map_huge_zero(struct vma *v, vaddr_t haddr);
 void space_unmap_small(struct vma *v, vaddr_t addr);
 void space_unmap_huge(struct vma *v, vaddr_t haddr); /* the pmd is a huge leaf */
 void space_split_huge(struct vma *v, vaddr_t haddr); /* the pmd is a huge leaf */
-void space_unmap_range(struct vma *v, vaddr_t start, vaddr_t end); /* splits what lies half inside */
+void space_unmap_range(
+	struct vma *v, vaddr_t start, vaddr_t end); /* splits what lies half inside */
 
 /* Everything: pages, areas, tables; then space_destroy(). */
 void space_empty(struct mm *mm);
