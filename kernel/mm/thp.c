@@ -24,7 +24,7 @@
  * INVARIANTS (thp_check() tests every one; T3, "a deposit under each huge leaf", is pgtable_check's)
  *   H1  a huge page's head is aligned to 512 frames, its block's record says huge, and the reverse
  *   H2  references of a huge page >= its pmd mappings + its pte mappings; pte mappings = sum over its frames
- *   H3  a space that maps the huge zero page holds a reference on it, and none does while there is no such page
+ *   H3  the references of the huge zero page are those of the spaces that used it and the shrinker's one
  *   H4  a page on the deferred-split queue is huge and flagged, and the flag says it is on the queue
  *
  * LOCKS     mm->lock (read) -> [anon lock] -> pt_lock -> deferred, lru -> zone.lock. thp_list_lock: the list of spaces.
@@ -853,7 +853,7 @@ bool thp_check(void)
 		}
 	}
 	mm_for_each(check_zero_refs, &spaces);
-	if (zero_huge_pfn ? zero_huge_refs() < spaces + 1 : spaces) {
+	if (zero_huge_pfn ? zero_huge_refs() != spaces + 1 : spaces) {
 		printk("H3: %u spaces hold the huge zero page, %u references\n", spaces,
 			zero_huge_refs());
 		return false;

@@ -147,6 +147,28 @@ TEST(case_2_read_one_byte)
 	end();
 }
 
+/* Two CPUs read first, in one space: one reference, however the race ends. */
+static void read_next_block(void)
+{
+	read_at(HERE + 2 * MIB);
+}
+
+static void race_once(void)
+{
+	machine_preempt = NULL;
+	mmu_as_other_cpu(read_next_block);
+}
+
+TEST(two_first_reads_at_once)
+{
+	begin(4 * MIB);
+	machine_preempt = race_once; /* when the zero page is cleared */
+	read_at(HERE);
+	CHECK_EQ(huge_kb(s, true), 4096);
+	CHECK_EQ(zero_huge_refs(), 2);
+	end();
+}
+
 TEST(case_3_no_zero_page)
 {
 	begin(2 * MIB);
@@ -829,7 +851,11 @@ TEST(H3_a_space_without_a_reference)
 	zero_huge_put(); /* one too many */
 	CHECK(!thp_check());
 	CHECK(machine_said("H3"));
-	CHECK(zero_huge_get());
+	CHECK(zero_huge_get() && thp_check());
+	CHECK(zero_huge_get()); /* one that nobody gives back */
+	CHECK(!thp_check());
+	CHECK(machine_said("H3"));
+	zero_huge_put();
 	end();
 }
 
