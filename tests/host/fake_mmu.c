@@ -21,7 +21,8 @@
 #include "sched.h"
 
 #define MAX_SPACES 16
-#define TRIES      16 /* a fault that was served, and still the access fails: how often is that believed? */
+#define TRIES                                                                                      \
+	16 /* a fault that was served, and still the access fails: how often is that believed? */
 
 paddr_t tlb_kernel_root;
 struct tlb_space tlb_kernel_space;
@@ -153,8 +154,8 @@ u64 tlb_flush(struct tlb_space *s, vaddr_t start, vaddr_t end, u64 stride, enum 
 
 void tlb_assert_flushed(const struct tlb_space *s)
 {
-	ASSERT_RULE("tlb-gen", !s->cpus || s->acked[0] >= s->gen, "generation %lu is flushed, not %lu",
-		s->acked[0], s->gen);
+	ASSERT_RULE("tlb-gen", !s->cpus || s->acked[0] >= s->gen,
+		"generation %lu is flushed, not %lu", s->acked[0], s->gen);
 }
 
 const struct mmu_entry *mmu_entry(struct mm *mm, unsigned cpu, unsigned n)
@@ -299,7 +300,8 @@ static bool check_entry(struct mm *mm, const struct mmu_entry *e)
 	if (leaf && bits & PTE_P && size == e->size && entry_addr(bits) >> PAGE_SHIFT == e->pfn &&
 		!(e->bits & ~bits & (PTE_RW | PTE_D | PTE_A)) && !(bits & ~e->bits & PTE_NX))
 		return true;
-	printk("mmu_check: M1: %#lx of space %u is cached as frame %#lx, size %#lx, bits %#lx; the tables say "
+	printk("mmu_check: M1: %#lx of space %u is cached as frame %#lx, size %#lx, bits %#lx; the "
+	       "tables say "
 	       "%#lx, size %#lx\n",
 		e->start, mm->id, e->pfn, e->size, e->bits, bits, size);
 	return false;

@@ -16,7 +16,7 @@ enum mmu_kind {
 	MMU_EXEC
 };
 
-#define MMU_CPUS    4 /* threads of execution a test may play, one inside the other */
+#define MMU_CPUS    4  /* threads of execution a test may play, one inside the other */
 #define MMU_TLBS    2  /* CPUs that run in a space */
 #define MMU_ENTRIES 48 /* of one TLB */
 
@@ -55,8 +55,8 @@ bool mmu_check(struct mm *mm);
 /* Called by tlb_flush() before anything is flushed: other CPUs are still at work. NULL: nothing. */
 extern void (*mmu_before_flush)(struct mm *mm, vaddr_t start, vaddr_t end, enum tlb_site site);
 
-extern u64 mmu_faults;                 /* fault_handle() was called so often */
-extern u64 mmu_flushes[NR_TLB_SITES];  /* and tlb_flush() */
+extern u64 mmu_faults;                /* fault_handle() was called so often */
+extern u64 mmu_flushes[NR_TLB_SITES]; /* and tlb_flush() */
 
 /*
  * Another CPU works in the middle of what this one does: run fn as CPU machine_cpu + 1, if no spinlock is held

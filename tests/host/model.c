@@ -70,9 +70,10 @@ static void contents_check(const struct model_space *s, u64 n, const char *page,
 	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
 		u64 is = *(const u64 *)(page + places[i]), want = word_of(s->page[n].version, i);
 
-		CHECK_MSG(is == want, "%s: page %#llx of space %u: word %u is %#llx, want %#llx (version %u)",
-			when, (unsigned long long)n << PAGE_SHIFT, s->mm->id, i, (unsigned long long)is,
-			(unsigned long long)want, s->page[n].version);
+		CHECK_MSG(is == want,
+			"%s: page %#llx of space %u: word %u is %#llx, want %#llx (version %u)",
+			when, (unsigned long long)n << PAGE_SHIFT, s->mm->id, i,
+			(unsigned long long)is, (unsigned long long)want, s->page[n].version);
 	}
 }
 
@@ -185,7 +186,8 @@ static void follow_removal(struct model_space *s, vaddr_t addr, u64 len)
 
 s64 model_map(struct model_space *s, vaddr_t addr, u64 len, u32 prot, u32 flags)
 {
-	bool fixed = flags & MAP_FIXED, taken = flags & MAP_FIXED_NOREPLACE && any_mapped(s, addr, len);
+	bool fixed = flags & MAP_FIXED,
+	     taken = flags & MAP_FIXED_NOREPLACE && any_mapped(s, addr, len);
 	s64 at;
 
 	s->in_use++;
@@ -252,7 +254,8 @@ int model_protect(struct model_space *s, vaddr_t addr, u64 len, u32 prot)
 }
 
 /* What mremap must answer to these, as far as it does not depend on memory. 0: it may do it. */
-static s64 remap_answer(struct model_space *s, vaddr_t old, u64 old_len, u64 len, u32 flags, vaddr_t to)
+static s64 remap_answer(
+	struct model_space *s, vaddr_t old, u64 old_len, u64 len, u32 flags, vaddr_t to)
 {
 	struct vma *v = area_at(s, old);
 	bool move = flags & (MREMAP_FIXED | MREMAP_DONTUNMAP);
@@ -310,14 +313,16 @@ s64 model_remap(struct model_space *s, vaddr_t old, u64 old_len, u64 len, u32 fl
 	}
 	for (u64 i = n; i < nr_pages(len); i++) {
 		CHECK(!s->page[first_page(at) + i].mapped);
-		s->page[first_page(at) + i] = (struct model_page){.mapped = 1, .prot = prot, .fork = fork};
+		s->page[first_page(at) + i] =
+			(struct model_page){.mapped = 1, .prot = prot, .fork = fork};
 	}
 	return at;
 }
 
 void model_brk(struct model_space *s, vaddr_t brk)
 {
-	vaddr_t old = s->mm->brk, is, from = ALIGN_UP(old, PAGE_SIZE), to = ALIGN_UP(brk, PAGE_SIZE);
+	vaddr_t old = s->mm->brk, is, from = ALIGN_UP(old, PAGE_SIZE),
+		to = ALIGN_UP(brk, PAGE_SIZE);
 
 	s->in_use++;
 	is = mmap_brk(s->mm, brk);
@@ -373,7 +378,8 @@ int model_advise(struct model_space *s, vaddr_t addr, u64 len, int advice)
 		return err;
 	}
 	if (err != want) {
-		CHECK_MSG(err == -ENOMEM, "madvise %d of %#lx, %#lx: %d, want %d", advice, addr, len, err, want);
+		CHECK_MSG(err == -ENOMEM, "madvise %d of %#lx, %#lx: %d, want %d", advice, addr,
+			len, err, want);
 		refused("madvise");
 	}
 	for (u64 n = first_page(addr); n < first_page(addr) + nr_pages(len); n++) {
@@ -415,7 +421,9 @@ enum fault_result model_access(struct model_space *s, vaddr_t addr, enum mmu_kin
 		CHECK(p->mapped && right_to(p, kind));
 		return r;
 	}
-	CHECK_EQ(r, !p->mapped ? FAULT_BAD_ADDRESS : right_to(p, kind) ? FAULT_DONE : FAULT_BAD_ACCESS);
+	CHECK_EQ(r, !p->mapped          ? FAULT_BAD_ADDRESS
+		    : right_to(p, kind) ? FAULT_DONE
+					: FAULT_BAD_ACCESS);
 	if (r != FAULT_DONE)
 		return r;
 	contents_check(s, n, page_start(at), "access");
@@ -428,7 +436,6 @@ enum fault_result model_access(struct model_space *s, vaddr_t addr, enum mmu_kin
 
 struct model_space *model_fork(struct model_space *s)
 {
-	static const struct mm *const taken = (const struct mm *)1;
 	struct model_space *c = model;
 	struct mm *mm;
 
@@ -436,7 +443,7 @@ struct model_space *model_fork(struct model_space *s)
 		c++;
 	if (c == model + MODEL_SPACES)
 		return NULL;
-	c->mm = (struct mm *)taken; /* for forks that other CPUs do meanwhile */
+	c->mm = MODEL_TAKEN; /* other CPUs may fork meanwhile */
 	c->in_use = 1;
 	s->in_use++;
 	mm = fork_mm(s->mm);
@@ -538,12 +545,14 @@ static void check_area(struct model_space *s, const struct vma *v)
 		u64 n = first_page(a);
 		pfn_t pfn = mmu_frame(s->mm, a);
 
-		CHECK_MSG(s->page[n].mapped, "page %#lx of space %u should not be there", a, s->mm->id);
+		CHECK_MSG(s->page[n].mapped, "page %#lx of space %u should not be there", a,
+			s->mm->id);
 		CHECK_EQ(s->page[n].prot, prot_of(v));
 		if (pfn)
 			contents_check(s, n, phys_to_virt(pfn << PAGE_SHIFT), "memory");
 		else
-			CHECK_MSG(!s->page[n].version, "page %#lx of space %u was lost", a, s->mm->id);
+			CHECK_MSG(!s->page[n].version, "page %#lx of space %u was lost", a,
+				s->mm->id);
 	}
 }
 
@@ -598,9 +607,11 @@ static void check_references(void)
 
 		if (p->type != PAGE_ANON && p->type != PAGE_ANON_HUGE)
 			continue;
-		CHECK_MSG(page_total_mapcount(p) && page_refcount(p) == page_total_mapcount(p) && p->flags & PG_LRU,
-			"frame %#lx (%s): %u references, %lu mappings, flags %#x", pfn, page_type_name(p->type),
-			page_refcount(p), page_total_mapcount(p), p->flags);
+		CHECK_MSG(page_total_mapcount(p) && page_refcount(p) == page_total_mapcount(p) &&
+				  p->flags & PG_LRU,
+			"frame %#lx (%s): %u references, %lu mappings, flags %#x", pfn,
+			page_type_name(p->type), page_refcount(p), page_total_mapcount(p),
+			p->flags);
 		CHECK_MSG(!page_is_huge(p) || !partly_unmapped(p) || p->flags & PG_DEFERRED,
 			"huge page %#lx is partly unmapped, and not queued", pfn);
 	}

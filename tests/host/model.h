@@ -15,6 +15,8 @@
 #define MODEL_PAGES  (MODEL_END >> PAGE_SHIFT)
 #define MODEL_SPACES 5
 
+#define MODEL_TAKEN ((struct mm *)1)
+
 enum model_fork {
 	FORK_COPY,
 	FORK_SKIP, /* MADV_DONTFORK */
@@ -27,14 +29,15 @@ struct model_page {
 };
 
 struct model_space {
-	struct mm *mm; /* NULL: unused */
+	struct mm *mm;   /* NULL: unused; MODEL_TAKEN: a fork is under way */
 	unsigned in_use; /* verbs under way */
 	struct model_page page[MODEL_PAGES];
 };
 
 extern struct model_space model[MODEL_SPACES];
-extern bool model_may_fail;   /* memory may run out just now: an honest "no memory" is a right answer */
-extern u64 model_refusals;    /* so often it was the answer */
+extern bool
+	model_may_fail; /* memory may run out just now: an honest "no memory" is a right answer */
+extern u64 model_refusals; /* so often it was the answer */
 
 /* The machine, and no space yet. */
 void model_start(u64 bytes);

@@ -26,7 +26,8 @@
 static struct model_space *s;
 static u64 before[NR_VM_STATS];
 
-static const struct collapse_limits forced = {.max_none = 512, .max_swap = 512, .max_shared = 512, .forced = true};
+static const struct collapse_limits forced = {
+	.max_none = 512, .max_swap = 512, .max_shared = 512, .forced = true};
 static const struct collapse_limits usual = {.max_none = 511, .max_swap = 64, .max_shared = 256};
 
 static void measure(void)
@@ -183,7 +184,8 @@ TEST(no_block)
 	begin(2 * MIB);
 	write_pages(HERE, 512);
 	buddy_inject_fail(1, HPAGE_PMD_ORDER);
-	CHECK_EQ(collapse_range(s->mm, HERE, &forced), COLLAPSE_SUCCEED); /* the second try had one */
+	CHECK_EQ(collapse_range(s->mm, HERE, &forced),
+		COLLAPSE_SUCCEED); /* the second try had one */
 	buddy_inject_fail(0, -1);
 	CHECK_EQ(model_protect(s, HERE, PAGE_SIZE, PROT_READ), 0);
 	thp_settings.khugepaged_defrag = false;

@@ -116,7 +116,8 @@ TEST(moved_after_fork)
 	begin();
 	write_pages(s, HERE, 512);
 	child = model_fork(s);
-	model_remap(child, HERE, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 16 * MIB + 5 * PAGE_SIZE);
+	model_remap(child, HERE, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED,
+		16 * MIB + 5 * PAGE_SIZE);
 	model_check();
 	CHECK_EQ(model_split_page(s, HERE), 0); /* in both places */
 	model_check();
@@ -151,7 +152,8 @@ TEST(a_copy_leaves_a_part_behind)
 	write_pages(s, HERE, 512);
 	child = model_fork(s);
 	model_advise(child, HERE, MIB, MADV_DONTNEED);
-	write_pages(s, HERE, 1); /* cow=copy: the pmd goes, half of the old page stays with the child */
+	write_pages(
+		s, HERE, 1); /* cow=copy: the pmd goes, half of the old page stays with the child */
 	CHECK_EQ(vmstat_read(VM_thp_wp_copy), 1);
 	CHECK_EQ(vmstat_read(VM_thp_deferred_split_page), 1);
 	end();
@@ -196,8 +198,8 @@ TEST(what_a_child_inherits)
 
 static void touch_all_kinds(void)
 {
-	model_access(s, HERE, MMU_WRITE);                    /* huge */
-	model_access(s, HERE + 2 * MIB, MMU_READ);           /* huge zero */
+	model_access(s, HERE, MMU_WRITE);          /* huge */
+	model_access(s, HERE + 2 * MIB, MMU_READ); /* huge zero */
 	model_map(s, 20 * MIB + PAGE_SIZE, MIB, RW, MAP_FIXED);
 	model_access(s, 20 * MIB + PAGE_SIZE, MMU_WRITE);    /* small */
 	model_access(s, 20 * MIB + 2 * PAGE_SIZE, MMU_READ); /* small zero */

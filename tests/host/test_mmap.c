@@ -51,7 +51,8 @@ TEST(mmap_refuses)
 {
 	begin();
 	CHECK_EQ(mmap_map(mm, 0, 0, RW, ANON), -EINVAL);
-	CHECK_EQ(mmap_map(mm, 0, PAGE_SIZE, RW, MAP_ANONYMOUS), -EINVAL); /* neither private nor shared */
+	CHECK_EQ(mmap_map(mm, 0, PAGE_SIZE, RW, MAP_ANONYMOUS),
+		-EINVAL); /* neither private nor shared */
 	CHECK_EQ(mmap_map(mm, 0, ~0ul, RW, ANON), -ENOMEM);
 	CHECK_EQ(mmap_map(mm, 0, ~0ul - PAGE_SIZE + 1, RW, ANON), -ENOMEM);
 	CHECK_EQ(mmap_map(mm, 0, USER_END, PROT_NONE, ANON), -ENOMEM);
@@ -69,9 +70,11 @@ TEST(mmap_places)
 	s64 at;
 
 	begin();
-	CHECK_EQ(model_map(s, HERE, PAGE_SIZE, RW, 0), HERE);                 /* a hint that is free */
-	CHECK_EQ(model_map(s, HERE, PAGE_SIZE, RW, 0), MODEL_END - PAGE_SIZE); /* one that is not: from the top */
-	CHECK_EQ(model_map(s, 0, 100, RW, 0), MODEL_END - 2 * PAGE_SIZE);     /* directly below: united */
+	CHECK_EQ(model_map(s, HERE, PAGE_SIZE, RW, 0), HERE); /* a hint that is free */
+	CHECK_EQ(model_map(s, HERE, PAGE_SIZE, RW, 0),
+		MODEL_END - PAGE_SIZE); /* one that is not: from the top */
+	CHECK_EQ(model_map(s, 0, 100, RW, 0),
+		MODEL_END - 2 * PAGE_SIZE); /* directly below: united */
 	CHECK_EQ(mm->nr_vmas, 2);
 	CHECK_EQ(model_map(s, HERE, PAGE_SIZE, RW, MAP_FIXED_NOREPLACE), -EEXIST);
 	at = mmap_map(mm, 0, 1 * GIB, PROT_NONE, ANON | MAP_NORESERVE);
@@ -172,15 +175,19 @@ TEST(mremap_refuses)
 	CHECK_EQ(mmap_remap(mm, HERE, MIB, 0, 0, 0), -EINVAL);
 	CHECK_EQ(mmap_remap(mm, HERE, MIB, MIB, 8, 0), -EINVAL);
 	CHECK_EQ(model_remap(s, HERE, MIB, MIB, MREMAP_FIXED, to), -EINVAL);
-	CHECK_EQ(model_remap(s, HERE, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, HERE + PAGE_SIZE), -EINVAL);
+	CHECK_EQ(model_remap(s, HERE, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, HERE + PAGE_SIZE),
+		-EINVAL);
 	CHECK_EQ(mmap_remap(mm, HERE, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, to + 1), -EINVAL);
 	CHECK_EQ(mmap_remap(mm, HERE, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 0), -EINVAL);
 	CHECK_EQ(model_remap(s, HERE, MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0), -EINVAL);
 	CHECK_EQ(mmap_remap(mm, HERE, 0, MIB, MREMAP_MAYMOVE, 0), -EINVAL);
-	CHECK_EQ(model_remap(s, 20 * MIB, MIB, MIB, MREMAP_MAYMOVE, 0), -EFAULT); /* nothing there */
-	CHECK_EQ(model_remap(s, HERE, 2 * MIB, 3 * MIB, MREMAP_MAYMOVE, 0), -EFAULT); /* two areas */
+	CHECK_EQ(
+		model_remap(s, 20 * MIB, MIB, MIB, MREMAP_MAYMOVE, 0), -EFAULT); /* nothing there */
+	CHECK_EQ(
+		model_remap(s, HERE, 2 * MIB, 3 * MIB, MREMAP_MAYMOVE, 0), -EFAULT); /* two areas */
 	CHECK_EQ(mmap_remap(mm, HERE, MIB, ~0ul, MREMAP_MAYMOVE, 0), -ENOMEM);
-	CHECK_EQ(model_remap(s, HERE, MIB, 2 * MIB, 0, 0), -ENOMEM); /* no room behind, may not move */
+	CHECK_EQ(model_remap(s, HERE, MIB, 2 * MIB, 0, 0),
+		-ENOMEM); /* no room behind, may not move */
 	end();
 }
 
@@ -224,7 +231,8 @@ TEST(mremap_moves_a_piece_from_the_middle)
 	CHECK_EQ(model_access(s, HERE + MIB, MMU_READ), FAULT_BAD_ADDRESS);
 	model_check();
 	/* and back again: index and address agree once more, everything unites */
-	CHECK_EQ(model_remap(s, at, 2 * MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, HERE + MIB), HERE + MIB);
+	CHECK_EQ(model_remap(s, at, 2 * MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, HERE + MIB),
+		HERE + MIB);
 	CHECK_EQ(mm->nr_vmas, 1);
 	end();
 }
@@ -236,7 +244,9 @@ TEST(mremap_leaves_the_area)
 	begin();
 	model_map(s, HERE, 2 * MIB, RW, MAP_FIXED);
 	write_pages(HERE, 1);
-	CHECK_EQ(model_remap(s, HERE, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_DONTUNMAP | MREMAP_FIXED, to), to);
+	CHECK_EQ(model_remap(s, HERE, 2 * MIB, 2 * MIB,
+			 MREMAP_MAYMOVE | MREMAP_DONTUNMAP | MREMAP_FIXED, to),
+		to);
 	CHECK_EQ(mm->nr_vmas, 2);
 	CHECK_EQ(mm->nr_anon, 512);
 	write_pages(HERE, 1); /* the old place is empty memory, with pages of the same indexes */
@@ -255,7 +265,8 @@ TEST(mremap_across_a_gigabyte)
 	CHECK_EQ(mmap_map(mm, 1 * GIB, 2 * MIB, RW, ANON | MAP_FIXED), 1 * GIB);
 	CHECK_EQ(mmu_access(mm, 1 * GIB, MMU_WRITE, &at), FAULT_DONE);
 	at[0] = 77;
-	CHECK_EQ(mmap_remap(mm, 1 * GIB, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 3 * GIB), 3 * GIB);
+	CHECK_EQ(mmap_remap(mm, 1 * GIB, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 3 * GIB),
+		3 * GIB);
 	CHECK(pgtable_check(mm) && rmap_check() && mmu_check(mm));
 	CHECK_EQ(mmu_access(mm, 3 * GIB, MMU_READ, &at), FAULT_DONE);
 	CHECK_EQ(at[0], 77);
@@ -371,10 +382,12 @@ TEST(the_stack_grows)
 	char *at;
 
 	begin();
-	CHECK_EQ(mmap_map_named(mm, low, 64 * PAGE_SIZE, RW, VM_STACK | VM_GROWSDOWN, "[stack]"), 0);
+	CHECK_EQ(
+		mmap_map_named(mm, low, 64 * PAGE_SIZE, RW, VM_STACK | VM_GROWSDOWN, "[stack]"), 0);
 	CHECK_EQ(mmu_access(mm, low - 100 * PAGE_SIZE, MMU_WRITE, &at), FAULT_DONE);
 	CHECK_EQ(mm_lookup(mm, top - 1)->start, low - 100 * PAGE_SIZE);
-	CHECK_EQ(mmu_access(mm, top - 9 * MIB, MMU_WRITE, &at), FAULT_BAD_ADDRESS); /* past the limit */
+	CHECK_EQ(mmu_access(mm, top - 9 * MIB, MMU_WRITE, &at),
+		FAULT_BAD_ADDRESS); /* past the limit */
 	/* the guard gap to what lies below */
 	CHECK_EQ(mmap_map_named(mm, top - 6 * MIB, PAGE_SIZE, RW, 0, ""), 0);
 	CHECK_EQ(mmu_access(mm, top - 6 * MIB + 2 * PAGE_SIZE, MMU_WRITE, &at), FAULT_BAD_ADDRESS);
@@ -398,11 +411,13 @@ TEST(as_many_areas_as_linux_has)
 		CHECK_EQ(mmap_protect(mm, a, PAGE_SIZE, PROT_NONE), 0);
 	CHECK_EQ(mm->nr_vmas, 65529);
 	CHECK_EQ(cuts, 32764);
-	CHECK_EQ(mmap_protect(mm, a, PAGE_SIZE, PROT_NONE), -ENOMEM); /* needs two more, there is one */
+	CHECK_EQ(mmap_protect(mm, a, PAGE_SIZE, PROT_NONE),
+		-ENOMEM); /* needs two more, there is one */
 	CHECK_EQ(mmap_unmap(mm, a + 5 * PAGE_SIZE, PAGE_SIZE), -ENOMEM);
 	CHECK(mm->nr_vmas <= VMA_MAX);
 	CHECK(vma_check(mm));
-	CHECK_EQ(mmap_map(mm, HERE, PAGE_SIZE, RW, ANON | MAP_FIXED), mm->nr_vmas < VMA_MAX ? (s64)HERE : -ENOMEM);
+	CHECK_EQ(mmap_map(mm, HERE, PAGE_SIZE, RW, ANON | MAP_FIXED),
+		mm->nr_vmas < VMA_MAX ? (s64)HERE : -ENOMEM);
 	CHECK_EQ(mmap_map(mm, HERE + 2 * PAGE_SIZE, PAGE_SIZE, RW, ANON | MAP_FIXED), -ENOMEM);
 	CHECK_EQ(mmap_unmap(mm, HERE, PAGE_SIZE), 0);
 	CHECK_EQ(mmap_unmap(mm, base, 1 * GIB), 0);

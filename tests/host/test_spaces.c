@@ -93,8 +93,9 @@ static struct model_space *random_space(void)
 {
 	struct model_space *s = &model[check_below(MODEL_SPACES)];
 
-	for (unsigned i = 0; i < MODEL_SPACES; i++, s = s + 1 < model + MODEL_SPACES ? s + 1 : model)
-		if (s->mm && (u64)s->mm != 1)
+	for (unsigned i = 0; i < MODEL_SPACES;
+		i++, s = s + 1 < model + MODEL_SPACES ? s + 1 : model)
+		if (s->mm && s->mm != MODEL_TAKEN)
 			return s;
 	return NULL;
 }
@@ -106,10 +107,13 @@ static vaddr_t hot;
 
 static void do_access(struct model_space *s)
 {
-	vaddr_t a = machine_cpu && check_below(2) ? (hot & HPAGE_PMD_MASK) + (check_below(512) << PAGE_SHIFT)
-						  : random_page(s);
+	vaddr_t a = machine_cpu && check_below(2)
+			    ? (hot & HPAGE_PMD_MASK) + (check_below(512) << PAGE_SHIFT)
+			    : random_page(s);
 	u64 burst = check_below(12) == 0 ? check_below(600) : check_below(4);
-	enum mmu_kind kind = check_below(16) == 0 ? MMU_EXEC : check_below(4) ? MMU_WRITE : MMU_READ;
+	enum mmu_kind kind = check_below(16) == 0 ? MMU_EXEC
+			     : check_below(4)     ? MMU_WRITE
+						  : MMU_READ;
 
 	if (machine_cpu && check_below(3) == 0)
 		a = hot & PAGE_MASK; /* the very same page */
@@ -126,13 +130,16 @@ static void do_map(struct model_space *s)
 	u32 how = check_below(4);
 
 	model_map(s, how < 3 ? a : 0, random_len(a, MODEL_BRK), random_prot(),
-		how == 0 ? MAP_FIXED : how == 1 ? MAP_FIXED_NOREPLACE : 0);
+		how == 0   ? MAP_FIXED
+		: how == 1 ? MAP_FIXED_NOREPLACE
+			   : 0);
 }
 
 /* Rights that are gone for good would soon leave nothing to write to: mostly they come back. */
 static void do_protect(struct model_space *s)
 {
-	vaddr_t a = check_below(2) ? hot & (check_below(2) ? PAGE_MASK : HPAGE_PMD_MASK) : random_page(s);
+	vaddr_t a = check_below(2) ? hot & (check_below(2) ? PAGE_MASK : HPAGE_PMD_MASK)
+				   : random_page(s);
 	u64 len = random_len(a, MODEL_END);
 
 	model_protect(s, a, len, random_prot());
@@ -165,9 +172,10 @@ static void do_remap(struct model_space *s)
 
 static void do_advise(struct model_space *s)
 {
-	static const int advice[] = {MADV_HUGEPAGE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTNEED, MADV_DONTNEED,
-		MADV_FREE, MADV_FREE, MADV_COLLAPSE, MADV_COLLAPSE, MADV_COLLAPSE, MADV_POPULATE_READ,
-		MADV_POPULATE_WRITE, MADV_DONTFORK, MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_WILLNEED};
+	static const int advice[] = {MADV_HUGEPAGE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTNEED,
+		MADV_DONTNEED, MADV_FREE, MADV_FREE, MADV_COLLAPSE, MADV_COLLAPSE, MADV_COLLAPSE,
+		MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_DONTFORK, MADV_DOFORK,
+		MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_WILLNEED};
 	static u32 undo;
 	vaddr_t a = check_below(2) ? random_page(s) : random_addr();
 	u64 len = random_len(a, MODEL_END);
@@ -316,12 +324,13 @@ static void one_step(void)
 /* What the run has met: a figure of 0 says that something was not tested. */
 static void report(const char *what, u64 steps)
 {
-	static const enum vm_stat shown[] = {VM_thp_fault_alloc, VM_thp_fault_fallback, VM_thp_zero_page_alloc,
-		VM_thp_wp_copy, VM_thp_wp_fallback, VM_thp_wp_reuse, VM_thp_split_pmd, VM_thp_split_page,
-		VM_thp_split_page_failed, VM_thp_deferred_split_page, VM_fault_overlap};
+	static const enum vm_stat shown[] = {VM_thp_fault_alloc, VM_thp_fault_fallback,
+		VM_thp_zero_page_alloc, VM_thp_wp_copy, VM_thp_wp_fallback, VM_thp_wp_reuse,
+		VM_thp_split_pmd, VM_thp_split_page, VM_thp_split_page_failed,
+		VM_thp_deferred_split_page, VM_fault_overlap};
 
-	printf("  %s: %lu steps, %lu faults, %lu interferences, %lu refusals\n   ", what, steps, mmu_faults,
-		interfered, model_refusals);
+	printf("  %s: %lu steps, %lu faults, %lu interferences, %lu refusals\n   ", what, steps,
+		mmu_faults, interfered, model_refusals);
 	for (unsigned i = 0; i < ARRAY_SIZE(shown); i++)
 		printf(" %s %lu", vmstat_name(shown[i]), vmstat_read(shown[i]));
 	printf("\n    flushes:");
@@ -384,7 +393,8 @@ TEST(with_failing_allocations)
 	for (u64 i = 0; i < steps; i++) {
 		model_may_fail = check_below(2);
 		if (model_may_fail)
-			buddy_inject_fail(1 + check_below(check_below(4) ? 6 : 300), check_below(3) ? -1 : 9);
+			buddy_inject_fail(
+				1 + check_below(check_below(4) ? 6 : 300), check_below(3) ? -1 : 9);
 		one_step();
 		buddy_inject_fail(0, -1);
 		fired += model_may_fail ? buddy_inject_fired : 0;
@@ -426,7 +436,8 @@ TEST(a_flush_that_is_left_out_shows)
 {
 	for (unsigned site = 0; site < TLB_kernel; site++) {
 		tlb_skip_local = 1u << site;
-		CHECK_MSG(status_of_run(8000) == STATUS_CHECK_FAILED, "site %u: nobody noticed", site);
+		CHECK_MSG(status_of_run(8000) == STATUS_CHECK_FAILED, "site %u: nobody noticed",
+			site);
 	}
 }
 

@@ -143,7 +143,8 @@ TEST(case_2_read_one_byte)
 	CHECK_EQ(huge_kb(s, true), 4096);
 	CHECK_EQ(delta(VM_thp_zero_page_alloc), 1);
 	CHECK_EQ(faults(), 2);
-	CHECK_EQ(zero_huge_refs(), 2); /* one for the space, however often it maps it, one for the shrinker */
+	CHECK_EQ(zero_huge_refs(),
+		2); /* one for the space, however often it maps it, one for the shrinker */
 	end();
 }
 
@@ -316,7 +317,8 @@ TEST(case_12_13_15_one_page_is_not_needed)
 	model_advise(s, HERE, 2 * MIB, MADV_DONTNEED);
 	CHECK_EQ(rss(s), 0);
 	CHECK_EQ(lru.deferred.count, 0);
-	CHECK(free - buddy_free_pages() <= 8); /* the block is back; tables and descriptions of areas stay */
+	CHECK(free - buddy_free_pages() <=
+		8); /* the block is back; tables and descriptions of areas stay */
 	end();
 }
 
@@ -591,7 +593,8 @@ TEST(case_42_moved)
 	CHECK_EQ(ahp(s), 2048);
 	CHECK_EQ(delta(VM_thp_split_pmd), 0);
 	model_check();
-	CHECK_EQ(model_remap(s, to, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, HERE + PAGE_SIZE),
+	CHECK_EQ(model_remap(
+			 s, to, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, HERE + PAGE_SIZE),
 		HERE + PAGE_SIZE);
 	CHECK_EQ(ahp(s), 0);
 	CHECK_EQ(rss(s), 2048);
@@ -603,7 +606,8 @@ TEST(the_huge_zero_page_moves_as_what_it_is)
 {
 	begin(2 * MIB);
 	read_at(HERE);
-	CHECK_EQ(model_remap(s, HERE, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 16 * MIB), 16 * MIB);
+	CHECK_EQ(model_remap(s, HERE, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 16 * MIB),
+		16 * MIB);
 	CHECK_EQ(huge_kb(s, true), 2048);
 	CHECK_EQ(rss(s), 0);
 	CHECK_EQ(zero_huge_refs(), 2);
@@ -713,7 +717,8 @@ TEST(case_46_the_first_stack)
 
 	begin(2 * MIB);
 	thp_settings.enabled = THP_ALWAYS;
-	CHECK_EQ(mmap_map_named(s->mm, 512 * MIB, 4 * MIB, RW, VM_STACK | VM_GROWSDOWN, "[stack]"), 0);
+	CHECK_EQ(mmap_map_named(s->mm, 512 * MIB, 4 * MIB, RW, VM_STACK | VM_GROWSDOWN, "[stack]"),
+		0);
 	v = mm_lookup(s->mm, 512 * MIB);
 	CHECK_EQ(thp_vma_reason(v), THP_STACK);
 	CHECK_EQ(mmap_unmap(s->mm, 512 * MIB, 4 * MIB), 0);
@@ -788,14 +793,16 @@ TEST(a_device_is_neither_split_nor_copied)
 	CHECK_EQ(mmap_map_device(s->mm, dev, PAGE_SIZE, 0xe0000000), -EEXIST);
 	CHECK_EQ(mmap_unmap(s->mm, dev + PAGE_SIZE, PAGE_SIZE), -EINVAL);
 	CHECK_EQ(mmap_protect(s->mm, dev + PAGE_SIZE, PAGE_SIZE, PROT_READ), -EINVAL);
-	CHECK_EQ(mmap_remap(s->mm, dev, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 16 * MIB), -EINVAL);
+	CHECK_EQ(mmap_remap(s->mm, dev, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 16 * MIB),
+		-EINVAL);
 	CHECK_EQ(mmap_advise(s->mm, dev, 2 * MIB, MADV_DONTNEED, &huge), -EINVAL);
 	CHECK(pgtable_check(s->mm) && rmap_check());
 
 	CHECK_EQ(mmap_protect(s->mm, dev, 4 * MIB + PAGE_SIZE, PROT_READ), 0);
 	CHECK_EQ(mmu_access(s->mm, dev, MMU_WRITE, &at), FAULT_BAD_ACCESS);
 	CHECK_EQ(mmap_protect(s->mm, dev, 4 * MIB + PAGE_SIZE, RW), 0);
-	CHECK_EQ(mmu_access(s->mm, dev, MMU_WRITE, &at), FAULT_BAD_ACCESS); /* read-only leaves stay that */
+	CHECK_EQ(mmu_access(s->mm, dev, MMU_WRITE, &at),
+		FAULT_BAD_ACCESS); /* read-only leaves stay that */
 	CHECK(pgtable_check(s->mm));
 	CHECK_EQ(mmap_unmap(s->mm, dev, 4 * MIB + PAGE_SIZE), 0);
 	end();

@@ -40,7 +40,8 @@ static inline void rwsem_read_lock(struct rwsem *s)
 
 static inline void rwsem_read_unlock(struct rwsem *s)
 {
-	ASSERT_RULE("B1", s->state && !(s->state & RWSEM_WRITER), "mm lock is not held for reading");
+	ASSERT_RULE(
+		"B1", s->state && !(s->state & RWSEM_WRITER), "mm lock is not held for reading");
 	s->state--;
 	this_cpu()->lock_context->mm_locks--;
 }

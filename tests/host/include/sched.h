@@ -65,8 +65,8 @@ static inline void waitq_wake_one(struct waitq *q)
 			machine_sleep(why);                                                        \
 	} while (0)
 
-struct thread *thread_create(const char *name, void (*entry)(void *), void *arg, struct task *task,
-	struct mm *mm);
+struct thread *thread_create(
+	const char *name, void (*entry)(void *), void *arg, struct task *task, struct mm *mm);
 void sched_start(struct thread *t);
 
 #endif
