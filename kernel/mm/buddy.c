@@ -625,10 +625,11 @@ static __always_inline bool page_is_base_anon(const struct page *p)
 }
 _Static_assert(offsetof(struct page, type) == offsetof(struct page, order) + 1, "one word");
 
-/* Drops one reference of each. Base pages that became free stay in pfns[]; returns how many. */
-static unsigned drop_references(u32 *pfns, unsigned nr)
+/* Drops one reference of each. Base pages that became free stay in pfns[]; returns how many, and their flags. */
+static unsigned drop_references(u32 *pfns, unsigned nr, u8 *flags)
 {
 	unsigned freed = 0;
+	u8 seen = 0;
 
 	for (unsigned i = 0; i < nr; i++) {
 		pfn_t pfn = pfns[i];
@@ -638,11 +639,14 @@ static unsigned drop_references(u32 *pfns, unsigned nr)
 			head = pfn_head(pfn);
 		if (__atomic_sub_fetch(&head->refcount, 1, __ATOMIC_ACQ_REL) > 0)
 			continue;
-		if (likely(page_is_base_anon(head) && !head->mapcount))
+		if (likely(page_is_base_anon(head))) {
 			pfns[freed++] = pfn;
-		else
+			seen |= head->flags;
+		} else {
 			page_free_last(head);
+		}
 	}
+	*flags = seen;
 	return freed;
 }
 
@@ -668,21 +672,34 @@ static void file_marked(pfn_t block, u64 map[HPAGE_PMD_NR / 64])
 	spin_unlock(&z->lock);
 }
 
-/* Base pages that nobody references and no list holds, straight to the zone, pageblock by pageblock. */
-static void free_marked(const u32 *pfns, unsigned nr)
+/*
+ * page_free_batch - free base pages, neighbours together.
+ *
+ *   pfns     `nr` of them: the caller's reference is the only one (or none is left), no mapping, no list
+ *   locks    takes zone.lock for each pageblock
+ *
+ * A task's pages mostly are neighbours. Marked in a map of their pageblock they unite by counting bits
+ * instead of buddy by buddy.
+ */
+void page_free_batch(const u32 *pfns, unsigned nr)
 {
 	u64 map[HPAGE_PMD_NR / 64] = {0};
 	pfn_t block = pfns[0] >> HPAGE_PMD_ORDER;
 
 	vmstat_add(VM_pgfree, nr);
-	for (unsigned i = 0; i < nr; i++) {
-		pfn_t pfn = pfns[i];
+	for (const u32 *end = pfns + nr; pfns < end; pfns++) {
+		pfn_t pfn = *pfns;
+		struct page *p = pfn_to_page(pfn);
 
+		if (unlikely(p->refcount > 1 || p->mapcount || !page_is_base_anon(p)))
+			free_refused(p);
 		if (unlikely(pfn >> HPAGE_PMD_ORDER != block)) {
 			file_marked(block, map);
 			block = pfn >> HPAGE_PMD_ORDER;
 		}
-		pfn_to_page(pfn)->type = PAGE_FREE;
+		p->refcount = 0;
+		p->type = PAGE_FREE;
+		p->flags = 0;
 		map[pfn / 64 % (HPAGE_PMD_NR / 64)] |= 1ul << pfn % 64;
 	}
 	file_marked(block, map);
@@ -694,16 +711,16 @@ static void free_marked(const u32 *pfns, unsigned nr)
  *   pfns     `nr` frames, base pages or frames of huge pages; overwritten
  *   locks    takes lru.lock, then zone.lock for each pageblock
  *   Linux    free_pages_and_swap_cache, release_pages; there pages go one by one to the per-CPU lists
- *
- * A task's pages mostly are neighbours. Marked in a map of their pageblock they unite by counting bits
- * instead of buddy by buddy.
  */
 void page_put_batch(u32 *pfns, unsigned nr)
 {
-	nr = drop_references(pfns, nr);
-	lru_del_many(pfns, nr);
+	u8 flags;
+
+	nr = drop_references(pfns, nr, &flags);
+	if (flags)
+		lru_del_many(pfns, nr);
 	if (nr >= BATCH_MIN) {
-		free_marked(pfns, nr);
+		page_free_batch(pfns, nr);
 		return;
 	}
 	for (unsigned i = 0; i < nr; i++)

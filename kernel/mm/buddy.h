@@ -65,6 +65,7 @@ struct page *buddy_alloc(unsigned order, enum migratetype mt, enum page_type typ
 void buddy_free(struct page *head);
 
 /* refcount is 0: off the LRU and the deferred queue, then buddy_free. */
+void page_free_batch(const u32 *pfns, unsigned nr); /* base pages only the caller references */
 void page_put_batch(u32 *pfns, unsigned nr); /* one reference of each; frees neighbours together */
 void page_free_last(struct page *head);
 static inline void page_put_many(struct page *head, u32 n)

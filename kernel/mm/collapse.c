@@ -79,26 +79,42 @@ static enum collapse_result counted(enum collapse_result r)
 struct tally {
 	const struct collapse_limits *limits;
 	u32 none, shared;
-	bool compound; /* a frame of a huge page was among them */
-	u64 all;       /* every entry or-ed together: is any writable, was any accessed? */
+	u64 all; /* every entry or-ed together: is any writable, was any accessed? */
 };
 
 /* A page in the usual state, as two words of struct page: one mapping, one reference; anonymous, on the active LRU. */
 #define PLAIN_COUNTS (1ul | 1ul << 32)
 #define PLAIN_STATE  (PAGE_ANON | (PG_LRU | PG_ACTIVE) << 8)
 
-static __always_inline bool page_is_plain(const struct page *p)
+static __always_inline bool page_is_single(
+	const struct page *p) /* one mapping, and no other reference */
 {
 	u64 counts;
-	u16 state;
 
 	__builtin_memcpy(&counts, &p->refcount, sizeof(counts));
+	return counts == PLAIN_COUNTS;
+}
+
+static __always_inline bool page_is_plain(const struct page *p)
+{
+	u16 state;
+
 	__builtin_memcpy(&state, &p->type, sizeof(state));
-	return counts == PLAIN_COUNTS && state == PLAIN_STATE;
+	return state == PLAIN_STATE && page_is_single(p);
 }
 _Static_assert(offsetof(struct page, mapcount) == offsetof(struct page, refcount) + 4 &&
 		       offsetof(struct page, flags) == offsetof(struct page, type) + 1,
 	"page_is_plain reads these pairs as one word each");
+
+/*
+ * A present entry that names such a page: nearly all do. `pages` is page_array; the descriptor is found by one
+ * shift of the entry, because it is 32 bytes long (4096 >> 7).
+ */
+static __always_inline bool entry_is_plain(const struct page *pages, pte_t e)
+{
+	return e.v & PTE_P && page_is_plain((const void *)pages + ((e.v & PTE_ADDR) >> 7));
+}
+_Static_assert(PAGE_SIZE >> 7 == sizeof(struct page), "entry_is_plain");
 
 static enum collapse_result see_none(struct tally *t)
 {
@@ -124,7 +140,6 @@ static __noinline enum collapse_result see_entry(struct tally *t, pte_t pte)
 	head = pfn_head(pfn);
 	if (head->type != PAGE_ANON && head->type != PAGE_ANON_HUGE)
 		return COLLAPSE_PAGE_NULL;
-	t->compound |= page_is_huge(head);
 	if (pfn_mapcount(pfn) > 1 && ++t->shared > t->limits->max_shared) {
 		vmstat_inc(VM_thp_scan_exceed_share_pte);
 		return COLLAPSE_EXCEED_SHARED_PTE;
@@ -149,20 +164,22 @@ static enum collapse_result verdict(const struct tally *t)
 static enum collapse_result scan_table(const pte_t *pte, const struct collapse_limits *limits)
 {
 	struct tally t = {.limits = limits};
+	const struct page *pages = page_array;
+	u64 all = 0;
 
 	for (const pte_t *end = pte + PTRS_PER_TABLE; pte < end; pte++) {
 		pte_t e = pte_read(pte);
 		enum collapse_result r;
 
-		if (likely(e.v & PTE_P) &&
-			likely(page_is_plain(pfn_to_page((e.v & PTE_ADDR) >> PAGE_SHIFT)))) {
-			t.all |= e.v;
+		if (likely(entry_is_plain(pages, e))) {
+			all |= e.v;
 			continue;
 		}
 		r = see_entry(&t, e);
 		if (r != COLLAPSE_SUCCEED)
 			return r;
 	}
+	t.all |= all;
 	return verdict(&t);
 }
 
@@ -218,93 +235,69 @@ struct collapse {
 	struct page *block;     /* where it goes */
 	struct page *table;     /* the old pte table, taken out of the tree */
 	pte_t *ptes;            /* its entries */
-	u32 pfns[HPAGE_PMD_NR]; /* the old pages, as soon as they are uncounted */
-	unsigned nr;
+	u32 pfns[HPAGE_PMD_NR]; /* old frames: plain pages from the front, others from the back */
+	unsigned nr_plain, nr_other;
 	u64 isolated; /* pages off the LRU by us: our share of nr_isolated_anon */
 };
 
-static inline bool entry_has_page(pte_t pte)
+/* Does the entry name a page of its own? Entries without access were refused. */
+static __always_inline bool entry_has_page(pte_t e)
 {
-	return pte_kind(pte) == ENTRY_LEAF && !pfn_is_zero(pte_pfn(pte));
+	return e.v & PTE_P && !pfn_is_zero((e.v & PTE_ADDR) >> PAGE_SHIFT);
 }
 
-/* Base pages of the entries [0, base_end) and huge pages of [0, huge_end) return to the LRU. */
-static void putback(struct collapse *c, int base_end, int huge_end)
-{
-	for (int i = 0; i < PTRS_PER_TABLE; i++) {
-		pte_t pte = pte_read(c->ptes + i);
-		struct page *head;
-
-		if (!entry_has_page(pte))
-			continue;
-		head = pfn_head(pte_pfn(pte));
-		if (i < (page_is_huge(head) ? huge_end : base_end) && !(head->flags & PG_LRU))
-			lru_putback(head);
-	}
-	vmstat_add(VM_nr_isolated_anon, -(s64)c->isolated);
-}
-
-/* The huge pages among them, each once. Returns how far it came: PTRS_PER_TABLE, or the entry that could not be had. */
-static int isolate_huge(struct collapse *c)
-{
-	for (int i = 0; i < PTRS_PER_TABLE; i++) {
-		pte_t pte = pte_read(c->ptes + i);
-		struct page *head = entry_has_page(pte) ? pfn_head(pte_pfn(pte)) : NULL;
-		bool ours = false;
-
-		if (!head || !page_is_huge(head))
-			continue;
-		if (lru_isolate(head)) {
-			c->isolated += HPAGE_PMD_NR;
-			continue;
-		}
-		for (int k = 0; k < i && !ours; k++) /* one of its other frames came before? */
-			ours = entry_has_page(c->ptes[k]) && pfn_head(pte_pfn(c->ptes[k])) == head;
-		if (!ours)
-			return i;
-	}
-	return PTRS_PER_TABLE;
-}
-
-/*
- * Look at each entry once more, now that they cannot change, and take its page off the LRU, so that nobody else
- * moves it meanwhile (C2). One lock for all.
- */
-static enum collapse_result isolate(struct collapse *c)
+/* Look at each entry once more, now that they cannot change, and note the frames. lru.lock held. */
+static enum collapse_result collect(struct collapse *c)
 {
 	struct tally t = {.limits = c->limits};
-	enum collapse_result r = COLLAPSE_SUCCEED;
-	int i, huge_end = 0;
+	const struct page *pages = page_array;
+	unsigned plain = 0, other = 0;
+	u64 all = 0;
 
-	spin_lock(&lru.lock);
-	for (i = 0; i < PTRS_PER_TABLE; i++) {
-		pte_t e = pte_read(c->ptes + i);
-		struct page *p = pfn_to_page((e.v & PTE_ADDR) >> PAGE_SHIFT);
+	for (pte_t *pte = c->ptes; pte < c->ptes + PTRS_PER_TABLE; pte++) {
+		pte_t e = pte_read(pte);
+		enum collapse_result r;
 
-		if (likely(e.v & PTE_P) && likely(page_is_plain(p))) {
-			t.all |= e.v;
-			lru_isolate_locked(p);
-			c->isolated++;
+		if (likely(entry_is_plain(pages, e))) {
+			all |= e.v;
+			c->pfns[plain++] = (e.v & PTE_ADDR) >> PAGE_SHIFT;
 			continue;
 		}
 		r = see_entry(&t, e);
 		if (r != COLLAPSE_SUCCEED)
-			break;
-		if (entry_has_page(e) && !pfn_in_huge(pte_pfn(e))) {
-			lru_isolate_locked(p);
-			c->isolated++;
+			return r;
+		if (entry_has_page(e))
+			c->pfns[HPAGE_PMD_NR - ++other] = (e.v & PTE_ADDR) >> PAGE_SHIFT;
+	}
+	t.all |= all;
+	c->nr_plain = plain;
+	c->nr_other = other;
+	return verdict(&t);
+}
+
+/*
+ * Take every page off the LRU, so that nobody else moves it meanwhile (C2). Each was seen on it, and lru.lock
+ * is held from then on: once the looking is over this cannot fail, and before that nothing has changed.
+ */
+static enum collapse_result isolate(struct collapse *c)
+{
+	enum collapse_result r;
+
+	spin_lock(&lru.lock);
+	r = collect(c);
+	if (r == COLLAPSE_SUCCEED) {
+		lru_isolate_many(c->pfns, c->nr_plain);
+		c->isolated = c->nr_plain;
+		for (unsigned i = HPAGE_PMD_NR - c->nr_other; i < HPAGE_PMD_NR; i++) {
+			struct page *head = pfn_head(c->pfns[i]);
+
+			if (lru_isolate_locked(
+				    head)) /* else by another frame of the same huge page */
+				c->isolated += page_nr(head);
 		}
 	}
 	spin_unlock(&lru.lock);
-	if (r == COLLAPSE_SUCCEED)
-		r = verdict(&t);
-	if (r == COLLAPSE_SUCCEED && t.compound) {
-		huge_end = isolate_huge(c);
-		r = huge_end == PTRS_PER_TABLE ? COLLAPSE_SUCCEED : COLLAPSE_PAGE_LRU;
-	}
 	vmstat_add(VM_nr_isolated_anon, c->isolated);
-	if (r != COLLAPSE_SUCCEED)
-		putback(c, i, huge_end);
 	return r;
 }
 
@@ -343,32 +336,51 @@ static enum collapse_result detach(struct collapse *c, pmd_t *pmdp)
 static void copy_all(struct collapse *c)
 {
 	void *to = page_to_virt(c->block);
+	pte_t *pte = c->ptes;
 
-	for (int i = 0; i < PTRS_PER_TABLE; i++, to += PAGE_SIZE) {
-		pte_t pte = pte_read(c->ptes + i);
+	for (pte_t *end = pte + PTRS_PER_TABLE; pte < end; pte++, to += PAGE_SIZE) {
+		pte_t e = pte_read(pte);
 
-		if (entry_has_page(pte))
-			copy_page(to, phys_to_virt(pte_pfn(pte) << PAGE_SHIFT));
+		if (likely(entry_has_page(e)))
+			copy_page(to, phys_to_virt(e.v & PTE_ADDR));
 		else
 			clear_page(to);
 	}
 }
 
-/* The old pages lose these mappings; who is mapped elsewhere as well goes back on the LRU. pt_lock held. */
+/* One frame loses this mapping; a page that others map as well goes back on the LRU. */
+static __noinline void uncount_shared(pfn_t pfn)
+{
+	struct page *head = pfn_head(pfn);
+
+	rmap_remove_pte(pfn);
+	if (page_refcount(head) > 1 && !(head->flags & PG_LRU))
+		lru_putback(head);
+}
+
+/*
+ * The old pages lose these mappings. pt_lock held. A plain page is out of everybody's reach since it was
+ * isolated, so its count needs no locked instruction; should somebody have got hold of one, it joins the others.
+ */
 static void uncount(struct collapse *c)
 {
-	for (int i = 0; i < PTRS_PER_TABLE; i++) {
-		pte_t pte = pte_read(c->ptes + i);
-		struct page *head;
+	unsigned i = 0;
 
-		if (!entry_has_page(pte))
-			continue;
-		rmap_remove_pte(pte_pfn(pte));
-		c->pfns[c->nr++] = pte_pfn(pte);
-		head = pfn_head(pte_pfn(pte));
-		if (unlikely(page_refcount(head) > 1) && !(head->flags & PG_LRU))
-			lru_putback(head);
+	while (i < c->nr_plain) {
+		u32 pfn = c->pfns[i];
+		struct page *p = pfn_to_page(pfn);
+
+		if (likely(page_is_single(p))) {
+			p->mapcount = 0;
+			i++;
+		} else {
+			c->pfns[i] = c->pfns[--c->nr_plain];
+			c->pfns[HPAGE_PMD_NR - ++c->nr_other] = pfn;
+		}
 	}
+	vmstat_add(VM_nr_anon_pages, -(s64)c->nr_plain);
+	for (i = HPAGE_PMD_NR - c->nr_other; i < HPAGE_PMD_NR; i++)
+		uncount_shared(c->pfns[i]);
 }
 
 /* The huge leaf goes in, the old table becomes its deposit. */
@@ -380,7 +392,7 @@ static void install(struct collapse *c, pmd_t *pmdp)
 	ASSERT_RULE("C1", pmd_kind(pmd_read(pmdp)) == ENTRY_HOLE, "pmd 0x%lx at 0x%lx", pmdp->v,
 		c->haddr);
 	uncount(c);
-	mm->nr_anon += HPAGE_PMD_NR - c->nr;
+	mm->nr_anon += HPAGE_PMD_NR - c->nr_plain - c->nr_other;
 	rmap_new_anon_huge(c->block, c->v, c->haddr);
 	pgtable_redeposit(mm, pmdp, c->table);
 	pmd_write(pmdp, pmd_make_huge(page_to_pfn(c->block), vma_rights_write(c->v)));
@@ -389,7 +401,9 @@ static void install(struct collapse *c, pmd_t *pmdp)
 
 	vmstat_add(VM_nr_isolated_anon, -(s64)c->isolated);
 	tlb_assert_flushed(&mm->tlb);
-	page_put_batch(c->pfns, c->nr);
+	if (c->nr_plain)
+		page_free_batch(c->pfns, c->nr_plain);
+	page_put_batch(c->pfns + HPAGE_PMD_NR - c->nr_other, c->nr_other);
 }
 
 /* A block to collapse into. khugepaged/defrag, or being asked for it, allows giving back this CPU's lists first. */
@@ -439,7 +453,7 @@ enum collapse_result collapse_range(
 	c.mm = mm;
 	c.haddr = haddr;
 	c.limits = limits;
-	c.nr = 0;
+	c.nr_plain = c.nr_other = 0;
 	c.isolated = 0;
 
 	c.block = alloc_block(limits->forced || thp_settings.khugepaged_defrag);

@@ -95,17 +95,25 @@ void lru_add_active(struct page *head)
  */
 bool lru_isolate(struct page *head)
 {
-	u8 flags;
+	bool isolated;
 
 	spin_lock(&lru.lock);
-	flags = head->flags;
-	if (flags & PG_LRU) {
-		page_list_del(list_of(flags), head);
-		flags_clear(head, PG_LRU);
-		count_list(flags, -(s64)page_nr(head));
-	}
+	isolated = lru_isolate_locked(head);
 	spin_unlock(&lru.lock);
-	return flags & PG_LRU;
+	return isolated;
+}
+
+/* lru_isolate_locked - the same for a caller that holds lru.lock. */
+bool lru_isolate_locked(struct page *head)
+{
+	u8 flags = head->flags;
+
+	if (!(flags & PG_LRU))
+		return false;
+	page_list_del(list_of(flags), head);
+	flags_clear(head, PG_LRU);
+	count_list(flags, -(s64)page_nr(head));
+	return true;
 }
 
 /*
@@ -170,8 +178,7 @@ void lru_del(struct page *head)
 
 /* A stretch of one list that goes as a whole: nr pages from `first` (nearer the head) to `last`. */
 struct stretch {
-	struct page *first, *last;
-	u32 first_pfn;
+	u32 first, last; /* pfns */
 	u32 nr;
 	u8 flags;
 };
@@ -180,40 +187,57 @@ static void stretch_cut(const struct stretch *s)
 {
 	if (!s->nr)
 		return;
-	page_list_cut(list_of(s->flags), s->first, s->last, s->nr);
+	page_list_cut(list_of(s->flags), pfn_to_page(s->first), pfn_to_page(s->last), s->nr);
 	count_list(s->flags, -(s64)s->nr);
 }
 
 /*
- * lru_del_many - the same for base pages that nobody references any more, under one lock.
- *
- *   locks    takes lru.lock
- *   pfns     `nr` of them, order 0, refcount 0: their flags are ours alone
- *   Linux    release_pages
- *
- * Pages that were touched one after the other stand one before the other here: they are cut out in stretches.
+ * Takes base pages off their lists; of their flags `keep` stays. Pages that were touched one after the other
+ * stand one before the other here, so they are cut out in stretches. lru.lock held.
  */
-void lru_del_many(const u32 *pfns, unsigned nr)
+static __always_inline void cut_many(const u32 *pfns, unsigned nr, u8 keep)
 {
-	struct stretch s = {0};
+	struct stretch s = {.first = ~0u};
 
-	spin_lock(&lru.lock);
 	for (const u32 *end = pfns + nr; pfns < end; pfns++) {
 		struct page *p = pfn_to_page(*pfns);
 		u8 flags = p->flags;
 
-		p->flags = 0;
-		if (likely(flags & PG_LRU && p->next == s.first_pfn && s.nr)) {
-			s.first = p;
-			s.first_pfn = *pfns;
+		p->flags = flags & keep;
+		if (likely(flags & PG_LRU && p->next == s.first)) {
+			s.first = *pfns;
 			s.nr++;
 		} else if (flags & PG_LRU) {
 			stretch_cut(&s);
-			s = (struct stretch){p, p, *pfns, 1, flags};
+			s = (struct stretch){*pfns, *pfns, 1, flags};
 		}
 	}
 	stretch_cut(&s);
+}
+
+/*
+ * lru_del_many - the same for base pages that nobody references any more.
+ *
+ *   locks    takes lru.lock
+ *   pfns     `nr` of them, order 0, refcount 0: their flags are ours alone
+ *   Linux    release_pages
+ */
+void lru_del_many(const u32 *pfns, unsigned nr)
+{
+	spin_lock(&lru.lock);
+	cut_many(pfns, nr, 0);
 	spin_unlock(&lru.lock);
+}
+
+/*
+ * lru_isolate_many - lru_isolate for base pages that are all on a list.
+ *
+ *   locks    lru.lock held since that was seen
+ */
+void lru_isolate_many(const u32 *pfns, unsigned nr)
+{
+	ASSERT_HELD(&lru.lock);
+	cut_many(pfns, nr, PG_ACTIVE | PG_LAZYFREE);
 }
 
 /*

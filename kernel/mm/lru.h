@@ -9,7 +9,6 @@
 
 #include "mm/page.h"
 #include "sync.h"
-#include "vmstat.h"
 
 struct lru {
 	struct spinlock lock;              /* LOCK_LRU */
@@ -20,29 +19,18 @@ struct lru {
 extern struct lru lru;
 
 void lru_init(void);
-void lru_add_active(struct page *head); /* not on a list yet */
-bool lru_isolate(struct page *head);    /* take it off; false: it was on no list */
-void lru_putback(struct page *head);    /* undo lru_isolate */
+void lru_add_active(struct page *head);     /* not on a list yet */
+bool lru_isolate(struct page *head);        /* take it off; false: it was on no list */
+bool lru_isolate_locked(struct page *head); /* lru.lock held */
+void lru_putback(struct page *head);        /* undo lru_isolate */
 /* MADV_FREE: to the tail of inactive, PG_LAZYFREE. */
 void lru_deactivate_lazyfree(struct page *head);
 void lru_del(struct page *head);                 /* it is being freed; no-op when on no list */
 void lru_del_many(const u32 *pfns, unsigned nr); /* base pages nobody references, under one lock */
 bool lru_deferred_add(struct page *head);        /* true: newly queued */
 bool lru_deferred_del(struct page *head);
-
-/* lru_isolate for a caller that takes many at once: lru.lock held, the page is on a list. */
-static inline void lru_isolate_locked(struct page *head)
-{
-	bool active = head->flags & PG_ACTIVE;
-
-	page_list_del(active ? &lru.active : &lru.inactive, head);
-	__atomic_and_fetch(&head->flags, (u8)~PG_LRU, __ATOMIC_RELAXED);
-	if (active)
-		vmstat_add(VM_nr_active_anon, -(s64)page_nr(head));
-	else
-		vmstat_add(VM_nr_inactive_anon, -(s64)page_nr(head));
-}
-
+void lru_isolate_many(
+	const u32 *pfns, unsigned nr); /* base pages that are on a list; lru.lock held */
 bool lru_check(void); /* L1 flags agree with lists, L2 counts, L3 only anon pages */
 
 #endif
