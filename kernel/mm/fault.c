@@ -174,18 +174,19 @@ static enum fault_result pte_touch(const struct fault *f, struct vma *v, pte_t *
 }
 
 /* Linux: handle_pte_fault */
-static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *pmdp)
+static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t pmd)
 {
 	vaddr_t addr = f->addr & PAGE_MASK;
 	pte_t *ptep, pte;
 	int err;
 
-	if (unlikely(pmd_kind(pmd_read(pmdp)) != ENTRY_TABLE)) {
+	if (unlikely(pmd_kind(pmd) != ENTRY_TABLE)) {
 		err = pgtable_make_pte(v->mm, pmdp);
 		if (err)
 			return err == -EEXIST ? FAULT_RETRY : FAULT_NO_MEMORY;
+		pmd = pmd_read(pmdp);
 	}
-	ptep = pte_ptr(pmd_read(pmdp), addr);
+	ptep = pte_ptr(pmd, addr);
 	pte = pte_read(ptep);
 	if (pte_kind(pte) == ENTRY_HOLE) {
 		if (unlikely(v->kind != VMA_ANON))
@@ -201,20 +202,21 @@ static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *
 
 /* --- 2 MiB and 1 GiB --- */
 
-static enum fault_result huge_leaf(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen)
+/* A hole that thp_fault may fill, or a huge leaf. FAULT_FALLBACK: go on below. */
+static enum fault_result fault_pmd(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t pmd)
 {
-	if (pmd_protnone(seen)) /* the area has rights: they were checked before the walk */
-		return thp_numa_fault(f, v, pmdp, seen);
-	if (f->write && !pmd_writable(seen))
-		return thp_wp(f, v, pmdp, seen);
-	return thp_set_accessed(f, v, pmdp, seen);
+	if (pmd_kind(pmd) == ENTRY_HOLE)
+		return thp_vma_reason(v) == THP_OK ? thp_fault(f, v, pmdp) : FAULT_FALLBACK;
+	if (pmd_protnone(pmd)) /* the area has rights: they were checked before the walk */
+		return thp_numa_fault(f, v, pmdp, pmd);
+	if (f->write && !pmd_writable(pmd))
+		return thp_wp(f, v, pmdp, pmd);
+	return thp_set_accessed(f, v, pmdp, pmd);
 }
 
 /* The pud exists: a table, a 1 GiB leaf, or a hole that thp_fault_pud may fill. FAULT_FALLBACK: go on below. */
-static enum fault_result fault_pud(const struct fault *f, struct vma *v, pud_t *pudp)
+static enum fault_result fault_pud(const struct fault *f, struct vma *v, pud_t *pudp, pud_t pud)
 {
-	pud_t pud = pud_read(pudp);
-
 	if (pud_kind(pud) == ENTRY_HOLE)
 		return thp_vma_reason(v) == THP_OK ? thp_fault_pud(f, v, pudp) : FAULT_FALLBACK;
 	if (f->write && !(pud.v & PTE_RW))
@@ -229,28 +231,32 @@ static enum fault_result fault_pud(const struct fault *f, struct vma *v, pud_t *
 static enum fault_result fault_walk(const struct fault *f, struct vma *v)
 {
 	enum fault_result r = FAULT_FALLBACK;
-	pud_t *pudp;
+	pud_t *pudp, pud;
 	pmd_t *pmdp, pmd;
 
 	pudp = pgtable_make_pud(v->mm, f->addr);
 	if (unlikely(!pudp))
 		return FAULT_NO_MEMORY;
-	if (unlikely(pud_kind(pud_read(pudp)) != ENTRY_TABLE))
-		r = fault_pud(f, v, pudp);
-	if (unlikely(r != FAULT_FALLBACK))
-		return r;
+	pud = pud_read(pudp);
+	if (likely(pud_kind(pud) == ENTRY_TABLE)) {
+		pmdp = pmd_ptr(pud, f->addr);
+	} else {
+		r = fault_pud(f, v, pudp, pud);
+		if (r != FAULT_FALLBACK)
+			return r;
+		pmdp = pgtable_make_pmd(v->mm, pudp, f->addr);
+		if (!pmdp)
+			return FAULT_NO_MEMORY;
+	}
 
-	pmdp = pgtable_make_pmd(v->mm, pudp, f->addr);
-	if (unlikely(!pmdp))
-		return FAULT_NO_MEMORY;
 	pmd = pmd_read(pmdp);
-	if (pmd_kind(pmd) == ENTRY_LEAF)
-		r = huge_leaf(f, v, pmdp, pmd);
-	else if (pmd_kind(pmd) == ENTRY_HOLE && thp_vma_reason(v) == THP_OK)
-		r = thp_fault(f, v, pmdp);
-	if (r != FAULT_FALLBACK)
-		return r;
-	return fault_pte(f, v, pmdp);
+	if (unlikely(pmd_kind(pmd) != ENTRY_TABLE)) {
+		r = fault_pmd(f, v, pmdp, pmd);
+		if (r != FAULT_FALLBACK)
+			return r;
+		pmd = pmd_read(pmdp);
+	}
+	return fault_pte(f, v, pmdp, pmd);
 }
 
 /* --- the area --- */
