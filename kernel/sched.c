@@ -538,18 +538,33 @@ void sched_wake(struct thread *t)
 	irq_restore(flags);
 }
 
+/* NEW -> READY, on the queue of the CPU that t names. Interrupts off. */
+static void thread_begin(struct thread *t, u32 cpu)
+{
+	ASSERT(t->state == THREAD_NEW);
+	WRITE_ONCE(t->cpu, cpu);
+	t->state = THREAD_READY;
+	thread_enqueue(t, cpu);
+}
+
 /* sched_start - NEW -> READY, on the least busy CPU. */
 void sched_start(struct thread *t)
 {
 	u64 flags = irq_save();
-	u32 cpu;
 
-	ASSERT(t->state == THREAD_NEW);
 	t->cpu = cpu_id();
-	cpu = choose_cpu(t);
-	WRITE_ONCE(t->cpu, cpu);
-	t->state = THREAD_READY;
-	thread_enqueue(t, cpu);
+	thread_begin(t, choose_cpu(t));
+	irq_restore(flags);
+}
+
+/* sched_start_on - NEW -> READY, on this CPU for all its life. Linux: kthread_bind */
+void sched_start_on(struct thread *t, u32 cpu)
+{
+	u64 flags = irq_save();
+
+	ASSERT(cpu < nr_cpus);
+	t->pinned = true;
+	thread_begin(t, cpu);
 	irq_restore(flags);
 }
 

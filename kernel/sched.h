@@ -37,7 +37,7 @@ struct thread {
 	struct list run_link; /* (r) */
 	u32 cpu;              /* (r) where it runs or waits to run */
 	bool wake_pending;    /* (r) woken while not blocked: see sched.c, NO LOST WAKE-UP */
-	bool pinned;          /* (c) never moved to another CPU (idle threads) */
+	bool pinned;          /* (c) never moved to another CPU */
 	bool kill_pending; /* (a) leave at the next return to ring 3; interrupts killable waits */
 	u64 slice_end;     /* (r) ns */
 	u64 runtime_ns;    /* (r) */
@@ -79,9 +79,10 @@ __noreturn void sched_idle(void); /* what a CPU does when nothing is ready: neve
  */
 struct thread *thread_create(
 	const char *name, void (*entry)(void *), void *arg, struct task *task, struct mm *mm);
-void thread_discard(struct thread *t); /* a NEW one that is not wanted after all */
-void sched_start(struct thread *t);    /* NEW -> READY, on the least busy CPU */
-__noreturn void sched_exit(void);      /* the current thread ends */
+void thread_discard(struct thread *t);          /* a NEW one that is not wanted after all */
+void sched_start(struct thread *t);             /* NEW -> READY, on the least busy CPU */
+void sched_start_on(struct thread *t, u32 cpu); /* the same, there and for good */
+__noreturn void sched_exit(void);               /* the current thread ends */
 void sched_yield(void);
 void sched_preempt(void);          /* need_resched was seen: give way if the slice is used up */
 void sched_tick(void);             /* from the timer's interrupt */

@@ -1,0 +1,341 @@
+/*
+ * lab.c - what tests of address spaces share                                              self-tests
+ *
+ * LOCKS     none held by callers; everything here may sleep.
+ */
+#include "lab.h"
+
+#include "khugepaged.h"
+#include "lib/string.h"
+#include "mm/buddy.h"
+#include "mm/fault.h"
+#include "mm/kmalloc.h"
+#include "mm/lru.h"
+#include "mm/mmap.h"
+#include "mm/pgtable.h"
+#include "mm/rmap.h"
+#include "mm/uaccess.h"
+#include "mm/vma.h"
+#include "mm/zero.h"
+#include "printk.h"
+#include "vmstat.h"
+#include "x86/switch.h"
+#include "x86/timer.h"
+
+/* --- settings and health --------------------------------------------------------------------- */
+
+struct thp_settings lab_begin(void)
+{
+	struct thp_settings before = thp_settings;
+
+	thp_settings = (struct thp_settings){
+		.enabled = THP_ALWAYS,
+		.defrag = DEFRAG_MADVISE,
+		.use_zero_page = true,
+		.cow = COW_COPY,
+		.khugepaged_defrag = true,
+		.pages_to_scan = 0,
+		.scan_sleep_millisecs = 1000000,
+		.alloc_sleep_millisecs = 1000000,
+		.max_ptes_none = HPAGE_PMD_NR - 1,
+		.max_ptes_swap = HPAGE_PMD_NR / 8,
+		.max_ptes_shared = HPAGE_PMD_NR / 2,
+	};
+	khugepaged_scan_now(); /* a turn that was under way with the old settings is over */
+	return before;
+}
+
+struct health {
+	bool ok;
+};
+
+static bool space_ok(struct mm *mm, void *arg)
+{
+	struct health *h = arg;
+
+	h->ok &= pgtable_check(mm) && vma_check(mm);
+	return true;
+}
+
+static void look_at_everything(void *arg)
+{
+	struct health *h = arg;
+
+	h->ok = buddy_check() && lru_check() && kmalloc_check() && zero_check() && rmap_check() &&
+		thp_check();
+	mm_for_each(space_ok, h);
+}
+
+bool lab_healthy(void)
+{
+	struct health h;
+
+	sched_stop_others(look_at_everything, &h);
+	return h.ok;
+}
+
+void lab_end(struct ktest_ctx *ctx, const struct thp_settings *before)
+{
+	buddy_inject_fail(0, -1);
+	tlb_skip_local = tlb_skip_remote = 0;
+	KT_EXPECT(ctx, lab_healthy());
+	thp_settings = *before;
+	khugepaged_wake();
+}
+
+bool lab_has_memory(u64 bytes)
+{
+	return buddy_free_pages() << PAGE_SHIFT > 2 * bytes;
+}
+
+u64 lab_frames_used(void)
+{
+	return zones[ZONE_DMA32].managed_pages + zones[ZONE_NORMAL].managed_pages -
+	       buddy_free_pages() - vmstat_read(VM_nr_slab_unreclaimable);
+}
+
+/* --- spaces ------------------------------------------------------------------------------------ */
+
+#define MMAP_BASE 0x7f0000000000ul
+#define BRK_START 0x20000000ul
+
+struct mm *lab_space(void)
+{
+	struct mm *mm = mm_create();
+
+	if (mm) {
+		mm->stack_top = USER_END;
+		mm->mmap_base = MMAP_BASE;
+		mm->brk_start = mm->brk = BRK_START;
+	}
+	return mm;
+}
+
+void lab_space_end(struct mm *mm)
+{
+	if (mm && mm_drop_user(mm)) {
+		mmap_exit(mm);
+		mm_put(mm);
+	}
+}
+
+bool lab_area(struct mm *mm, vaddr_t addr, u64 len)
+{
+	return mmap_map_named(mm, addr, len, PROT_READ | PROT_WRITE, 0, "lab") == 0;
+}
+
+static bool populate(struct mm *mm, vaddr_t addr, u64 len, int advice)
+{
+	u64 faults = 0;
+
+	return mmap_advise(mm, addr, len, advice, &faults) == 0;
+}
+
+bool lab_fill(struct mm *mm, vaddr_t addr, u64 len)
+{
+	return populate(mm, addr, len, MADV_POPULATE_WRITE);
+}
+
+bool lab_read(struct mm *mm, vaddr_t addr, u64 len)
+{
+	return populate(mm, addr, len, MADV_POPULATE_READ);
+}
+
+static bool walk_to(struct mm *mm, vaddr_t addr, struct pt_walk *w)
+{
+	pgtable_walk(mm->pgd, addr, w);
+	return w->kind == ENTRY_LEAF;
+}
+
+u64 lab_leaf(struct mm *mm, vaddr_t addr)
+{
+	struct pt_walk w;
+
+	return walk_to(mm, addr, &w) ? w.entry[w.levels - 1] : 0;
+}
+
+bool lab_is_huge(struct mm *mm, vaddr_t addr)
+{
+	struct pt_walk w;
+
+	return walk_to(mm, addr, &w) && w.size == HPAGE_PMD_SIZE;
+}
+
+pfn_t lab_pfn(struct mm *mm, vaddr_t addr)
+{
+	struct pt_walk w;
+
+	return walk_to(mm, addr, &w) ? w.pa >> PAGE_SHIFT : 0;
+}
+
+u64 *lab_word(struct mm *mm, vaddr_t addr)
+{
+	struct pt_walk w;
+
+	return walk_to(mm, addr, &w) ? phys_to_virt(w.pa) : NULL;
+}
+
+/* --- threads ------------------------------------------------------------------------------------- */
+
+static void thread_enter(void *arg)
+{
+	struct lab_thread *t = arg;
+
+	t->fn(t->arg);
+	task_exit(0);
+}
+
+bool lab_start(struct lab_thread *t, struct mm *mm, u32 cpu, void (*fn)(void *), void *arg)
+{
+	t->fn = fn;
+	t->arg = arg;
+	t->task = NULL;
+	if (!mm_get_user(mm))
+		return false;
+	t->task = task_create("lab", mm, NULL, thread_enter, t);
+	if (!t->task) {
+		mm_drop_user(mm); /* not the last: the caller's is there */
+		return false;
+	}
+	task_get(t->task);
+	if (cpu == LAB_ANY_CPU)
+		task_start(t->task);
+	else
+		sched_start_on(t->task->thread, cpu);
+	return true;
+}
+
+int lab_join(struct lab_thread *t)
+{
+	int status = t->task ? task_wait_console(t->task) : 0;
+
+	t->task = NULL;
+	return status;
+}
+
+/* --- the eye ---------------------------------------------------------------------------------------- */
+
+/*
+ * Its page of words, at the start of two pages; the second one is its code:
+ *
+ *   0  request   8  answer   16  what to do (enum lab_look)   24  the address   32  the value
+ *
+ * The program spins until request is not answer. Spinning touches this page and its code only, so what the
+ * processor remembers of the probed page is what the last look left there.
+ */
+enum eye_word {
+	EYE_REQUEST,
+	EYE_ANSWER,
+	EYE_LOOK,
+	EYE_ADDRESS,
+	EYE_VALUE
+};
+#define EYE_WORDS 0x10000000ul
+#define EYE_CODE  (EYE_WORDS + PAGE_SIZE)
+
+extern const u8 lab_eye_code[], lab_eye_code_end[];
+
+asm(".pushsection .rodata\n"
+    "lab_eye_code:\n"
+    "1:	pause\n"
+    "	movq (%rdi), %rax\n"
+    "	cmpq 8(%rdi), %rax\n"
+    "	je 1b\n"
+    "	movq 24(%rdi), %rsi\n"
+    "	movq 32(%rdi), %rdx\n"
+    "	movq 16(%rdi), %rcx\n"
+    "	testq %rcx, %rcx\n"
+    "	jnz 2f\n"
+    "	movq (%rsi), %rdx\n"
+    "	jmp 4f\n"
+    "2:	decq %rcx\n"
+    "	jnz 3f\n"
+    "	movq %rdx, (%rsi)\n"
+    "	jmp 4f\n"
+    "3:	callq *%rsi\n"
+    "4:	movq %rdx, 32(%rdi)\n"
+    "	movq %rax, 8(%rdi)\n"
+    "	jmp 1b\n"
+    "lab_eye_code_end:\n"
+    ".popsection\n");
+
+static void eye_enter(void *arg)
+{
+	struct regs *regs = current_thread()->user_regs;
+
+	user_regs_init(regs, EYE_CODE, EYE_CODE - 64); /* its stack: the end of the page of words */
+	regs->rdi = EYE_WORDS;
+	sched_enter_user(regs);
+}
+
+/* The two pages. A fork must leave them alone: we write to them behind the space's back. */
+static bool eye_map(struct lab_eye *eye, struct mm *mm)
+{
+	enum thp_enabled enabled = thp_settings.enabled;
+	bool ok;
+
+	thp_settings.enabled = THP_NEVER;
+	ok = mmap_map_named(mm, EYE_WORDS, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE, VM_DONTFORK,
+		     "eye") == 0 &&
+	     lab_fill(mm, EYE_WORDS, 2 * PAGE_SIZE);
+	thp_settings.enabled = enabled;
+	if (!ok)
+		return false;
+	memcpy(lab_word(mm, EYE_CODE), lab_eye_code, lab_eye_code_end - lab_eye_code);
+	eye->words = lab_word(mm, EYE_WORDS);
+	return mmap_protect(mm, EYE_CODE, PAGE_SIZE, PROT_READ | PROT_EXEC) == 0;
+}
+
+bool lab_eye_open(struct lab_eye *eye, struct mm *mm, u32 cpu)
+{
+	u64 value;
+
+	*eye = (struct lab_eye){0};
+	return eye_map(eye, mm) && lab_start(&eye->thread, mm, cpu, eye_enter, NULL) &&
+	       lab_eye_look(eye, LAB_READ, EYE_WORDS, &value);
+}
+
+/* True: it answered. False: it is dead, or the time is up. */
+static bool eye_wait(struct lab_eye *eye)
+{
+	u64 deadline = time_ns() + LAB_LIMIT_NS;
+
+	while (eye->words[EYE_ANSWER] != eye->words[EYE_REQUEST]) {
+		if (READ_ONCE(eye->thread.task->state) == TASK_ZOMBIE)
+			return false;
+		if (time_ns() > deadline) {
+			eye->lost = true;
+			return false;
+		}
+		cpu_relax();
+		preempt_point();
+	}
+	return true;
+}
+
+bool lab_eye_look(struct lab_eye *eye, enum lab_look look, vaddr_t addr, u64 *value)
+{
+	eye->words[EYE_LOOK] = look;
+	eye->words[EYE_ADDRESS] = addr;
+	eye->words[EYE_VALUE] = *value;
+	eye->words[EYE_REQUEST]++;
+	if (!eye_wait(eye))
+		return false;
+	*value = eye->words[EYE_VALUE];
+	return true;
+}
+
+void lab_eye_close(struct lab_eye *eye)
+{
+	if (!eye->thread.task)
+		return;
+	task_kill(eye->thread.task, LAB_KILLED);
+	lab_join(&eye->thread);
+}
+
+bool lab_look_here(enum lab_look look, vaddr_t addr, u64 *value)
+{
+	if (look == LAB_READ)
+		return copy_from_user(value, (const void __user *)addr, sizeof(*value)) == 0;
+	return copy_to_user((void __user *)addr, value, sizeof(*value)) == 0;
+}
