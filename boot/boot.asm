@@ -29,7 +29,7 @@
 
 %include "boot/boot.inc"
 
-extern kernel_main
+extern boot_continue                    ; linker.ld: kernel_main, which stands above this file
 extern __text_start, __text_end, __rodata_start, __rodata_end, __data_start, __kernel_end
 
 %define BOOT_STACK_SIZE 16384
@@ -325,7 +325,7 @@ boot64:
 	xor ebp, ebp
 	mov edi, edi                    ; clear the upper halves: undefined since 32-bit mode
 	mov esi, esi
-	call kernel_main
+	call boot_continue
 	ud2                             ; kernel_main() does not return
 boot64_end:
 

@@ -61,6 +61,7 @@
 
 extern const u64 entry_stubs[NR_VECTORS]; /* entry.asm */
 extern const char syscall_entry[];
+extern const u64 entry_clac_sites[], entry_clac_sites_end[];
 extern char __kernel_start[], __kernel_end[]; /* linker.ld */
 
 __noreturn void kernel_main(u32 magic, u64 info);
@@ -85,7 +86,7 @@ static void init_machine(void)
 	idt_load();
 	serial_init();
 	cpu_init_features();
-	trap_init((vaddr_t)boot_stack_guard);
+	trap_init((vaddr_t)boot_stack_guard, entry_clac_sites, entry_clac_sites_end);
 	timer_init_clock();
 	fpu_init_cpu();
 	pic_disable();

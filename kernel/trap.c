@@ -62,24 +62,23 @@ _Static_assert(offsetof(struct thread, tid) == THREAD_TID_OFFSET, "cpu.h: curren
 #define SIGKILL 9
 #define SIGSEGV 11
 
-extern const u64 entry_clac_sites[], entry_clac_sites_end[];
-
 static vaddr_t boot_stack_guard; /* the one guard page that is not vmap.c's */
 
 /*
  * trap_init - D1 of entry.asm: let the entries clear AC where SMAP exists. Once, on the only CPU.
  *
  *   boot_guard  the unmapped page below the stack kernel_main() runs on
+ *   clac_site   addresses of the 3-byte NOPs in entry.asm, up to clac_end
  */
-void trap_init(vaddr_t boot_guard)
+void trap_init(vaddr_t boot_guard, const u64 *clac_site, const u64 *clac_end)
 {
 	static const u8 clac[] = {0x0f, 0x01, 0xca};
 
 	boot_stack_guard = boot_guard;
 	if (!cpu_features.smap)
 		return;
-	for (const u64 *site = entry_clac_sites; site < entry_clac_sites_end; site++)
-		cpu_patch_text((void *)*site, clac, sizeof(clac));
+	for (; clac_site < clac_end; clac_site++)
+		cpu_patch_text((void *)*clac_site, clac, sizeof(clac));
 }
 
 /* ---- ring 3 did something that cannot be served ---------------------------------------------- */

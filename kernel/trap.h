@@ -7,7 +7,7 @@
 #include "lib/types.h"
 #include "x86/regs.h"
 
-void trap_init(vaddr_t boot_guard);
+void trap_init(vaddr_t boot_guard, const u64 *clac_site, const u64 *clac_end);
 
 /* Called by entry.asm only. */
 void trap_dispatch(struct regs *regs);

@@ -59,9 +59,6 @@ _Static_assert(offsetof(struct cpu, current) == 24, "%gs:24, entry.asm");
 _Static_assert(offsetof(struct cpu, id) == 32, "%gs:32, cpu_id()");
 _Static_assert(offsetof(struct cpu, stack_canary) == 40, "%gs:40, the compilers");
 
-struct cpu *cpus[MAX_CPUS];
-u32 nr_cpus = 1;
-
 static struct cpu_area boot_area __aligned(64);
 static u8 boot_ist[NR_ISTS][IST_STACK_PAGES * PAGE_SIZE] __aligned(16);
 
