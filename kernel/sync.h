@@ -27,7 +27,6 @@ enum lock_class {
 	LOCK_THP_LIST,   /* khugepaged's list of spaces */
 	LOCK_ANON,       /* struct anon */
 	LOCK_PT,         /* mm->pt_lock */
-	LOCK_PT_NESTED,  /* the child's pt_lock in fork, taken inside the parent's */
 	LOCK_HUGE_MAPS,  /* counts of a huge page that is mapped by pmds and by ptes */
 	LOCK_ANON_LIFE,  /* the last reference of an anon object */
 	LOCK_DEFERRED,   /* the deferred-split queue */

@@ -26,11 +26,15 @@
 #include "mm/zap.h"
 #include "mm/fork.h"
 
-/* Both tables, outermost first. Nobody else can hold the child's. */
+/*
+ * Both tables. Two locks of one class: the child's by trylock. Only a split of a page that both map may hold it for
+ * a moment, and that waits for no table lock.
+ */
 static void lock_both(struct mm *parent, struct mm *child)
 {
 	spin_lock(&parent->pt_lock);
-	spin_lock(&child->pt_lock);
+	while (!spin_trylock(&child->pt_lock))
+		cpu_relax();
 }
 
 static void unlock_both(struct mm *parent, struct mm *child)
@@ -210,7 +214,6 @@ struct mm *fork_mm(struct mm *parent)
 
 	if (!child)
 		return NULL;
-	child->pt_lock.class = LOCK_PT_NESTED; /* until it runs */
 	rwsem_write_lock(&parent->lock);
 	ASSERT(rwsem_write_trylock(&child->lock)); /* nobody else knows it yet: no order to break */
 	clone_settings(child, parent);
@@ -221,7 +224,6 @@ struct mm *fork_mm(struct mm *parent)
 		thp_enter_mm(child);
 	rwsem_write_unlock(&child->lock);
 	rwsem_write_unlock(&parent->lock);
-	child->pt_lock.class = LOCK_PT;
 	if (!err)
 		return child;
 	mm_drop_user(child);
