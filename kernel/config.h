@@ -1,5 +1,5 @@
 /*
- * config.h - the choices made at build time, as constants.                                  floor 0
+ * config.h - the choices made at build time, as constants.                             floor 0
  *
  * The Makefile passes -DCONFIG_DEBUG=1 for DEBUG=1. Code asks `if (CONFIG_DEBUG)`, never #ifdef, so
  * that both sides are always compiled.
@@ -12,7 +12,8 @@
 #endif
 
 #define CONFIG_CHECKS CONFIG_DEBUG /* DCHECK(), lock classes, poison on free */
-#define CONFIG_INJECT CONFIG_DEBUG /* injection points: failing allocations, skipped flushes, delays */
+#define CONFIG_INJECT                                                                              \
+	CONFIG_DEBUG /* injection points: failing allocations, skipped flushes, delays */
 
 #define MAX_CPUS 16
 

@@ -1,12 +1,12 @@
 /*
- * sync.h - spinlocks, and the *types* of the sleeping locks (mutex.c has their functions).    floor 1
+ * sync.h - spinlocks, and the *types* of the sleeping locks (mutex.c has their functions).  floor 1
  *
- * A spinlock holds 0 or 1 + the number of the CPU that has it, so "do I hold it" is exact. Kernel code is
- * not preemptible: a holder never sleeps and never loses its CPU. Which locks need interrupts off: those
- * an interrupt handler takes too (spin_lock_irqsave); the mm locks never do.
+ * A spinlock holds 0 or 1 + the number of the CPU that has it, so "do I hold it" is exact. Kernel
+ * code is not preemptible: a holder never sleeps and never loses its CPU. Which locks need
+ * interrupts off: those an interrupt handler takes too (spin_lock_irqsave); the mm locks never do.
  *
- * Every loop that waits with interrupts off calls sync_poll(), which answers this CPU's TLB mailbox, so
- * two CPUs that wait for each other make progress.
+ * Every loop that waits with interrupts off calls sync_poll(), which answers this CPU's TLB
+ * mailbox, so two CPUs that wait for each other make progress.
  *
  * ORDER  outermost first; a debug build checks it at every acquisition (sync_check):
  */
@@ -20,24 +20,24 @@
 #include "x86/cpu.h"
 
 enum lock_class {
-	LOCK_MM = 1,     /* mm->lock, sleeping */
-	LOCK_MUTEX,      /* sleeping mutexes: khugepaged, report */
-	LOCK_TASKS,      /* the table of tasks */
-	LOCK_MM_LIST,    /* the list of all spaces */
-	LOCK_THP_LIST,   /* khugepaged's list of spaces */
-	LOCK_ANON,       /* struct anon */
-	LOCK_PT,         /* mm->pt_lock */
-	LOCK_HUGE_MAPS,  /* counts of a huge page that is mapped by pmds and by ptes */
-	LOCK_ANON_LIFE,  /* the last reference of an anon object */
-	LOCK_DEFERRED,   /* the deferred-split queue */
-	LOCK_LRU,        /* the LRU lists */
-	LOCK_ZERO,       /* the huge zero page's life */
-	LOCK_KMALLOC,    /* kmalloc caches */
-	LOCK_ZONE,       /* zone.lock: innermost of memory */
-	LOCK_WAITQ,      /* wait queues */
-	LOCK_RUNQ,       /* run queues */
-	LOCK_TIMEOUT,    /* timeouts */
-	LOCK_CONSOLE,    /* printk's ring and the UART */
+	LOCK_MM = 1,    /* mm->lock, sleeping */
+	LOCK_MUTEX,     /* sleeping mutexes: khugepaged, report */
+	LOCK_TASKS,     /* the table of tasks */
+	LOCK_MM_LIST,   /* the list of all spaces */
+	LOCK_THP_LIST,  /* khugepaged's list of spaces */
+	LOCK_ANON,      /* struct anon */
+	LOCK_PT,        /* mm->pt_lock */
+	LOCK_HUGE_MAPS, /* counts of a huge page that is mapped by pmds and by ptes */
+	LOCK_ANON_LIFE, /* the last reference of an anon object */
+	LOCK_DEFERRED,  /* the deferred-split queue */
+	LOCK_LRU,       /* the LRU lists */
+	LOCK_ZERO,      /* the huge zero page's life */
+	LOCK_KMALLOC,   /* kmalloc caches */
+	LOCK_ZONE,      /* zone.lock: innermost of memory */
+	LOCK_WAITQ,     /* wait queues */
+	LOCK_RUNQ,      /* run queues */
+	LOCK_TIMEOUT,   /* timeouts */
+	LOCK_CONSOLE,   /* printk's ring and the UART */
 	NR_LOCK_CLASSES
 };
 
@@ -47,7 +47,10 @@ struct spinlock {
 	const char *name;
 };
 
-#define SPINLOCK_INIT(cls, nm) {.v = 0, .class = (cls), .name = (nm)}
+#define SPINLOCK_INIT(cls, nm)                                                                     \
+	{                                                                                          \
+		.v = 0, .class = (cls), .name = (nm)                                               \
+	}
 
 /* What one thread holds, for sync_check and for "no mm lock while touching user memory". */
 struct lock_context {
@@ -62,14 +65,16 @@ void sync_check_trylock(struct spinlock *l);
 void sync_check_release(struct spinlock *l);
 bool sync_may_sleep(void);
 
-/* Set by x86/tlb.c: answers this CPU's mailbox. Called in every wait loop, cheap when it is empty. */
+/*
+ * Set by x86/tlb.c: answers this CPU's mailbox. Called in every wait loop, cheap when it is empty.
+ */
 extern void (*sync_poll)(void);
 
 static __always_inline bool spin_trylock(struct spinlock *l)
 {
 	u32 free = 0;
-	if (!__atomic_compare_exchange_n(&l->v, &free, cpu_id() + 1, false, __ATOMIC_ACQUIRE,
-		    __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(
+		    &l->v, &free, cpu_id() + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return false;
 	if (CONFIG_CHECKS)
 		sync_check_trylock(l);
@@ -81,8 +86,8 @@ static __always_inline void spin_lock(struct spinlock *l)
 	u32 free = 0;
 	if (CONFIG_CHECKS)
 		sync_check_acquire(l);
-	if (unlikely(!__atomic_compare_exchange_n(&l->v, &free, cpu_id() + 1, false,
-		    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)))
+	if (unlikely(!__atomic_compare_exchange_n(
+		    &l->v, &free, cpu_id() + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)))
 		spin_lock_slow(l);
 }
 
@@ -112,16 +117,17 @@ static __always_inline void spin_unlock_irqrestore(struct spinlock *l, u64 flags
 }
 
 /*
- * A sleeping read-write lock. Readers count up in state; a writer sets the top bit; waiters set `waiting`,
- * which sends every newcomer to the slow path, so a waiting writer is not starved by readers.
+ * A sleeping read-write lock. Readers count up in state; a writer sets the top bit; waiters set
+ * `waiting`, which sends every newcomer to the slow path, so a waiting writer is not starved by
+ * readers.
  */
 #define RWSEM_WRITER 0x80000000u
 struct rwsem {
 	u32 state;
-	u32 waiting;           /* (q) threads in queue */
+	u32 waiting;                /* (q) threads in queue */
 	struct spinlock queue_lock; /* q */
-	struct list queue;     /* (q) FIFO of waiters */
-	struct thread *writer; /* who has it for writing; for asserts */
+	struct list queue;          /* (q) FIFO of waiters */
+	struct thread *writer;      /* who has it for writing; for asserts */
 };
 
 struct mutex {
@@ -131,14 +137,18 @@ struct mutex {
 	struct list queue;
 };
 
-static inline bool rwsem_is_locked(const struct rwsem *s) { return READ_ONCE(s->state) != 0; }
+static inline bool rwsem_is_locked(const struct rwsem *s)
+{
+	return READ_ONCE(s->state) != 0;
+}
 static inline bool rwsem_is_write_locked(const struct rwsem *s)
 {
 	return READ_ONCE(s->state) & RWSEM_WRITER && READ_ONCE(s->writer) == current_thread();
 }
 
-#define ASSERT_HELD(l)         ASSERT_RULE("lock", spin_held(l), "%s is not held", (l)->name)
-#define ASSERT_RW_HELD(s)      ASSERT_RULE("lock", rwsem_is_locked(s), "mm lock is not held")
-#define ASSERT_RW_WRITE(s)     ASSERT_RULE("lock", rwsem_is_write_locked(s), "mm lock is not held for writing")
+#define ASSERT_HELD(l)    ASSERT_RULE("lock", spin_held(l), "%s is not held", (l)->name)
+#define ASSERT_RW_HELD(s) ASSERT_RULE("lock", rwsem_is_locked(s), "mm lock is not held")
+#define ASSERT_RW_WRITE(s)                                                                         \
+	ASSERT_RULE("lock", rwsem_is_write_locked(s), "mm lock is not held for writing")
 
 #endif

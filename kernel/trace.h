@@ -1,8 +1,8 @@
 /*
- * trace.h - a ring of fixed records in memory: what was decided, when, by whom.               floor 1
+ * trace.h - a ring of fixed records in memory: what was decided, when, by whom.        floor 1
  *
- * Off by default; one test of one flag per site then. Event names are Linux's tracepoints where Linux has
- * one. Read by the monitor's `trace show` and from outside through guest memory.
+ * Off by default; one test of one flag per site then. Event names are Linux's tracepoints where
+ * Linux has one. Read by the monitor's `trace show` and from outside through guest memory.
  */
 #ifndef TRACE_H
 #define TRACE_H
@@ -19,7 +19,8 @@ static inline void trace(enum trace_event e, u64 a, u64 b, u64 c)
 		trace_write(e, a, b, c);
 }
 
-u32 trace_read(struct trace_record *out, u32 max); /* newest `max` records, oldest first; returns how many */
+u32 trace_read(struct trace_record *out,
+	u32 max); /* newest `max` records, oldest first; returns how many */
 void trace_clear(void);
 const char *trace_name(enum trace_event e);
 

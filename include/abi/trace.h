@@ -7,18 +7,18 @@
 #include <stdint.h>
 
 #define TRACE_EVENTS(X)                                                                            \
-	X(page_fault_user)              /* address, error code, ip */                              \
-	X(page_fault_kernel)            /* address, error code, ip */                              \
-	X(mm_page_alloc)                /* pfn, order, migratetype */                              \
-	X(mm_page_free)                 /* pfn, order, 0 */                                        \
-	X(thp_fault)                    /* address, fault_result, pfn */                           \
-	X(thp_split_pmd)                /* address, pfn, 0 */                                      \
-	X(thp_split_page)               /* pfn, 0, 0 */                                            \
-	X(mm_khugepaged_scan_pmd)       /* address, collapse_result, none_or_zero << 32 | present */  \
-	X(mm_collapse_huge_page)        /* address, collapse_result, pfn */                        \
-	X(tlb_flush)                    /* start, pages, cpus asked (mask) */                      \
-	X(sched_switch)                 /* previous tid, next tid, 0 */                            \
-	X(oom_kill)                     /* pid, pages, 0 */
+	X(page_fault_user)        /* address, error code, ip */                                    \
+	X(page_fault_kernel)      /* address, error code, ip */                                    \
+	X(mm_page_alloc)          /* pfn, order, migratetype */                                    \
+	X(mm_page_free)           /* pfn, order, 0 */                                              \
+	X(thp_fault)              /* address, fault_result, pfn */                                 \
+	X(thp_split_pmd)          /* address, pfn, 0 */                                            \
+	X(thp_split_page)         /* pfn, 0, 0 */                                                  \
+	X(mm_khugepaged_scan_pmd) /* address, collapse_result, none_or_zero << 32 | present */     \
+	X(mm_collapse_huge_page)  /* address, collapse_result, pfn */                              \
+	X(tlb_flush)              /* start, pages, cpus asked (mask) */                            \
+	X(sched_switch)           /* previous tid, next tid, 0 */                                  \
+	X(oom_kill)               /* pid, pages, 0 */
 
 enum trace_event {
 #define X(name) TRACE_##name,

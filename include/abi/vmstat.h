@@ -1,62 +1,63 @@
 /*
  * vmstat.h - every counter of /proc/vmstat, in the order it is printed, under Linux's names.
  *
- * One list, expanded wherever a counter is declared or printed. GAUGES rise and fall and count pages
- * (or huge pages where the name says so); EVENTS only rise. Counters of mechanisms that refuse by
- * a named reason and that Linux does not have carry the prefix khugepaged_.
+ * One list, expanded wherever a counter is declared or printed. GAUGES rise and fall and count
+ * pages (or huge pages where the name says so); EVENTS only rise. Counters of mechanisms that
+ * refuse by a named reason and that Linux does not have carry the prefix khugepaged_.
  */
 #ifndef ABI_VMSTAT_H
 #define ABI_VMSTAT_H
 
-#define VMSTAT_GAUGES(X)                                                                                               \
-	X(nr_anon_pages)                  /* anonymous pages mapped, in 4 KiB pages */                                     \
-	X(nr_page_table_pages)            /* table frames, deposited ones included */                                      \
-	X(nr_kernel_stack)                /* KiB of kernel stacks */                                                       \
-	X(nr_active_anon)                 /* pages on the active anonymous LRU, in 4 KiB pages */                          \
-	X(nr_inactive_anon)               /* pages on the inactive anonymous LRU */                                        \
-	X(nr_isolated_anon)               /* pages taken off the LRU by collapse or migration */                           \
-	X(nr_slab_unreclaimable)          /* pages of kmalloc caches */                                                    \
-	X(nr_anon_transparent_hugepages)  /* huge pages mapped by a pmd at least once */
+#define VMSTAT_GAUGES(X)                                                                           \
+	X(nr_anon_pages)                 /* anonymous pages mapped, in 4 KiB pages */              \
+	X(nr_page_table_pages)           /* table frames, deposited ones included */               \
+	X(nr_kernel_stack)               /* KiB of kernel stacks */                                \
+	X(nr_active_anon)                /* pages on the active anonymous LRU, in 4 KiB pages */   \
+	X(nr_inactive_anon)              /* pages on the inactive anonymous LRU */                 \
+	X(nr_isolated_anon)              /* pages taken off the LRU by collapse or migration */    \
+	X(nr_slab_unreclaimable)         /* pages of kmalloc caches */                             \
+	X(nr_anon_transparent_hugepages) /* huge pages mapped by a pmd at least once */
 
-#define VMSTAT_EVENTS(X)                                                                                               \
-	X(pgalloc_dma32)                                                                                                   \
-	X(pgalloc_normal)                                                                                                  \
-	X(pgfree)                                                                                                          \
-	X(pgfault)                                                                                                         \
-	X(pgmajfault)                                                                                                      \
-	X(pglazyfree)                                                                                                      \
-	X(pgreuse)                                                                                                         \
-	X(oom_kill)                                                                                                        \
-	X(thp_fault_alloc)                                                                                                 \
-	X(thp_fault_fallback)                                                                                              \
-	X(thp_fault_fallback_charge)                                                                                       \
-	X(thp_collapse_alloc)                                                                                              \
-	X(thp_collapse_alloc_failed)                                                                                       \
-	X(thp_file_alloc)                                                                                                  \
-	X(thp_file_fallback)                                                                                               \
-	X(thp_file_fallback_charge)                                                                                        \
-	X(thp_file_mapped)                                                                                                 \
-	X(thp_split_page)                                                                                                  \
-	X(thp_split_page_failed)                                                                                           \
-	X(thp_deferred_split_page)                                                                                         \
-	X(thp_split_pmd)                                                                                                   \
-	X(thp_scan_exceed_none_pte)                                                                                        \
-	X(thp_scan_exceed_swap_pte)                                                                                        \
-	X(thp_scan_exceed_share_pte)                                                                                       \
-	X(thp_split_pud)                                                                                                   \
-	X(thp_zero_page_alloc)                                                                                             \
-	X(thp_zero_page_alloc_failed)                                                                                      \
-	X(thp_wp_copy)              /* 2 MiB copied by a write fault (cow=copy) */                                         \
-	X(thp_wp_fallback)          /* wp_huge_pmd split and copied 4 KiB instead */                                       \
-	X(thp_wp_reuse)             /* the last owner wrote: made writable in place */                                     \
-	X(tlb_shootdown)            /* flushes that had to ask another CPU */                                              \
-	X(fault_overlap)            /* faults that cleared memory while another fault of the same space did */
+#define VMSTAT_EVENTS(X)                                                                           \
+	X(pgalloc_dma32)                                                                           \
+	X(pgalloc_normal)                                                                          \
+	X(pgfree)                                                                                  \
+	X(pgfault)                                                                                 \
+	X(pgmajfault)                                                                              \
+	X(pglazyfree)                                                                              \
+	X(pgreuse)                                                                                 \
+	X(oom_kill)                                                                                \
+	X(thp_fault_alloc)                                                                         \
+	X(thp_fault_fallback)                                                                      \
+	X(thp_fault_fallback_charge)                                                               \
+	X(thp_collapse_alloc)                                                                      \
+	X(thp_collapse_alloc_failed)                                                               \
+	X(thp_file_alloc)                                                                          \
+	X(thp_file_fallback)                                                                       \
+	X(thp_file_fallback_charge)                                                                \
+	X(thp_file_mapped)                                                                         \
+	X(thp_split_page)                                                                          \
+	X(thp_split_page_failed)                                                                   \
+	X(thp_deferred_split_page)                                                                 \
+	X(thp_split_pmd)                                                                           \
+	X(thp_scan_exceed_none_pte)                                                                \
+	X(thp_scan_exceed_swap_pte)                                                                \
+	X(thp_scan_exceed_share_pte)                                                               \
+	X(thp_split_pud)                                                                           \
+	X(thp_zero_page_alloc)                                                                     \
+	X(thp_zero_page_alloc_failed)                                                              \
+	X(thp_wp_copy)     /* 2 MiB copied by a write fault (cow=copy) */                          \
+	X(thp_wp_fallback) /* wp_huge_pmd split and copied 4 KiB instead */                        \
+	X(thp_wp_reuse)    /* the last owner wrote: made writable in place */                      \
+	X(tlb_shootdown)   /* flushes that had to ask another CPU */                               \
+	X(fault_overlap) /* faults that cleared memory while another fault of the same space did */
 
 enum vm_stat {
 #define X(name) VM_##name,
-	VMSTAT_GAUGES(X) VMSTAT_EVENTS(X)
+	VMSTAT_GAUGES(X)
+	VMSTAT_EVENTS(X)
 #undef X
-	NR_VM_STATS
+		NR_VM_STATS
 };
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * cpu.h - the per-CPU area and the privileged instructions, one inline function each.        floor 1
+ * cpu.h - the per-CPU area and the privileged instructions, one inline function each.  floor 1
  *
- * %gs points at this CPU's struct cpu while in the kernel. The first fields have fixed offsets, because
- * entry.asm, switch.asm and the compiler's stack protector (%gs:40) use them.
+ * %gs points at this CPU's struct cpu while in the kernel. The first fields have fixed offsets,
+ * because entry.asm, switch.asm and the compiler's stack protector (%gs:40) use them.
  *
  * The host tests replace this file.
  */
@@ -24,25 +24,26 @@ struct cpu {
 	struct thread *current; /* %gs:24 */
 	u32 id;                 /* %gs:32  0 .. nr_cpus - 1 */
 	u32 apic_id;
-	u64 stack_canary;                 /* %gs:40 */
+	u64 stack_canary;                  /* %gs:40 */
 	struct lock_context *lock_context; /* of the current thread; before threads, of the boot */
 	bool online;
 	bool need_resched;
 	bool in_idle;
-	u32 irq_depth;                     /* > 0 inside an interrupt handler */
-	u64 stats[NR_VM_STATS];            /* this CPU's share of every counter; gauges wrap mod 2^64 */
-	struct tlb_space *tlb_active;      /* the space whose tables CR3 holds, or NULL */
-	u32 tlb_inbox;                     /* bit n: CPU n wants a flush from us */
+	u32 irq_depth;                /* > 0 inside an interrupt handler */
+	u64 stats[NR_VM_STATS];       /* this CPU's share of every counter; gauges wrap mod 2^64 */
+	struct tlb_space *tlb_active; /* the space whose tables CR3 holds, or NULL */
+	u32 tlb_inbox;                /* bit n: CPU n wants a flush from us */
 	u64 nr_irqs, nr_ticks, nr_switches, nr_ipis;
 	u64 idle_ns;
-	void *arch;                        /* gdt, tss, ist stacks: x86/gdt.c */
-	void *runqueue;                    /* sched.c */
+	void *arch;     /* gdt, tss, ist stacks: x86/gdt.c */
+	void *runqueue; /* sched.c */
 };
 
 extern struct cpu *cpus[MAX_CPUS]; /* [id]; NULL where there is none */
 extern u32 nr_cpus;                /* CPUs that are online; 1 until the others are started */
 
-#define for_each_cpu(c) for (struct cpu **c##_p = cpus, *c; c##_p < cpus + nr_cpus && (c = *c##_p); c##_p++)
+#define for_each_cpu(c)                                                                            \
+	for (struct cpu **c##_p = cpus, *c; c##_p < cpus + nr_cpus && (c = *c##_p); c##_p++)
 
 static __always_inline u32 cpu_id(void)
 {
@@ -65,7 +66,10 @@ static __always_inline struct thread *current_thread(void)
 	return t;
 }
 
-/* The number of the current thread, for floors that do not know struct thread; trap.c asserts the offset. */
+/*
+ * The number of the current thread, for floors that do not know struct thread; trap.c asserts the
+ * offset.
+ */
 #define THREAD_TID_OFFSET 8
 static __always_inline u32 current_tid(void)
 {
@@ -105,10 +109,22 @@ static __always_inline bool irqs_enabled(void)
 	return flags & RFLAGS_IF;
 }
 
-static __always_inline void irq_enable(void) { asm volatile("sti" : : : "memory"); }
-static __always_inline void irq_disable(void) { asm volatile("cli" : : : "memory"); }
-static __always_inline void cpu_relax(void) { asm volatile("pause" : : : "memory"); }
-static __always_inline void cpu_wait_for_interrupt(void) { asm volatile("sti; hlt" : : : "memory"); }
+static __always_inline void irq_enable(void)
+{
+	asm volatile("sti" : : : "memory");
+}
+static __always_inline void irq_disable(void)
+{
+	asm volatile("cli" : : : "memory");
+}
+static __always_inline void cpu_relax(void)
+{
+	asm volatile("pause" : : : "memory");
+}
+static __always_inline void cpu_wait_for_interrupt(void)
+{
+	asm volatile("sti; hlt" : : : "memory");
+}
 
 static __always_inline u64 rdtsc(void)
 {
@@ -117,15 +133,42 @@ static __always_inline u64 rdtsc(void)
 	return ((u64)hi << 32) | lo;
 }
 
-static __always_inline u64 read_cr2(void) { u64 v; asm volatile("movq %%cr2, %0" : "=r"(v)); return v; }
-static __always_inline u64 read_cr3(void) { u64 v; asm volatile("movq %%cr3, %0" : "=r"(v)); return v; }
-static __always_inline void write_cr3(u64 v) { asm volatile("movq %0, %%cr3" : : "r"(v) : "memory"); }
-static __always_inline void invlpg(vaddr_t a) { asm volatile("invlpg (%0)" : : "r"(a) : "memory"); }
+static __always_inline u64 read_cr2(void)
+{
+	u64 v;
+	asm volatile("movq %%cr2, %0" : "=r"(v));
+	return v;
+}
+static __always_inline u64 read_cr3(void)
+{
+	u64 v;
+	asm volatile("movq %%cr3, %0" : "=r"(v));
+	return v;
+}
+static __always_inline void write_cr3(u64 v)
+{
+	asm volatile("movq %0, %%cr3" : : "r"(v) : "memory");
+}
+static __always_inline void invlpg(vaddr_t a)
+{
+	asm volatile("invlpg (%0)" : : "r"(a) : "memory");
+}
 
-/* SMAP: only uaccess opens the door, for as few instructions as it can. No-ops without SMAP (patched flag). */
+/*
+ * SMAP: only uaccess opens the door, for as few instructions as it can. No-ops without SMAP
+ * (patched flag).
+ */
 extern bool cpu_has_smap;
-static __always_inline void user_access_begin(void) { if (cpu_has_smap) asm volatile("stac" : : : "memory"); }
-static __always_inline void user_access_end(void) { if (cpu_has_smap) asm volatile("clac" : : : "memory"); }
+static __always_inline void user_access_begin(void)
+{
+	if (cpu_has_smap)
+		asm volatile("stac" : : : "memory");
+}
+static __always_inline void user_access_end(void)
+{
+	if (cpu_has_smap)
+		asm volatile("clac" : : : "memory");
+}
 
 /* Whole pages by string instructions: one guest instruction per 8 bytes under -icount. */
 static __always_inline void clear_page(void *page)
@@ -146,11 +189,30 @@ static __always_inline void copy_page(void *to, const void *from)
 	asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
 }
 
-static __always_inline void outb(u16 port, u8 v) { asm volatile("outb %0, %1" : : "a"(v), "Nd"(port)); }
-static __always_inline void outl(u16 port, u32 v) { asm volatile("outl %0, %1" : : "a"(v), "Nd"(port)); }
-static __always_inline void outw(u16 port, u16 v) { asm volatile("outw %0, %1" : : "a"(v), "Nd"(port)); }
-static __always_inline u8 inb(u16 port) { u8 v; asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port)); return v; }
-static __always_inline u32 inl(u16 port) { u32 v; asm volatile("inl %1, %0" : "=a"(v) : "Nd"(port)); return v; }
+static __always_inline void outb(u16 port, u8 v)
+{
+	asm volatile("outb %0, %1" : : "a"(v), "Nd"(port));
+}
+static __always_inline void outl(u16 port, u32 v)
+{
+	asm volatile("outl %0, %1" : : "a"(v), "Nd"(port));
+}
+static __always_inline void outw(u16 port, u16 v)
+{
+	asm volatile("outw %0, %1" : : "a"(v), "Nd"(port));
+}
+static __always_inline u8 inb(u16 port)
+{
+	u8 v;
+	asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+	return v;
+}
+static __always_inline u32 inl(u16 port)
+{
+	u32 v;
+	asm volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
+	return v;
+}
 
 static __always_inline u64 rdmsr(u32 msr)
 {
@@ -166,7 +228,9 @@ static __always_inline void wrmsr(u32 msr, u64 v)
 
 static __always_inline void cpuid(u32 leaf, u32 sub, u32 out[4])
 {
-	asm volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3]) : "a"(leaf), "c"(sub));
+	asm volatile("cpuid"
+		     : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
+		     : "a"(leaf), "c"(sub));
 }
 
 #endif

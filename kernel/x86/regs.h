@@ -1,7 +1,9 @@
 /*
- * regs.h - the registers an exception, an interrupt or a system call saves, in stack order.   floor 1
+ * regs.h - the registers an exception, an interrupt or a system call saves, in stack order.  floor
+ * 1
  *
- * entry.asm pushes exactly this (lowest address first); regs_offsets in entry.asm are asserted in trap.c.
+ * entry.asm pushes exactly this (lowest address first); regs_offsets in entry.asm are asserted in
+ * trap.c.
  */
 #ifndef X86_REGS_H
 #define X86_REGS_H
@@ -9,10 +11,10 @@
 #include "lib/types.h"
 
 struct regs {
-	u64 r15, r14, r13, r12, rbp, rbx;           /* callee-saved */
+	u64 r15, r14, r13, r12, rbp, rbx; /* callee-saved */
 	u64 r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
-	u64 vector;                                 /* or the system call's number */
-	u64 error;                                  /* the CPU's error code, or 0 */
+	u64 vector; /* or the system call's number */
+	u64 error;  /* the CPU's error code, or 0 */
 	u64 rip, cs, rflags, rsp, ss;
 };
 

@@ -1,15 +1,16 @@
 /*
- * tlb.h - flushing translations on every CPU that may hold them, and proving it.              floor 1
+ * tlb.h - flushing translations on every CPU that may hold them, and proving it.       floor 1
  *
- * A space counts generations. Whoever clears or weakens an entry bumps the generation, then flushes, both
- * under the lock that guards the entry; a CPU acknowledges a generation only after it has flushed. A frame
- * is given back only after tlb_assert_flushed(). There is no lazy TLB: a CPU that leaves a space loads the
- * kernel root, clears its bit and acknowledges everything.
+ * A space counts generations. Whoever clears or weakens an entry bumps the generation, then
+ * flushes, both under the lock that guards the entry; a CPU acknowledges a generation only after it
+ * has flushed. A frame is given back only after tlb_assert_flushed(). There is no lazy TLB: a CPU
+ * that leaves a space loads the kernel root, clears its bit and acknowledges everything.
  *
- *     bump (locked add: a full barrier)         another CPU enters: set bit in cpus (locked), read gen g,
- *     read cpus, ask those                      load CR3, acked[me] = g
+ *     bump (locked add: a full barrier)         another CPU enters: set bit in cpus (locked),
+ *     read cpus, ask those                      read gen g, load CR3, acked[me] = g
  *
- * Either the bump comes first and the CPU loads the new entry, or the bit comes first and it is asked.
+ * Either the bump comes first and the CPU loads the new entry, or the bit comes first and it is
+ * asked.
  */
 #ifndef X86_TLB_H
 #define X86_TLB_H
@@ -19,15 +20,15 @@
 
 /* Who flushes: each site can be silenced in a debug build, to prove that a test would notice. */
 #define TLB_SITES(X)                                                                               \
-	X(unmap)       /* munmap, DONTNEED, exit: ptes and pmds */                                 \
-	X(protect)     /* mprotect takes rights away */                                            \
-	X(cow)         /* a pte or pmd now names another frame */                                  \
-	X(fork)        /* the parent's entries lost their write right */                           \
-	X(split)       /* one pmd became 512 ptes */                                               \
-	X(collapse)    /* 512 ptes became one pmd */                                               \
-	X(move)        /* mremap */                                                                \
-	X(free)        /* MADV_FREE cleared the dirty bits; aging cleared accessed bits */         \
-	X(kernel)      /* a kernel mapping went away */
+	X(unmap)    /* munmap, DONTNEED, exit: ptes and pmds */                                    \
+	X(protect)  /* mprotect takes rights away */                                               \
+	X(cow)      /* a pte or pmd now names another frame */                                     \
+	X(fork)     /* the parent's entries lost their write right */                              \
+	X(split)    /* one pmd became 512 ptes */                                                  \
+	X(collapse) /* 512 ptes became one pmd */                                                  \
+	X(move)     /* mremap */                                                                   \
+	X(free)     /* MADV_FREE cleared the dirty bits; aging cleared accessed bits */            \
+	X(kernel)   /* a kernel mapping went away */
 
 enum tlb_site {
 #define X(name) TLB_##name,
@@ -37,22 +38,23 @@ enum tlb_site {
 };
 
 struct tlb_space {
-	u64 gen;              /* (a) */
-	u32 cpus;             /* (a) bit n: CPU n has this root in CR3 */
-	u64 acked[MAX_CPUS];  /* (a) the newest generation CPU n is known to have flushed */
+	u64 gen;             /* (a) */
+	u32 cpus;            /* (a) bit n: CPU n has this root in CR3 */
+	u64 acked[MAX_CPUS]; /* (a) the newest generation CPU n is known to have flushed */
 };
 
-void tlb_init(void);                       /* once, on the boot CPU: IPI vector, sync_poll */
-void tlb_init_cpu(void);                   /* every other CPU, on itself: after the kernel's root exists */
+void tlb_init(void);     /* once, on the boot CPU: IPI vector, sync_poll */
+void tlb_init_cpu(void); /* every other CPU, on itself: after the kernel's root exists */
 void tlb_space_init(struct tlb_space *s);
 
 /* Load `root` for space `next` (NULL: the kernel root) on this CPU. Interrupts are off. */
 void tlb_switch(struct tlb_space *next, paddr_t root);
-extern paddr_t tlb_kernel_root;            /* the kernel's own pgd; set by pgtable's start-up */
-extern struct tlb_space tlb_kernel_space;  /* kernel mappings: every online CPU is in it */
+extern paddr_t tlb_kernel_root;           /* the kernel's own pgd; set by pgtable's start-up */
+extern struct tlb_space tlb_kernel_space; /* kernel mappings: every online CPU is in it */
 
 /*
- * tlb_flush - after entries of [start, end) were cleared or weakened: bump, flush here and elsewhere, wait.
+ * tlb_flush - after entries of [start, end) were cleared or weakened: bump, flush here and
+ * elsewhere, wait.
  *
  *   stride   PAGE_SIZE, or HPAGE_PMD_SIZE when every entry in the range was and is a huge leaf
  *   locks    the lock that guards the entries (pt_lock); interrupts on, or the caller polls
@@ -60,14 +62,18 @@ extern struct tlb_space tlb_kernel_space;  /* kernel mappings: every online CPU 
  */
 u64 tlb_flush(struct tlb_space *s, vaddr_t start, vaddr_t end, u64 stride, enum tlb_site site);
 
-/* Panics ("tlb-gen") unless every CPU in the space acknowledged the newest generation: before frames go back. */
+/*
+ * Panics ("tlb-gen") unless every CPU in the space acknowledged the newest generation: before
+ * frames go back.
+ */
 void tlb_assert_flushed(const struct tlb_space *s);
 
-void tlb_handle_ipi(void);                 /* the vector's handler; also reached through sync_poll */
+void tlb_handle_ipi(void); /* the vector's handler; also reached through sync_poll */
 const char *tlb_site_name(enum tlb_site site);
 
-extern u32 tlb_skip_local;   /* injection, debug builds: bit per site, leave out INVLPG here */
-extern u32 tlb_skip_remote;  /* injection: bit per site, leave out the flush (not the ack) on other CPUs */
-extern u32 tlb_skip_ack;     /* injection: bit per site, leave out flush and acknowledgement */
+/* Injection, debug builds, a bit for each site; what is left out: */
+extern u32 tlb_skip_local;  /* INVLPG on this CPU */
+extern u32 tlb_skip_remote; /* the flush, not the acknowledgement, on other CPUs */
+extern u32 tlb_skip_ack;    /* flush and acknowledgement */
 
 #endif
