@@ -32,6 +32,7 @@
 void (*panic_monitor)(void);
 
 static u32 panic_cpu = NOBODY; /* (a) the CPU that is allowed to write */
+static const char *first_code;
 static char text[512];
 
 /* Only the first CPU gets past here (N1). */
@@ -42,13 +43,14 @@ static void become_the_one(const char *file, int line, const char *code)
 	irq_disable();
 	if (__atomic_compare_exchange_n(
 		    &panic_cpu, &nobody, cpu_id(), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+		first_code = code;
 		smp_stop_others();
 		printk_panic_mode();
 		return;
 	}
 	if (panic_cpu == cpu_id()) {
-		printk("PANIC code=recursive at=%s:%d cpu=%u text=\"%s\"", file, line, cpu_id(),
-			code);
+		printk("PANIC code=recursive at=%s:%d cpu=%u text=\"%s while %s was reported\"",
+			file, line, cpu_id(), code, first_code);
 		machine_exit(EXIT_PANIC);
 	}
 	for (;;)
@@ -107,7 +109,7 @@ static void print_frame(const struct unwind_frame *f)
 	const char *stack = cpu_ist_name(this_cpu(), f->reg[UNWIND_RSP]);
 
 	if (rip < KERNEL_HALF)
-		printk("  #  %016lx  (ring 3)", rip);
+		printk("  #  %016lx  (not the kernel)", rip);
 	else
 		printk("  #  %016lx  %s+0x%lx%s%s", rip, name ? name : "?", offset + !f->exact,
 			stack ? "  on stack " : "", stack ? stack : "");

@@ -209,7 +209,9 @@ static __noreturn __noinline void kernel_fault_panic(const struct regs *regs, va
 			__FILE__, __LINE__, regs, addr, "page-fault", "a thread without a space");
 	panic_trap(__FILE__, __LINE__, regs, addr, "page-fault", "%s of 0x%lx by the kernel: %s",
 		what, addr,
-		vmap_is_guard(addr) ? "the guard page of a stack" : "nothing may be there");
+		vmap_is_guard(addr)     ? "the guard page of a stack"
+		: regs->error & PF_PROT ? "its entry does not allow it"
+					: "nothing is mapped there");
 }
 
 /* May this fault of the kernel wait for a page? */

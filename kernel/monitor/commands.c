@@ -39,8 +39,11 @@ const struct command commands[] = {
 	{"poweroff", T_GENERAL, "[STATUS]",
 		"Switch the machine off; the emulator's exit status says STATUS.", "poweroff",
 		"poweroff", CMD_LOCK_FREE, cmd_poweroff, ""},
-	{"panic", T_GENERAL, "", "Stop with a panic record, as after a kernel bug.", "panic",
-		"echo c > /proc/sysrq-trigger", CMD_LOCK_FREE, cmd_panic, ""},
+	{"panic", T_GENERAL,
+		"[null|text|rodata|execute|call|canonical|divide|overflow|smash|list|lock|nested]",
+		"Stop with a panic record, as after a kernel bug; with a word: by making that bug.",
+		"panic overflow", "echo c > /proc/sysrq-trigger", CMD_LOCK_FREE, cmd_panic,
+		"null text rodata execute call canonical divide overflow smash list lock nested"},
 
 	{"free", T_MEMORY, "", "Show memory in total, used and free, in kB.", "free", "free",
 		CMD_LOCK_FREE | CMD_JSON, cmd_free, ""},

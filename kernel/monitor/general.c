@@ -1,5 +1,5 @@
 /*
- * general.c - help, version, uptime, dmesg, echo, cat, ls, watch, poweroff, panic             floor 7
+ * general.c - help, version, uptime, dmesg, echo, cat, ls, watch, poweroff                    floor 7
  *
  * LOCKS     none; cat and ls of /proc/PID as report.c says.
  */
@@ -495,11 +495,4 @@ int cmd_poweroff(struct monitor *m, int argc, char **argv)
 	if (argc > 2 || (argc == 2 && (!arg_number(argv[1], &status) || status > 255)))
 		return usage(m);
 	monitor_exit((int)status);
-}
-
-int cmd_panic(struct monitor *m, int argc, char **argv)
-{
-	if (argc > 1)
-		return usage(m);
-	panic("monitor", "asked for by the command `panic`");
 }

@@ -281,6 +281,17 @@ void unwind_from_regs(struct unwind_frame *f, const struct regs *r)
 	};
 }
 
+/* A call through a bad pointer: there is no code at rip, but the return address is on the stack. */
+static bool pop_return(struct unwind_frame *f)
+{
+	if (!stack_readable(f->reg[UNWIND_RSP]))
+		return false;
+	f->reg[UNWIND_RIP] = *(const u64 *)f->reg[UNWIND_RSP];
+	f->reg[UNWIND_RSP] += 8;
+	f->exact = false;
+	return f->reg[UNWIND_RIP] >= KERNEL_HALF;
+}
+
 /*
  * unwind_step - replace the frame by its caller's.
  *
@@ -292,8 +303,9 @@ bool unwind_step(struct unwind_frame *f)
 	u64 rip = f->reg[UNWIND_RIP] - !f->exact, cfa;
 	struct unwind_frame caller = *f;
 
-	if (rip < KERNEL_HALF || !find_row(&m, rip) || m.row.cfa_reg >= NR_UNWIND ||
-		m.row.rule[UNWIND_RIP] != RULE_AT_CFA)
+	if (rip < KERNEL_HALF || !find_row(&m, rip))
+		return f->exact && pop_return(f);
+	if (m.row.cfa_reg >= NR_UNWIND || m.row.rule[UNWIND_RIP] != RULE_AT_CFA)
 		return false;
 	cfa = f->reg[m.row.cfa_reg] + (u64)m.row.cfa_offset;
 	if (!stack_readable(cfa) || (!m.signal && cfa <= f->reg[UNWIND_RSP]))
