@@ -36,7 +36,7 @@ runs in the foreground what is typed is the program's; Ctrl-C ends it.
 
 | form | meaning |
 | --- | --- |
-| `a ; b` | both, in order |
+| `a ; b` | both, in order, whatever a's status |
 | `a && b` | b only when a had status 0 |
 | `run PROGRAM &` | do not wait |
 | `echo VALUE > PATH` | write a setting of /sys or /proc/sys |
@@ -47,8 +47,9 @@ Status 0: done. 1: failed. 2: wrong usage. 127: no such command. `run`: the prog
 
 ## From outside
 
-`make run CMD='a && b'` runs the line, prints, and leaves the machine; the first command that fails ends it, and its status
-is make's. Behind each command stands one line `RESULT n=N status=S cmd="..."`. Commands marked *json* take `--json` and
+`make run CMD='a && b'` runs the line, prints, and leaves the machine. Its status is that of the first command that
+failed, 0 if none did; `;` goes on after a failure and `&&` does not, here as at the prompt. When the status is not 0,
+make says `Error STATUS` and fails (make's own exit status is then always 2). Behind each command stands one line `RESULT n=N status=S cmd="..."`. Commands marked *json* take `--json` and
 answer with one line, `{"v":1,"cmd":NAME,...}`; addresses are strings in hexadecimal, an error is `"error":TEXT`.
 """
 

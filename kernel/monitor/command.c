@@ -327,7 +327,7 @@ static bool line_ok(struct monitor *m, const char *line, char *words, usize size
  * monitor_execute - every command of a line, in order.
  *
  *   returns  the status of the last one that ran; 0 for an empty line; STATUS_USAGE: the line is not understood
- *   after    m->status is that status
+ *   after    m->status is that status; m->first_failure the first that was not 0 (what CMD leaves with)
  */
 int monitor_execute(struct monitor *m, const char *line)
 {
@@ -335,16 +335,19 @@ int monitor_execute(struct monitor *m, const char *line)
 	struct parse p;
 	int more;
 
+	m->first_failure = STATUS_OK;
 	if (!line_ok(m, line, m->words, sizeof(m->words)))
-		return m->status = STATUS_USAGE;
+		return m->status = m->first_failure = STATUS_USAGE;
 	parse_init(&p, line, m->words, sizeof(m->words));
 	while ((more = parse_next(&p, m->status, &c)) > 0) {
 		if (c.join == PARSE_IF_OK && m->status)
 			continue;
 		m->status = execute_one(m, &c);
-		if (m->stop_at_failure)
+		if (!m->first_failure)
+			m->first_failure = m->status;
+		if (m->records)
 			result_line(m, &c);
-		if (m->leave || (m->stop_at_failure && m->status))
+		if (m->leave)
 			break;
 	}
 	if (more < 0) {

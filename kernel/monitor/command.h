@@ -42,10 +42,11 @@ struct monitor {
 	bool colour;            /* the other end understands ANSI colours */
 	bool json, json_failed; /* this command's --json; it has said so already */
 	bool background;        /* this command was followed by & */
-	bool stop_at_failure;   /* CMD: the first failure ends the line */
+	bool records;           /* CMD: a RESULT line behind each command */
 	bool leave;             /* the stopped monitor: continue */
 	u32 depth;              /* watch inside watch ... */
 	u32 results;            /* CMD: RESULT records so far */
+	int first_failure;      /* of this line: the first status that was not 0, or 0 */
 	struct edit edit;
 	char words[2 * EDIT_BYTES + 8];
 };

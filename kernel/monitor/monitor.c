@@ -236,8 +236,9 @@ static __noreturn void run_cmd(struct monitor *m)
 		say(m, "CMD has more than %u characters; nothing was done\n", EDIT_BYTES - 1);
 		monitor_exit(STATUS_USAGE);
 	}
-	m->stop_at_failure = true;
-	monitor_exit(monitor_execute(m, cmd));
+	m->records = true;
+	monitor_execute(m, cmd);
+	monitor_exit(m->first_failure);
 }
 
 static void console_thread(void *arg)

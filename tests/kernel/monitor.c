@@ -257,6 +257,8 @@ KTEST(monitor, statuses)
 	KT_EXPECT(ctx, strstr(answer.s, "did you mean `check`?"));
 	KT_EXPECT(ctx, execute("xyzzyxyzzy; echo $?") == STATUS_OK);
 	KT_EXPECT(ctx, strstr(answer.s, "127\n"));
+	KT_EXPECT(ctx, session.first_failure == STATUS_UNKNOWN);
+	KT_EXPECT(ctx, execute("echo a") == STATUS_OK && session.first_failure == STATUS_OK);
 	KT_EXPECT(ctx, execute("page") == STATUS_USAGE);
 	KT_EXPECT(ctx, execute("pmap 99999") == STATUS_FAILED);
 	KT_EXPECT(ctx, execute("page 0 && echo yes") == STATUS_OK);

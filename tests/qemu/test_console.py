@@ -175,11 +175,17 @@ def test_usage_has_status_2(pagoda, line):
     assert pagoda(line, verdict="fail").status == 2
 
 
-def test_cmd_stops_at_first_failure(pagoda):
-    result = pagoda("echo one; cat /nothing; echo two", verdict="fail")
-    assert result.status == 1
-    assert re.findall(r"^RESULT n=(\d+) status=(\d+) cmd=\"(.*)\"$", result.output, re.MULTILINE) == [
-        ("1", "0", "echo one"), ("2", "1", "cat /nothing")]
+@pytest.mark.parametrize("line, status, records", [
+    ("echo one; cat /nothing; echo two", 1, [("1", "0", "echo one"), ("2", "1", "cat /nothing"), ("3", "0", "echo two")]),
+    ("cat /nothing && echo two", 1, [("1", "1", "cat /nothing")]),
+    ("page; cat /nothing && echo no; echo last", 2,
+     [("1", "2", "page"), ("2", "1", "cat /nothing"), ("3", "0", "echo last")]),
+])
+def test_cmd_after_a_failure(pagoda, line, status, records):
+    """; goes on, && does not; the machine leaves with the first failure."""
+    result = pagoda(line, verdict="fail")
+    assert result.status == status
+    assert re.findall(r"^RESULT n=(\d+) status=(\d+) cmd=\"(.*)\"$", result.output, re.MULTILINE) == records
 
 
 def test_quotes_and_dollar_reach_the_guest(pagoda):
