@@ -240,7 +240,7 @@ static bool show_uptime(struct report_out *out, struct task *task, u64 *cursor)
 	if (!report_once(cursor))
 		return false;
 	for_each_cpu (c)
-		idle += READ_ONCE(c->idle_ns);
+		idle += sched_idle_ns(c);
 	idle /= 10000000;
 	report_printf(out, "%lu.%02lu %lu.%02lu\n", now / 100, now % 100, idle / 100, idle % 100);
 	return true;
@@ -270,7 +270,7 @@ static bool show_stat(struct report_out *out, struct task *task, u64 *cursor)
 	if (!report_once(cursor))
 		return false;
 	for_each_cpu (c) {
-		idle += MIN(READ_ONCE(c->idle_ns), now);
+		idle += MIN(sched_idle_ns(c), now);
 		irqs += READ_ONCE(c->nr_irqs);
 		switches += READ_ONCE(c->nr_switches);
 		n++;
@@ -279,7 +279,7 @@ static bool show_stat(struct report_out *out, struct task *task, u64 *cursor)
 	for_each_cpu (c) {
 		name[3] = (char)(c->id < 10 ? '0' + c->id : '1');
 		name[4] = (char)(c->id < 10 ? '\0' : '0' + c->id % 10);
-		idle = MIN(READ_ONCE(c->idle_ns), now);
+		idle = MIN(sched_idle_ns(c), now);
 		cpu_line(out, name, now - idle, idle);
 	}
 	report_printf(out, "intr %lu\nctxt %lu\nbtime %lu\n", irqs, switches,

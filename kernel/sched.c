@@ -625,6 +625,21 @@ void sched_enter_user(const struct regs *regs)
 	user_enter(regs);
 }
 
+/*
+ * sched_idle_ns - how long a CPU has had nothing to do, the stretch that lasts until now included.
+ *
+ *   locks    none: a value read in the middle of a switch is off by one stretch
+ */
+u64 sched_idle_ns(const struct cpu *c)
+{
+	const struct runqueue *rq = c->runqueue;
+	u64 idle = READ_ONCE(c->idle_ns);
+
+	if (rq && READ_ONCE(rq->current) == rq->idle)
+		idle += time_ns() - READ_ONCE(rq->idle->started_ns);
+	return idle;
+}
+
 /* sched_idle - what a CPU does when nothing is ready. Interrupts on or off at entry. */
 void sched_idle(void)
 {

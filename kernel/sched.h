@@ -69,9 +69,10 @@ struct waiter {
 	bool queued;
 };
 
-void sched_init(void);            /* boot CPU: the running code becomes its idle thread */
-void sched_init_cpu(void);        /* every other CPU, on itself */
-__noreturn void sched_idle(void); /* what a CPU does when nothing is ready: never returns */
+void sched_init(void);                  /* boot CPU: the running code becomes its idle thread */
+void sched_init_cpu(void);              /* every other CPU, on itself */
+__noreturn void sched_idle(void);       /* what a CPU does when nothing is ready: never returns */
+u64 sched_idle_ns(const struct cpu *c); /* up to now */
 
 /*
  * thread_create - a thread in state NEW; kernel stack, no FPU area unless task is given.

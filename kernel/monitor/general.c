@@ -169,7 +169,7 @@ int cmd_version(struct monitor *m, int argc, char **argv)
 
 static void uptime_cpu(struct monitor *m, struct json *j, const struct cpu *c, u64 now)
 {
-	u64 idle = now ? MIN(READ_ONCE(c->idle_ns), now) * 1000 / now : 0;
+	u64 idle = now ? MIN(sched_idle_ns(c), now) * 1000 / now : 0;
 
 	if (!m->json) {
 		say(m,
