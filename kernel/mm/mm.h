@@ -144,8 +144,8 @@ struct mm *mm_create(void);
 void mm_get(struct mm *mm);      /* refs + 1: the struct stays */
 void mm_put(struct mm *mm);      /* the last one frees the struct; the space is empty by then */
 bool mm_get_user(struct mm *mm); /* users + 1 unless 0 (Linux mmget_not_zero) */
-bool mm_drop_user(struct
-	mm *mm); /* users - 1; true: it was the last, caller empties the space (mmap_exit) then mm_put */
+/* users - 1; true: it was the last: the caller empties the space (mmap_exit), then mm_put(). */
+bool mm_drop_user(struct mm *mm);
 
 /* Free the root table. The space is empty: no vma, no table below the root (checked). */
 void mm_free_root(struct mm *mm);

@@ -106,12 +106,12 @@ int thp_split_page(struct page *head);
 pfn_t thp_mm_huge_zero(struct mm *mm);
 
 /* --- khugepaged's list of spaces --- */
-void thp_enter_mm(struct
-	mm *mm); /* a huge-capable fault or MADV_HUGEPAGE: list it, wake khugepaged. Linux: khugepaged_enter */
-void thp_exit_mm(struct
-	mm *mm); /* the space is going: unlist; waits until khugepaged let go of it. Linux: khugepaged_exit */
-struct mm *thp_next_mm(
-	void); /* khugepaged's cursor: the next listed space with a reference; NULL: the end, it starts over */
+/* A huge-capable fault, or MADV_HUGEPAGE: list the space, wake khugepaged. Linux: khugepaged_enter */
+void thp_enter_mm(struct mm *mm);
+/* The space is going: take it off. Linux: khugepaged_exit */
+void thp_exit_mm(struct mm *mm);
+/* khugepaged's cursor: the next listed space, with a reference; NULL: the end, it starts over. */
+struct mm *thp_next_mm(void);
 extern struct waitq thp_wait; /* khugepaged sleeps here */
 u32 thp_nr_listed(void);
 

@@ -43,12 +43,6 @@ struct fixup {
 };
 extern const struct fixup __ex_table_start[], __ex_table_end[];
 
-/* user_range_ok - does [addr, addr + bytes) lie wholly below USER_END, without wrapping round? */
-bool user_range_ok(vaddr_t addr, u64 bytes)
-{
-	return bytes <= USER_END && addr <= USER_END - bytes;
-}
-
 static void begin(void)
 {
 	ASSERT_RULE("U2", this_cpu()->lock_context->mm_locks == 0,

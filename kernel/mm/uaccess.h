@@ -9,8 +9,14 @@
 #define MM_UACCESS_H
 
 #include "lib/types.h"
+#include "x86/layout.h"
 
-bool user_range_ok(vaddr_t addr, u64 bytes); /* wholly below USER_END, no overflow */
+/* Does [addr, addr + bytes) lie wholly below USER_END, without wrapping round? */
+static inline bool user_range_ok(vaddr_t addr, u64 bytes)
+{
+	return bytes <= USER_END && addr <= USER_END - bytes;
+}
+
 int copy_from_user(void *to, const void __user *from, u64 bytes) __must_check; /* 0 or -EFAULT */
 int copy_to_user(void __user *to, const void *from, u64 bytes) __must_check;
 int clear_user(void __user *to, u64 bytes) __must_check;

@@ -1,0 +1,151 @@
+/*
+ * mprotect.c - other rights for a range                                   floor 5, below: range, thp, pgtable
+ *
+ * Changes the flags of areas and then the entries below them. A right that is given shows when it is used (the
+ * entry of a page that may be shared stays read-only: the next write decides); a right that is taken away is gone
+ * on every CPU before the call returns.
+ *
+ * IDEA      an entry becomes:   rights of its area, but writable only where it was writable before
+ *           PROT_NONE keeps the frame: the entry is PROTNONE (x86/paging.h), the address in it inverted.
+ *           A huge leaf that lies wholly in the range changes as one; else it is split.
+ *
+ * LOCKS     mm->lock (write) -> pt_lock
+ * LINUX     mm/mprotect.c: do_mprotect_pkey, change_pte_range, change_huge_pmd     docs/mm/mmap.md
+ */
+#include <abi/errno.h>
+#include "mm/pgtable.h"
+#include "mm/vma.h"
+#include "mm/uaccess.h"
+#include "mutex.h"
+#include "sched.h"
+#include "mm/thp.h"
+#include "mm/range.h"
+#include "mm/mmap.h"
+
+/* The new form of a leaf: the area's rights, and the write right only where it was already: a shared page stays read-only. */
+static u64 protected_entry(const struct vma *v, u64 entry)
+{
+	u64 keep = v->flags & VM_WRITE ? entry & PTE_RW : 0;
+
+	return entry_modify(entry, vma_rights(v) | keep);
+}
+
+/* Does the change take a right away? Giving one needs no flush: the CPU looks again before it faults. */
+static bool is_weaker(u64 old, u64 new)
+{
+	return (old & ~new &(PTE_P | PTE_RW)) || (new & ~old &PTE_NX);
+}
+
+static void protect_ptes(struct vma *v, vaddr_t start, vaddr_t end, pmd_t *pmdp)
+{
+	struct mm *mm = v->mm;
+	bool weaker = false;
+	pte_t *ptep;
+
+	spin_lock(&mm->pt_lock);
+	ptep = pte_ptr(pmd_read(pmdp), start);
+	for (vaddr_t a = start; a < end; a += PAGE_SIZE, ptep++) {
+		pte_t old = pte_read(ptep), new;
+
+		if (pte_kind(old) == ENTRY_HOLE)
+			continue;
+		old = pte_take(ptep);
+		new = (pte_t){protected_entry(v, old.v)};
+		pte_write(ptep, new);
+		weaker |= is_weaker(old.v, new.v);
+	}
+	if (weaker)
+		tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_protect);
+	spin_unlock(&mm->pt_lock);
+}
+
+/* One leaf of 2 MiB; the area covers it wholly, or it is split first. Linux: change_huge_pmd */
+static void protect_pmd(struct vma *v, vaddr_t start, vaddr_t end, pmd_t *pmdp)
+{
+	struct mm *mm = v->mm;
+	vaddr_t haddr = start & HPAGE_PMD_MASK;
+	pmd_t old, new;
+
+	spin_lock(&mm->pt_lock);
+	old = pmd_read(pmdp);
+	if (pmd_kind(old) == ENTRY_LEAF && end - start == HPAGE_PMD_SIZE) {
+		old = pmd_take(pmdp);
+		new = (pmd_t){protected_entry(v, old.v)};
+		pmd_write(pmdp, new);
+		if (is_weaker(old.v, new.v))
+			tlb_flush(&mm->tlb, haddr, end, HPAGE_PMD_SIZE, TLB_protect);
+		spin_unlock(&mm->pt_lock);
+		return;
+	}
+	if (pmd_kind(old) == ENTRY_LEAF)
+		thp_split_pmd(v, haddr, pmdp);
+	spin_unlock(&mm->pt_lock);
+	protect_ptes(v, start, end, pmdp);
+}
+
+/* Entries of a whole area after its flags changed. */
+static void protect_entries(struct vma *v)
+{
+	vaddr_t a = v->start, next;
+
+	for (pmd_t *pmdp = pgtable_next_pmd(v->mm, &a, v->end); pmdp;
+		pmdp = pgtable_next_pmd(v->mm, &a, v->end)) {
+		next = pmd_range_end(a, v->end);
+		if (pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF)
+			protect_pmd(v, a, next, pmdp);
+		else
+			protect_ptes(v, a, next, pmdp);
+		preempt_point();
+		a = next;
+	}
+}
+
+static int protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, u32 prot)
+{
+	struct vma *v;
+	int err;
+
+	if (!range_is_full(mm, start, end))
+		return -ENOMEM;
+	err = range_cut(mm, start, end);
+	if (err)
+		return err;
+	for (v = range_first(mm, start, end); v; v = range_next(v, end)) {
+		u32 flags = (v->flags & ~VM_ACCESS) | prot_flags(prot);
+
+		if (flags == v->flags)
+			continue;
+		v->flags = flags;
+		protect_entries(v);
+		v = vma_merge(v);
+	}
+	v = vma_find(mm, end);
+	if (v)
+		vma_merge(v); /* an edge that was cut for nothing closes again */
+	return 0;
+}
+
+/*
+ * mmap_protect - other rights for a range without holes.
+ *   returns  0; -EINVAL (alignment, unknown bits); -ENOMEM (a hole, past user space, too many areas)
+ *   Linux    do_mprotect_pkey
+ */
+int mmap_protect(struct mm *mm, vaddr_t addr, u64 len, u32 prot)
+{
+	int err;
+
+	if (addr & ~PAGE_MASK)
+		return -EINVAL;
+	if (len == 0) /* Linux looks at prot after this */
+		return 0;
+	if (addr + ALIGN_UP(len, PAGE_SIZE) <= addr)
+		return -ENOMEM;
+	if (prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC))
+		return -EINVAL;
+	if (!user_range_ok(addr, len))
+		return -ENOMEM;
+	rwsem_write_lock(&mm->lock);
+	err = protect_locked(mm, addr, addr + ALIGN_UP(len, PAGE_SIZE), prot);
+	rwsem_write_unlock(&mm->lock);
+	return err;
+}

@@ -1,0 +1,105 @@
+/*
+ * range.c - a range of addresses and the areas in it                      floor 5, below: zap, thp, vma
+ *
+ * What the verbs of mmap.c, mprotect.c, mremap.c and madvise.c have in common. It changes where areas begin and end,
+ * never their rights or pages, except range_unmap.
+ *
+ * IDEA      A verb on [start, end) first makes the range's edges edges of areas, then treats whole areas:
+ *
+ *             |------ area ------|------ area ------|
+ *                   [start             end)
+ *             |--a--|------b-----|---c--|-----d-----|      all that can fail (two splits) happens here; then b and c
+ *                                                          change, and what can unite again does
+ *
+ *           A verb that fails after a cut leaves areas cut where the caller asked: only smaps can tell.
+ *
+ * LOCKS     mm->lock (write; read for the finders) -> pt_lock
+ * LINUX     mm/mmap.c: split_vma, find_vma_intersection, do_mas_munmap, vma_adjust_trans_huge   docs/mm/mmap.md
+ */
+#include <abi/errno.h>
+#include "mm/pgtable.h"
+#include "mm/vma.h"
+#include "mm/thp.h"
+#include "mm/zap.h"
+#include "mm/range.h"
+
+/* A huge leaf never belongs to two areas (T4): where addr lies inside one, split it. Linux: vma_adjust_trans_huge */
+static void cut_huge(struct vma *v, vaddr_t addr)
+{
+	pmd_t *pmdp = IS_ALIGNED(addr, HPAGE_PMD_SIZE) ? NULL : pgtable_find_pmd(v->mm, addr);
+
+	if (!pmdp || v->kind == VMA_DEVICE)
+		return;
+	spin_lock(&v->mm->pt_lock);
+	if (pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF)
+		thp_split_pmd(v, addr & HPAGE_PMD_MASK, pmdp);
+	spin_unlock(&v->mm->pt_lock);
+}
+
+/* Make addr an edge: split the area that has it inside. 0, -ENOMEM, or -EINVAL: a device's leaf cannot be split. */
+static int cut_at(struct mm *mm, vaddr_t addr)
+{
+	struct vma *v = vma_find(mm, addr);
+
+	if (!v || v->start == addr)
+		return 0;
+	if (v->kind == VMA_DEVICE && !IS_ALIGNED(addr, HPAGE_PMD_SIZE))
+		return -EINVAL;
+	cut_huge(v, addr);
+	return vma_split(v, addr) ? 0 : -ENOMEM;
+}
+
+/*
+ * range_cut - make both ends of a range edges of areas.
+ *   locks    mm->lock held for writing
+ *   returns  0; -ENOMEM: too many areas; -EINVAL: inside a device's huge leaf
+ */
+int range_cut(struct mm *mm, vaddr_t start, vaddr_t end)
+{
+	int err = cut_at(mm, start);
+
+	return err ? err : cut_at(mm, end);
+}
+
+/* range_first - the first area that meets the range; on with range_next(). mm->lock held. */
+struct vma *range_first(struct mm *mm, vaddr_t start, vaddr_t end)
+{
+	struct vma *v = vma_find_from(mm, start);
+
+	return v && v->start < end ? v : NULL;
+}
+
+struct vma *range_next(struct vma *v, vaddr_t end)
+{
+	v = vma_next(v);
+	return v && v->start < end ? v : NULL;
+}
+
+/* range_is_full - is [start, end) mapped without a hole? mm->lock held. */
+bool range_is_full(struct mm *mm, vaddr_t start, vaddr_t end)
+{
+	for (struct vma *v = range_first(mm, start, end); v && v->start <= start; v = vma_next(v)) {
+		start = v->end;
+		if (start >= end)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * range_unmap - remove every page and area of a range.
+ *   locks    mm->lock held for writing
+ *   returns  0, or what range_cut() refused; nothing is removed then
+ *   Linux    do_mas_munmap
+ */
+int range_unmap(struct mm *mm, vaddr_t start, vaddr_t end)
+{
+	struct vma *v;
+	int err = range_cut(mm, start, end);
+
+	if (err)
+		return err;
+	while ((v = range_first(mm, start, end)))
+		zap_area(v);
+	return 0;
+}
