@@ -235,6 +235,7 @@ struct collapse {
 	struct page *block;     /* where it goes */
 	struct page *table;     /* the old pte table, taken out of the tree */
 	pte_t *ptes;            /* its entries */
+	u64 gen;                /* they were flushed with this generation */
 	u32 pfns[HPAGE_PMD_NR]; /* old frames: plain pages from the front, others from the back */
 	unsigned nr_plain, nr_other;
 	u64 isolated; /* pages off the LRU by us: our share of nr_isolated_anon */
@@ -321,7 +322,7 @@ static enum collapse_result detach(struct collapse *c, pmd_t *pmdp)
 	 * The hard place. The entries are out of reach for new walks, but a CPU may still hold any of the 512
 	 * translations, a writable one too. All of them go before a single byte is copied.
 	 */
-	tlb_flush(&mm->tlb, c->haddr, c->haddr + HPAGE_PMD_SIZE, PAGE_SIZE, TLB_collapse);
+	c->gen = tlb_flush(&mm->tlb, c->haddr, c->haddr + HPAGE_PMD_SIZE, PAGE_SIZE, TLB_collapse);
 	c->table = pfn_to_page(pmd_pfn(pmd));
 	c->ptes = page_to_virt(c->table);
 	r = isolate(c);
@@ -400,7 +401,7 @@ static void install(struct collapse *c, pmd_t *pmdp)
 	spin_unlock(&mm->pt_lock);
 
 	vmstat_add(VM_nr_isolated_anon, -(s64)c->isolated);
-	tlb_assert_flushed(&mm->tlb);
+	tlb_assert_acked(&mm->tlb, c->gen);
 	if (c->nr_plain)
 		page_free_batch(c->pfns, c->nr_plain);
 	page_put_batch(c->pfns + HPAGE_PMD_NR - c->nr_other, c->nr_other);

@@ -103,6 +103,7 @@ static enum fault_result pte_copy(
 	struct mm *mm = v->mm;
 	pfn_t old_pfn = pte_pfn(seen);
 	struct page *copy = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
+	u64 gen;
 
 	if (unlikely(!copy))
 		return FAULT_NO_MEMORY;
@@ -115,13 +116,13 @@ static enum fault_result pte_copy(
 		return FAULT_DONE;
 	}
 	pte_write(ptep, (pte_t){0});
-	tlb_flush(&mm->tlb, addr, addr + PAGE_SIZE, PAGE_SIZE, TLB_cow);
+	gen = tlb_flush(&mm->tlb, addr, addr + PAGE_SIZE, PAGE_SIZE, TLB_cow);
 	rmap_remove_pte(old_pfn);
 	rmap_new_anon(copy, v, addr);
 	lru_add_active(copy);
 	pte_write(ptep, pte_make(page_to_pfn(copy), vma_rights_write(v)));
 	spin_unlock(&mm->pt_lock);
-	tlb_assert_flushed(&mm->tlb);
+	tlb_assert_acked(&mm->tlb, gen);
 	page_put(old); /* the mapping's reference; the pin is the caller's */
 	return FAULT_DONE;
 }

@@ -456,6 +456,7 @@ static void prune_level(struct prune *p, u64 *table, unsigned level, vaddr_t bas
 void pgtable_free_range(struct mm *mm, vaddr_t start, vaddr_t end, vaddr_t floor, vaddr_t ceiling)
 {
 	struct prune p = {.mm = mm, .start = start, .end = end, .floor = floor, .ceiling = ceiling};
+	u64 gen = 0;
 
 	ASSERT_RW_WRITE(&mm->lock);
 	if (ceiling >= USER_END)
@@ -463,11 +464,11 @@ void pgtable_free_range(struct mm *mm, vaddr_t start, vaddr_t end, vaddr_t floor
 	spin_lock(&mm->pt_lock);
 	prune_level(&p, &mm->pgd->v, 4, 0);
 	if (p.taken)
-		tlb_flush(&mm->tlb, start, start + PAGE_SIZE, PAGE_SIZE, TLB_unmap);
+		gen = tlb_flush(&mm->tlb, start, start + PAGE_SIZE, PAGE_SIZE, TLB_unmap);
 	spin_unlock(&mm->pt_lock);
 	if (!p.taken)
 		return;
-	tlb_assert_flushed(&mm->tlb);
+	tlb_assert_acked(&mm->tlb, gen);
 	count_tables(mm, -(s64)p.taken);
 	while (p.first) {
 		struct page *table = pfn_to_page(p.first);

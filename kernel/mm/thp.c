@@ -494,6 +494,7 @@ static enum fault_result wp_copy_small(
 	struct mm *mm = v->mm;
 	struct page_list copies = {0};
 	pte_t *pte;
+	u64 gen;
 
 	if (!copy_small(page, &copies))
 		return wp_split(v, haddr, pmdp, seen);
@@ -507,7 +508,7 @@ static enum fault_result wp_copy_small(
 	pte = pte_ptr(pmd_read(pmdp), haddr);
 	for (u64 i = 0; i < HPAGE_PMD_NR; i++)
 		pte_write(pte + i, (pte_t){0});
-	tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, PAGE_SIZE, TLB_cow);
+	gen = tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, PAGE_SIZE, TLB_cow);
 	for (u64 i = 0; i < HPAGE_PMD_NR; i++) {
 		struct page *copy = pfn_to_page(copies.first);
 
@@ -518,7 +519,7 @@ static enum fault_result wp_copy_small(
 		lru_add_active(copy);
 	}
 	spin_unlock(&mm->pt_lock);
-	tlb_assert_flushed(&mm->tlb);
+	tlb_assert_acked(&mm->tlb, gen);
 	page_put_many(page, HPAGE_PMD_NR);
 	return FAULT_DONE;
 }
@@ -529,6 +530,7 @@ static enum fault_result wp_copy(
 {
 	struct mm *mm = v->mm;
 	struct page *copy = alloc_block(v);
+	u64 gen;
 
 	if (!copy) {
 		vmstat_inc(VM_thp_wp_fallback);
@@ -546,13 +548,13 @@ static enum fault_result wp_copy(
 		return FAULT_DONE;
 	}
 	pmd_write(pmdp, (pmd_t){0});
-	tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_cow);
+	gen = tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_cow);
 	rmap_remove_pmd(page);
 	rmap_new_anon_huge(copy, v, haddr);
 	pmd_write(pmdp, pmd_make_huge(page_to_pfn(copy), vma_rights_write(v)));
 	lru_add_active(copy);
 	spin_unlock(&mm->pt_lock);
-	tlb_assert_flushed(&mm->tlb);
+	tlb_assert_acked(&mm->tlb, gen);
 	page_put(page); /* the mapping's reference; the pin is the caller's */
 	vmstat_inc(VM_thp_fault_alloc);
 	vmstat_inc(VM_thp_wp_copy);

@@ -94,6 +94,7 @@ static bool map_page(vaddr_t va)
 static void unmap_pages(vaddr_t bottom, unsigned n)
 {
 	struct page *pages[SLOT_PAGES];
+	u64 gen;
 
 	if (n == 0)
 		return;
@@ -105,7 +106,8 @@ static void unmap_pages(vaddr_t bottom, unsigned n)
 		pages[i] = pfn_to_page(w.pa >> PAGE_SHIFT);
 		pgtable_unmap_kernel(bottom + i * PAGE_SIZE);
 	}
-	tlb_flush(&tlb_kernel_space, bottom, bottom + n * PAGE_SIZE, PAGE_SIZE, TLB_kernel);
+	gen = tlb_flush(&tlb_kernel_space, bottom, bottom + n * PAGE_SIZE, PAGE_SIZE, TLB_kernel);
+	tlb_assert_acked(&tlb_kernel_space, gen);
 	for (unsigned i = 0; i < n; i++)
 		buddy_free(pages[i]);
 }

@@ -12,7 +12,7 @@
  *
  *           A huge leaf goes as one, with its deposited table; one that is only partly inside is split first.
  *
- * INVARIANT U1 no frame is given back before tlb_assert_flushed(): checked at each release.
+ * INVARIANT U1 no frame is given back before tlb_assert_acked(): checked at each release.
  *
  * LOCKS     mm->lock (write) -> pt_lock
  * LINUX     mm/memory.c (zap_pte_range, mmu_gather) batches over tables and frees lazily.   docs/mm/mmap.md
@@ -33,6 +33,7 @@ static void zap_ptes(struct mm *mm, pmd_t *pmdp, vaddr_t start, vaddr_t end)
 	u32 pfns[HPAGE_PMD_NR]; /* the frames of one table at most */
 	unsigned nr = 0;
 	bool found = false;
+	u64 gen = 0;
 	pte_t *ptep;
 
 	spin_lock(&mm->pt_lock);
@@ -51,10 +52,10 @@ static void zap_ptes(struct mm *mm, pmd_t *pmdp, vaddr_t start, vaddr_t end)
 	}
 	mm->nr_anon -= nr;
 	if (found)
-		tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_unmap);
+		gen = tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_unmap);
 	spin_unlock(&mm->pt_lock);
 
-	tlb_assert_flushed(&mm->tlb);
+	tlb_assert_acked(&mm->tlb, gen);
 	page_put_batch(pfns, nr);
 }
 
@@ -63,6 +64,7 @@ static bool zap_huge(struct mm *mm, vaddr_t haddr, pmd_t *pmdp)
 {
 	struct page *table = NULL, *page = NULL;
 	pmd_t pmd;
+	u64 gen;
 
 	spin_lock(&mm->pt_lock);
 	if (pmd_kind(pmd_read(pmdp)) != ENTRY_LEAF) {
@@ -78,10 +80,10 @@ static bool zap_huge(struct mm *mm, vaddr_t haddr, pmd_t *pmdp)
 			mm->nr_anon -= HPAGE_PMD_NR;
 		}
 	}
-	tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_unmap);
+	gen = tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_unmap);
 	spin_unlock(&mm->pt_lock);
 
-	tlb_assert_flushed(&mm->tlb);
+	tlb_assert_acked(&mm->tlb, gen);
 	if (table)
 		pgtable_free_table(table);
 	if (page)

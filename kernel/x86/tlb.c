@@ -15,7 +15,8 @@
  *   other both get on.
  *
  * INVARIANTS
- *   K1  acked[n] is written by CPU n only, and only after the translations are gone
+ *   K1  acked[n] is written by CPU n only, after the translations are gone, and only rises while n is
+ *       in the space; TLB_NOTHING before it loads the root and after it loaded another
  *   K2  a CPU with a space's root in CR3 is in the space's mask (the bit is set before CR3 is
  *       loaded)
  *   K3  when tlb_flush() returns, every CPU in the mask has acknowledged (tlb_assert_flushed()
@@ -97,6 +98,15 @@ static bool space_is_here(const struct tlb_space *s)
 	return s == &tlb_kernel_space || this_cpu()->tlb_active == s;
 }
 
+/* This CPU has flushed. Requests may come in another order than their generations; one that left has nothing. */
+static void acknowledge(struct tlb_space *s, u64 gen)
+{
+	u64 *acked = &s->acked[cpu_id()];
+
+	if (READ_ONCE(*acked) < gen)
+		__atomic_store_n(acked, gen, __ATOMIC_RELEASE);
+}
+
 /* Does one asking CPU's request. */
 static void answer(struct request *r)
 {
@@ -106,7 +116,7 @@ static void answer(struct request *r)
 	if (!(CONFIG_INJECT && (r->skip_flush || r->skip_ack)) && space_is_here(s))
 		flush_here(s, r->start, r->end, r->stride);
 	if (!(CONFIG_INJECT && r->skip_ack))
-		__atomic_store_n(&s->acked[me], r->gen, __ATOMIC_RELEASE);
+		acknowledge(s, r->gen);
 	__atomic_and_fetch(&r->waiting, ~cpu_bit(me), __ATOMIC_ACQ_REL);
 }
 
@@ -168,7 +178,7 @@ u64 tlb_flush(struct tlb_space *s, vaddr_t start, vaddr_t end, u64 stride, enum 
 		if (!skip && !skip_ack)
 			flush_here(s, start, end, stride);
 		if (!skip_ack)
-			__atomic_store_n(&s->acked[me], gen, __ATOMIC_RELEASE);
+			acknowledge(s, gen);
 	}
 	if (unlikely(others))
 		flush_remote(s, start, end, stride, site, others);
@@ -176,11 +186,9 @@ u64 tlb_flush(struct tlb_space *s, vaddr_t start, vaddr_t end, u64 stride, enum 
 	return gen;
 }
 
-/* tlb_assert_flushed - K3, before frames of the space go back. */
-void tlb_assert_flushed(const struct tlb_space *s)
+/* tlb_assert_acked - K3 for one generation, before frames of the space go back. */
+void tlb_assert_acked(const struct tlb_space *s, u64 gen)
 {
-	u64 gen = __atomic_load_n(&s->gen, __ATOMIC_ACQUIRE);
-
 	for (u32 mask = READ_ONCE(s->cpus); mask; mask &= mask - 1) {
 		u32 cpu = __builtin_ctz(mask);
 		u64 acked = __atomic_load_n(&s->acked[cpu], __ATOMIC_ACQUIRE);
@@ -190,10 +198,18 @@ void tlb_assert_flushed(const struct tlb_space *s)
 	}
 }
 
+/* tlb_assert_flushed - the same for the newest one. */
+void tlb_assert_flushed(const struct tlb_space *s)
+{
+	tlb_assert_acked(s, __atomic_load_n(&s->gen, __ATOMIC_ACQUIRE));
+}
+
 /* tlb_space_init - a space that no CPU has loaded. */
 void tlb_space_init(struct tlb_space *s)
 {
 	*s = (struct tlb_space){0};
+	for (u32 cpu = 0; cpu < MAX_CPUS; cpu++)
+		s->acked[cpu] = TLB_NOTHING;
 }
 
 /* Take part in `s` from now on: the bit first, then the generation that loading CR3 will cover. */
@@ -208,8 +224,7 @@ static void space_leave(struct tlb_space *s)
 {
 	u32 me = cpu_id();
 
-	__atomic_store_n(
-		&s->acked[me], __atomic_load_n(&s->gen, __ATOMIC_ACQUIRE), __ATOMIC_RELEASE);
+	__atomic_store_n(&s->acked[me], TLB_NOTHING, __ATOMIC_RELEASE);
 	__atomic_and_fetch(&s->cpus, ~cpu_bit(me), __ATOMIC_SEQ_CST);
 }
 
@@ -242,6 +257,7 @@ void tlb_switch(struct tlb_space *next, paddr_t root)
 void tlb_init(void)
 {
 	sync_poll = tlb_handle_ipi;
+	tlb_space_init(&tlb_kernel_space);
 	tlb_init_cpu();
 }
 

@@ -40,8 +40,10 @@ enum tlb_site {
 struct tlb_space {
 	u64 gen;             /* (a) */
 	u32 cpus;            /* (a) bit n: CPU n has this root in CR3 */
-	u64 acked[MAX_CPUS]; /* (a) the newest generation CPU n is known to have flushed */
+	u64 acked[MAX_CPUS]; /* (a) the newest generation CPU n has flushed, or TLB_NOTHING */
 };
+
+#define TLB_NOTHING (~0ul) /* this CPU is not in the space: it holds no translation of it */
 
 void tlb_init(void);     /* once, on the boot CPU: IPI vector, sync_poll */
 void tlb_init_cpu(void); /* every other CPU, on itself: after the kernel's root exists */
@@ -63,9 +65,11 @@ extern struct tlb_space tlb_kernel_space; /* kernel mappings: every online CPU i
 u64 tlb_flush(struct tlb_space *s, vaddr_t start, vaddr_t end, u64 stride, enum tlb_site site);
 
 /*
- * Panics ("tlb-gen") unless every CPU in the space acknowledged the newest generation: before
- * frames go back.
+ * Panics ("tlb-gen") unless every CPU in the space acknowledged a generation: before frames go
+ * back. gen is what tlb_flush() returned when they were taken away. tlb_assert_flushed(): the
+ * newest generation; nobody else may be flushing the space just then.
  */
+void tlb_assert_acked(const struct tlb_space *s, u64 gen);
 void tlb_assert_flushed(const struct tlb_space *s);
 
 void tlb_handle_ipi(void); /* the vector's handler; also reached through sync_poll */

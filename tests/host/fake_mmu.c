@@ -152,10 +152,15 @@ u64 tlb_flush(struct tlb_space *s, vaddr_t start, vaddr_t end, u64 stride, enum 
 	return s->gen;
 }
 
+void tlb_assert_acked(const struct tlb_space *s, u64 gen)
+{
+	ASSERT_RULE("tlb-gen", !s->cpus || s->acked[0] >= gen, "generation %lu is flushed, not %lu",
+		s->acked[0], gen);
+}
+
 void tlb_assert_flushed(const struct tlb_space *s)
 {
-	ASSERT_RULE("tlb-gen", !s->cpus || s->acked[0] >= s->gen,
-		"generation %lu is flushed, not %lu", s->acked[0], s->gen);
+	tlb_assert_acked(s, s->gen);
 }
 
 const struct mmu_entry *mmu_entry(struct mm *mm, unsigned cpu, unsigned n)

@@ -35,11 +35,16 @@ u64 tlb_flush(struct tlb_space *s, vaddr_t start, vaddr_t end, u64 stride, enum 
 	return gen;
 }
 
-void tlb_assert_flushed(const struct tlb_space *s)
+void tlb_assert_acked(const struct tlb_space *s, u64 gen)
 {
 	for (u32 cpu = 0; cpu < nr_cpus; cpu++)
-		ASSERT_RULE("tlb-gen", !(s->cpus & 1u << cpu) || s->acked[cpu] >= s->gen,
-			"CPU %u flushed generation %lu, not %lu", cpu, s->acked[cpu], s->gen);
+		ASSERT_RULE("tlb-gen", !(s->cpus & 1u << cpu) || s->acked[cpu] >= gen,
+			"CPU %u flushed generation %lu, not %lu", cpu, s->acked[cpu], gen);
+}
+
+void tlb_assert_flushed(const struct tlb_space *s)
+{
+	tlb_assert_acked(s, s->gen);
 }
 
 void tlb_switch(struct tlb_space *next, paddr_t root)

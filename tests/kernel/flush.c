@@ -460,7 +460,6 @@ static enum verdict remap_kernel(struct reader *r, bool skip)
 		*(r ? &tlb_skip_remote : &tlb_skip_local) = 1u << TLB_kernel;
 	vmap_free_stack(va, 1);
 	tlb_skip_local = tlb_skip_remote = 0;
-	tlb_assert_flushed(&tlb_kernel_space);
 	hold = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, 0);
 	again = vmap_alloc_stack(1);
 	if (again == va && hold == old) {
