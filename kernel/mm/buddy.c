@@ -20,7 +20,7 @@
  *   Single pages and one huge page stand on lists of each CPU, which need no lock: kernel code is
  *   not preempted, and interrupts never allocate.
  *
- *      buddy_alloc(0) <-- [ CPU's stack ] <--31 at a time, one lock-- [ zone's free[order][type] ]
+ *      buddy_alloc(0) <-- [ CPU's stack ] <--32 at a time, one lock-- [ zone's free[order][type] ]
  *
  *   Watermarks keep the last pages for those without whom nothing is ever freed:
  *      0 .. min: BUDDY_RESERVE only    min .. low: ordinary    above low: BUDDY_QUIET too
@@ -288,14 +288,31 @@ static void poison_verify(struct page *p)
 				(unsigned long)page_to_pfn(p), i, (unsigned long)word[i]);
 }
 
-/* Fills an empty stack under one lock. The pages come in pieces as large as still wanted. */
+/* A block becomes single pages of a stack; the lowest ends on top, they are handed out upwards. */
+static void pcp_push_block(struct page_list *list, struct page *p, u64 pages)
+{
+	u32 first = page_to_pfn(p);
+
+	for (u64 i = 0; i < pages; i++) {
+		p[i].flags = PG_PCP;
+		p[i].next = first + i + 1;
+	}
+	p[pages - 1].next = list->first;
+	list->first = first;
+	list->count += pages;
+}
+
+/*
+ * Fills an empty stack under one lock, in pieces as large as still wanted. More than half of a batch is
+ * enough: a large block must not be cut into crumbs for the last page of it.
+ */
 static void pcp_refill(struct zone *z, struct page_list *list, enum migratetype mt, u32 flags)
 {
 	u64 want;
 
 	spin_lock(&z->lock);
 	want = MIN(pcp_batch, pages_above_mark(z, flags));
-	while (want > 0) {
+	while (want > 0 && list->count <= pcp_batch / 2) {
 		unsigned order = 0, largest = 63 - __builtin_clzl(want);
 		struct page *p;
 
@@ -306,9 +323,7 @@ static void pcp_refill(struct zone *z, struct page_list *list, enum migratetype 
 			p = block_take(z, order = 0, mt);
 		if (!p)
 			break;
-		/* The lowest ends on top: they are handed out upwards. */
-		for (u64 i = 1ul << order; i-- > 0;)
-			pcp_push(list, p + i, page_to_pfn(p + i));
+		pcp_push_block(list, p, 1ul << order);
 		want -= 1ul << order;
 	}
 	spin_unlock(&z->lock);

@@ -157,7 +157,7 @@ u32 zero_huge_refs(void)
 
 static bool broken(const char *rule, const char *what, pfn_t pfn, u64 is)
 {
-	printk("zero_check: %s: %s, pfn %#lx: %#lx\n", rule, what, (unsigned long)pfn,
+	printk("zero_check: %s: %s, pfn %#lx: %#lx", rule, what, (unsigned long)pfn,
 		(unsigned long)is);
 	return false;
 }
