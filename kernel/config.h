@@ -19,4 +19,10 @@
 
 #define PAGODA_VERSION "0.1"
 
+#ifdef __clang__
+#define PAGODA_COMPILER __VERSION__
+#else
+#define PAGODA_COMPILER "gcc " __VERSION__
+#endif
+
 #endif

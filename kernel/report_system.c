@@ -250,7 +250,7 @@ static bool show_version(struct report_out *out, struct task *task, u64 *cursor)
 {
 	if (!report_once(cursor))
 		return false;
-	report_printf(out, "Pagoda version %s (%s) SMP x86_64%s\n", PAGODA_VERSION, __VERSION__,
+	report_printf(out, "Pagoda version %s (%s) SMP x86_64%s\n", PAGODA_VERSION, PAGODA_COMPILER,
 		CONFIG_DEBUG ? " DEBUG" : "");
 	return true;
 }

@@ -157,7 +157,7 @@ int cmd_version(struct monitor *m, int argc, char **argv)
 	}
 	json_begin(&j, m);
 	json_string(&j, "version", PAGODA_VERSION);
-	json_string(&j, "compiler", __VERSION__);
+	json_string(&j, "compiler", PAGODA_COMPILER);
 	json_bool(&j, "debug", CONFIG_DEBUG);
 	json_unsigned(&j, "cpus", nr_cpus);
 	json_string(&j, "cpu", cpu_features.brand);

@@ -47,6 +47,7 @@ struct filter {
 	struct monitor *m;
 	char **words;
 	int count;
+	u32 shown;
 	char line[80];
 	usize used;
 };
@@ -64,6 +65,7 @@ static void filter_put(void *ctx, const char *s, usize len)
 		for (int i = 0; i < f->count; i++) {
 			if (!strncmp(f->line, f->words[i], strlen(f->words[i]))) {
 				say(f->m, "%s", f->line);
+				f->shown++;
 				break;
 			}
 		}
@@ -86,6 +88,8 @@ int cmd_vmstat(struct monitor *m, int argc, char **argv)
 		return STATUS_OK;
 	}
 	report_show("/proc/vmstat", NULL, m->stopped, argc > 1 ? &out : &m->out);
+	if (argc > 1 && !f.shown)
+		return fail(m, "%s: no counter begins so", argv[1]);
 	return STATUS_OK;
 }
 

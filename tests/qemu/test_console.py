@@ -161,6 +161,7 @@ def test_unknown_command(pagoda):
     ("thp why 0xffff800000000000 1", "not an address of ring 3"),
     ("watch version", "-c COUNT is needed"),
     ("ktest no-such-suite", "no such suite"),
+    ("vmstat no_such", "no counter begins so"),
 ])
 def test_failures_have_status_1(pagoda, line, text):
     result = pagoda(line, verdict="fail")
