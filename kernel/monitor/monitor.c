@@ -76,6 +76,8 @@ bool monitor_interrupted(struct monitor *m)
 	return interrupted;
 }
 
+static bool redraw; /* the stopped monitor wrote over the line being typed */
+
 static int input_try(void)
 {
 	return ahead_tail != ahead_head ? ahead[ahead_tail++ % AHEAD_BYTES] : serial_read();
@@ -200,9 +202,12 @@ static __noreturn void converse(struct monitor *m)
 		edit_begin(&m->edit, "pagoda> ");
 		do {
 			byte = input_try();
-			if (byte < 0) {
+			while (byte < 0) {
 				edit_refresh(&m->edit);
-				waitq_wait(&input_wait, (byte = input_try()) >= 0, "console");
+				waitq_wait(&input_wait, redraw || (byte = input_try()) >= 0,
+					"console");
+				m->edit.dirty |= redraw;
+				redraw = false;
 			}
 			result = edit_feed(&m->edit, (u8)byte);
 		} while (result == EDIT_MORE);
@@ -308,7 +313,9 @@ static void on_break(const struct regs *regs)
 		      "now.\n");
 	say_where(&stopped, regs);
 	stopped_converse(&stopped);
+	redraw = true;
 	smp_resume_others();
+	waitq_wake_all(&input_wait);
 }
 
 /* After the panic record, when a person is there. */
