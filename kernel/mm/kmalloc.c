@@ -320,8 +320,8 @@ void kmem_cache_for_each(void (*fn)(struct kmem_cache *c, void *ctx), void *ctx)
 
 static bool broken(const char *rule, const struct kmem_cache *c, const char *what, u64 is, u64 want)
 {
-	printk("kmalloc_check: %s: %s of %s: %lu, not %lu", rule, what, c->name,
-		(unsigned long)is, (unsigned long)want);
+	printk("kmalloc_check: %s: %s of %s: %lu, not %lu", rule, what, c->name, (unsigned long)is,
+		(unsigned long)want);
 	return false;
 }
 

@@ -288,7 +288,7 @@ static bool eye_map(struct lab_eye *eye, struct mm *mm)
 
 bool lab_eye_open(struct lab_eye *eye, struct mm *mm, u32 cpu)
 {
-	u64 value;
+	u64 value = 0;
 
 	*eye = (struct lab_eye){0};
 	return eye_map(eye, mm) && lab_start(&eye->thread, mm, cpu, eye_enter, NULL) &&
