@@ -257,7 +257,9 @@ def test_break_and_back(guest, smp):
         one.expect(r"check: not possible while everything is stopped")
         one.expect(STOPPED)
         one.send("continue\r")
-        one.expect(PROMPT)  # the line that was being typed is shown again, by itself
+        one.expect(r"pagoda> \x1b\[K")  # the line that was being typed is shown again, by itself
+        one.send("\r")
+        one.expect(PROMPT)
         assert "alive" in ask(one, "echo alive")
     ask(one, "kill 1")
     healthy(one)
