@@ -344,6 +344,77 @@ TEST(a_cpus_lists_stay_short)
 	CHECK(buddy_check());
 }
 
+TEST(a_refill_cuts_no_crumbs)
+{
+	u64 blocks = 0;
+
+	machine_start(128 * MIB, 1);
+	for (unsigned i = 0; i < 4096; i++)
+		CHECK(buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0));
+	for (unsigned order = 0; order < 5; order++)
+		blocks += dma32->nr_free[order];
+	CHECK(blocks <= 1); /* what does not fit at the edge of memory */
+	CHECK(buddy_check());
+}
+
+/* ---- many at once ---- */
+
+TEST(neighbours_are_freed_together)
+{
+	static struct page *pages[2000];
+	u32 pfns[512];
+	u64 kept = 0, free;
+
+	machine_start(64 * MIB, 1);
+	free = buddy_free_pages();
+	for (u64 i = 0; i < 2000; i++) {
+		pages[i] = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
+		if (check_below(2))
+			lru_add_active(pages[i]);
+		if (check_below(20) == 0) { /* somebody else holds it too */
+			page_get(pages[i]);
+			kept++;
+		}
+	}
+	for (u64 i = 0; i < 2000;) {
+		unsigned nr = 0, most = 1 + check_below(512);
+
+		for (; nr < most && i < 2000; i++)
+			pfns[nr++] = page_to_pfn(pages[i]);
+		page_put_batch(pfns, nr);
+		CHECK_MSG(buddy_check() && lru_check(), "%s", machine_words);
+	}
+	CHECK_EQ(free - buddy_free_pages(), kept);
+	for (u64 i = 0; i < 2000; i++)
+		if (page_refcount(pages[i]))
+			page_put(pages[i]);
+	CHECK_EQ(buddy_free_pages(), free);
+	CHECK(buddy_check() && lru_check());
+}
+
+TEST(a_batch_drops_references_on_huge_pages)
+{
+	u32 pfns[512];
+	struct page *huge;
+	u64 free;
+
+	machine_start(64 * MIB, 1);
+	free = buddy_free_pages();
+	huge = buddy_alloc(9, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
+	page_get_many(huge, 511);
+	for (u64 i = 0; i < 512; i++)
+		pfns[i] = page_to_pfn(huge) + i;
+	page_put_batch(pfns, 512);
+	CHECK_EQ(buddy_free_pages(), free);
+	CHECK(buddy_check());
+	pfns[0] = page_to_pfn(buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0));
+	CHECK_PANICS("buddy", page_get(pfn_to_page(pfns[0])); page_free_batch(pfns, 1));
+	CHECK_PANICS("buddy", pfn_to_page(pfns[0])->mapcount = 1; page_free_batch(pfns, 1));
+	page_free_batch(pfns, 1);
+	CHECK_PANICS("buddy", page_free_batch(pfns, 1));
+	CHECK_EQ(buddy_free_pages(), free);
+}
+
 /* ---- injection ---- */
 
 TEST(the_kth_allocation_fails)
