@@ -199,6 +199,7 @@ static __noreturn void converse(struct monitor *m)
 
 	monitor_banner(m);
 	for (;;) {
+		redraw = false;
 		edit_begin(&m->edit, "pagoda> ");
 		do {
 			byte = input_try();
