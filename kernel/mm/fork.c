@@ -43,7 +43,10 @@ static void unlock_both(struct mm *parent, struct mm *child)
 	spin_unlock(&parent->pt_lock);
 }
 
-/* One huge leaf. 0 or -ENOMEM. Linux: copy_huge_pmd */
+/*
+ * One huge leaf. 0, -ENOMEM, or -EAGAIN: somebody who came from the page has split it (thp_split_page needs no
+ * mm->lock). Linux: copy_huge_pmd
+ */
 static int copy_huge(struct mm *child, struct vma *v, vaddr_t haddr, pmd_t *from, pmd_t *to)
 {
 	struct mm *parent = v->mm;
@@ -60,6 +63,11 @@ static int copy_huge(struct mm *child, struct vma *v, vaddr_t haddr, pmd_t *from
 	}
 	lock_both(parent, child);
 	pmd = pmd_read(from); /* the CPU may have set A or D since */
+	if (pmd_kind(pmd) != ENTRY_LEAF) {
+		unlock_both(parent, child);
+		pgtable_free_table(table);
+		return -EAGAIN;
+	}
 	if (!zero) {
 		rmap_dup_pmd(pfn_to_page(pmd_pfn(pmd)));
 		child->nr_anon += HPAGE_PMD_NR;
@@ -149,6 +157,8 @@ static int copy_area(struct mm *child, struct vma *v)
 			err = copy_device(child, from, to);
 		else
 			err = copy_huge(child, v, a, from, to);
+		if (err == -EAGAIN)
+			err = copy_ptes(child, v, a, next, from, to);
 		preempt_point();
 	}
 	return err;

@@ -22,12 +22,15 @@
 #include "mm/range.h"
 #include "mm/mmap.h"
 
-/* The new form of a leaf: the area's rights, and the write right only where it was already: a shared page stays read-only. */
+/*
+ * The new form of a leaf: the area's rights, and the write right only where it was already: a shared page stays
+ * read-only. A device is shared with nobody, and no fault would give the right back.
+ */
 static u64 protected_entry(const struct vma *v, u64 entry)
 {
-	u64 keep = v->flags & VM_WRITE ? entry & PTE_RW : 0;
+	u64 keep = entry & PTE_DEVICE ? PTE_RW : entry & PTE_RW;
 
-	return entry_modify(entry, vma_rights(v) | keep);
+	return entry_modify(entry, vma_rights(v) | (v->flags & VM_WRITE ? keep : 0));
 }
 
 /* Does the change take a right away? Giving one needs no flush: the CPU looks again before it faults. */

@@ -94,7 +94,8 @@ static vaddr_t move_entries(struct vma *v, vaddr_t start, vaddr_t end, vaddr_t d
 			if (next - a == HPAGE_PMD_SIZE && move_huge(mm, a, from, to))
 				continue;
 			spin_lock(&mm->pt_lock);
-			thp_split_pmd(v, a & HPAGE_PMD_MASK, from);
+			if (pmd_kind(pmd_read(from)) == ENTRY_LEAF) /* nobody split the page */
+				thp_split_pmd(v, a & HPAGE_PMD_MASK, from);
 			spin_unlock(&mm->pt_lock);
 		}
 		if (pmd_kind(pmd_read(to)) != ENTRY_TABLE && pgtable_make_pte(mm, to))

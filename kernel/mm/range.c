@@ -23,6 +23,14 @@
 #include "mm/zap.h"
 #include "mm/range.h"
 
+/* Does addr lie inside a huge leaf? */
+static bool is_inside_leaf(struct mm *mm, vaddr_t addr)
+{
+	pmd_t *pmdp = IS_ALIGNED(addr, HPAGE_PMD_SIZE) ? NULL : pgtable_find_pmd(mm, addr);
+
+	return pmdp && pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF;
+}
+
 /* A huge leaf never belongs to two areas (T4): where addr lies inside one, split it. Linux: vma_adjust_trans_huge */
 static void cut_huge(struct vma *v, vaddr_t addr)
 {
@@ -43,7 +51,7 @@ static int cut_at(struct mm *mm, vaddr_t addr)
 
 	if (!v || v->start == addr)
 		return 0;
-	if (v->kind == VMA_DEVICE && !IS_ALIGNED(addr, HPAGE_PMD_SIZE))
+	if (v->kind == VMA_DEVICE && is_inside_leaf(mm, addr))
 		return -EINVAL;
 	cut_huge(v, addr);
 	return vma_split(v, addr) ? 0 : -ENOMEM;

@@ -251,10 +251,10 @@ static inline pgd_t pgd_make_table(pfn_t pfn)
 	return (pgd_t){(pfn << PAGE_SHIFT) | PTE_TABLE};
 }
 
-/* The same leaf with other rights; A, D and PS are kept. */
+/* The same leaf with other rights; A, D, PS and how a device is cached are kept. */
 static inline u64 entry_modify(u64 v, u64 rights)
 {
-	u64 keep = v & (PTE_A | PTE_D | PTE_PS | PTE_DEVICE);
+	u64 keep = v & (PTE_A | PTE_D | PTE_PS | PTE_DEVICE | PTE_PCD | PTE_PWT);
 	return entry_make(entry_addr(v) >> PAGE_SHIFT, (rights & ~(PTE_A | PTE_D)) | keep);
 }
 static inline pte_t pte_modify(pte_t e, u64 rights)
