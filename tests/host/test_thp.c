@@ -801,8 +801,7 @@ TEST(a_device_is_neither_split_nor_copied)
 	CHECK_EQ(mmap_protect(s->mm, dev, 4 * MIB + PAGE_SIZE, PROT_READ), 0);
 	CHECK_EQ(mmu_access(s->mm, dev, MMU_WRITE, &at), FAULT_BAD_ACCESS);
 	CHECK_EQ(mmap_protect(s->mm, dev, 4 * MIB + PAGE_SIZE, RW), 0);
-	CHECK_EQ(mmu_access(s->mm, dev, MMU_WRITE, &at),
-		FAULT_BAD_ACCESS); /* read-only leaves stay that */
+	CHECK_EQ(mmu_access(s->mm, dev, MMU_WRITE, &at), FAULT_DONE); /* shared with nobody */
 	CHECK(pgtable_check(s->mm));
 	CHECK_EQ(mmap_unmap(s->mm, dev, 4 * MIB + PAGE_SIZE), 0);
 	end();
