@@ -17,7 +17,7 @@
 #include "sync.h"
 
 #define STUCK_TICKS   (1ul << 38) /* of the TSC: more than a minute on every machine */
-#define POLLS_A_CHECK (1u << 16)
+#define POLLS_A_CHECK (1u << 12)
 
 static void poll_nothing(void)
 {
@@ -54,15 +54,15 @@ void spin_lock_slow(struct spinlock *l)
 
 	if (spin_held(l))
 		panic("lock-twice", "%s is already held by this CPU", l->name);
-	for (u32 polls = 1;; polls++) {
+	for (u32 polls = 0;; polls++) {
 		u32 free = 0;
 
 		sync_poll();
-		cpu_relax();
+		sync_pause(polls);
 		if (!READ_ONCE(l->v) && __atomic_compare_exchange_n(&l->v, &free, cpu_id() + 1,
 						false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return;
-		if (polls % POLLS_A_CHECK == 0)
+		if (polls % POLLS_A_CHECK == POLLS_A_CHECK - 1)
 			check_stuck(l, &since);
 	}
 }

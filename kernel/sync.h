@@ -70,6 +70,17 @@ bool sync_may_sleep(void);
  */
 extern void (*sync_poll)(void);
 
+/*
+ * sync_pause - one turn of a wait loop, `turn` counting from 0: pauses, twice as many from turn to turn. What
+ * comes soon is seen soon; a long wait is spent in pauses, not in looking at a word that others write.
+ */
+#define SYNC_LONGEST_PAUSE 5 /* 2^n pauses */
+static inline void sync_pause(u32 turn)
+{
+	for (u32 left = 1u << MIN(turn, (u32)SYNC_LONGEST_PAUSE); left > 0; left--)
+		cpu_relax();
+}
+
 static __always_inline bool spin_trylock(struct spinlock *l)
 {
 	u32 free = 0;

@@ -158,9 +158,9 @@ static __noinline void flush_remote(
 		if (!__atomic_fetch_or(&cpus[cpu]->tlb_inbox, cpu_bit(me), __ATOMIC_ACQ_REL))
 			apic_send_ipi(cpu, VECTOR_TLB);
 	}
-	while (__atomic_load_n(&r->waiting, __ATOMIC_ACQUIRE)) {
+	for (u32 turn = 0; __atomic_load_n(&r->waiting, __ATOMIC_ACQUIRE); turn++) {
 		sync_poll();
-		cpu_relax();
+		sync_pause(turn);
 	}
 	vmstat_inc(VM_tlb_shootdown);
 }
