@@ -153,8 +153,14 @@ run: $(if $(filter pvh,$(BOOT)),$(KERNEL) $(INITRD),$(ISO))
 gdb: $(KERNEL)
 	@$(QEMU) gdb
 
-bench: $(KERNEL) $(INITRD) $(ISO)
-	@$(PYTHON) tools/bench.py --build $(O)
+# Runs in QEMU on this machine: built with its own compiler, whatever the kernel is built with.
+build/tcg_count.so: tools/tcg_count.c | $(O)/setup-test
+	@mkdir -p $(@D)
+	$(say) HOSTCC $<
+	gcc -std=gnu11 -O2 -Wall -Wextra -Wno-unused-parameter -shared -fPIC -o $@ $<
+
+bench: $(KERNEL) $(INITRD) $(ISO) build/tcg_count.so
+	@$(PYTHON) tools/bench.py --build $(O) --plugin build/tcg_count.so
 
 # ---- tests ---------------------------------------------------------------------------------------
 

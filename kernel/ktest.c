@@ -59,6 +59,12 @@ static bool begins_suite(const struct ktest *const *p)
 	return true;
 }
 
+/* Does its suite run when this is asked for? A suite is on request as a whole. */
+static bool is_wanted(const struct ktest *test, const char *suite)
+{
+	return suite ? !strcmp(test->suite, suite) : !test->on_request;
+}
+
 static unsigned count_tests(const char *suite)
 {
 	unsigned n = 0;
@@ -99,12 +105,12 @@ int ktest_run(const char *suite, const struct ktest_out *out)
 	unsigned suites = 0, failed = 0, number = 0;
 
 	for (const struct ktest *const *p = __ktest_start; p < __ktest_end; p++)
-		suites += begins_suite(p) && (!suite || !strcmp((*p)->suite, suite));
+		suites += begins_suite(p) && is_wanted(*p, suite);
 	if (suite && !suites)
 		return -ENOENT;
 	say(out, "KTAP version 1\n1..%u\n", suites);
 	for (const struct ktest *const *p = __ktest_start; p < __ktest_end; p++) {
-		if (begins_suite(p) && (!suite || !strcmp((*p)->suite, suite)))
+		if (begins_suite(p) && is_wanted(*p, suite))
 			failed += run_suite((*p)->suite, ++number, out);
 	}
 	return (int)failed;

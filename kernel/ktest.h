@@ -24,12 +24,17 @@ struct ktest_ctx {
 struct ktest {
 	const char *suite, *name;
 	void (*fn)(struct ktest_ctx *ctx);
+	bool on_request; /* only when its suite is named */
 };
 
 /* Defines a test. A pointer to its record goes into a section that ktest_run() reads as an array. */
-#define KTEST(s, n)                                                                                \
+#define KTEST(s, n) KTEST_DEFINE(s, n, false)
+/* One that is not part of "all tests": it asks nothing, it makes work that somebody measures. */
+#define KTEST_ON_REQUEST(s, n) KTEST_DEFINE(s, n, true)
+
+#define KTEST_DEFINE(s, n, on_request)                                                             \
 	static void ktest_##s##_##n(struct ktest_ctx *ctx);                                        \
-	static const struct ktest ktest_record_##s##_##n = {#s, #n, ktest_##s##_##n};              \
+	static const struct ktest ktest_record_##s##_##n = {#s, #n, ktest_##s##_##n, on_request};  \
 	static const struct ktest *const ktest_pointer_##s##_##n                                   \
 		__attribute__((used, section("ktests"))) = &ktest_record_##s##_##n;                \
 	static void ktest_##s##_##n(struct ktest_ctx *ctx)

@@ -11,6 +11,9 @@
  * Totals are printed whole. How much of a 2 MiB fault is the clearing of memory, which is the same
  * for every kernel, the host's script subtracts.
  *
+ * Each row begins with the same settings, with the space on khugepaged's list and the daemon asleep, so a
+ * row alone measures what it does among the others. At the end the settings are what they were.
+ *
  * KHUGEPAGED works in a thread of its own. This program yields while a pass runs, so that nearly all
  * ticks of that time are the daemon's, and subtracts a pass that has nothing to do. On Linux the daemon
  * runs at nice 19 and gets little of the processor: there these two rows hold mostly this program's
@@ -34,6 +37,7 @@
 #define SAMPLES_MAX SMALL_NR
 #define NO_ADVICE   -1 /* enabled is always: huge where it fits */
 #define ASLEEP_MS   "100000000"
+#define LISTED_AT   (1024 * MIB) /* behind all areas of the rows */
 
 static unsigned long samples[SAMPLES_MAX];
 static unsigned long empty;
@@ -161,22 +165,19 @@ static void row_4k_cow(void)
 
 static void row_2m_cow_split(void)
 {
-	char old[32];
-	bool knob = setting_read(THP_DIR "cow", old, sizeof(old));
-
-	if (knob)
-		setting("cow", "split");
+	setting("cow", "split");
 	row_cow("2m_cow_split", NO_ADVICE, HUGE_BYTES, HUGE_NR);
-	if (knob)
-		setting("cow", old);
 }
 
+/* In a small machine fewer, or the last ones would be 4 KiB. */
 static void row_2m_write(void)
 {
-	char *area = area_new(AREA_BYTES, NO_ADVICE);
+	unsigned long room = proc_kb("/proc/meminfo", "MemFree:") * KIB / 2 / HUGE_BYTES;
+	unsigned long nr = room < HUGE_NR ? room : HUGE_NR;
+	char *area = area_new(nr * HUGE_BYTES, NO_ADVICE);
 
-	print("2m_write", touch_median(area, HUGE_BYTES, HUGE_NR, true));
-	munmap(area, AREA_BYTES);
+	print("2m_write", touch_median(area, HUGE_BYTES, nr, true));
+	munmap(area, nr * HUGE_BYTES);
 }
 
 static void row_2m_read(void)
@@ -238,11 +239,8 @@ static unsigned long khugepaged_pass(void)
 static unsigned long khugepaged_per_range(unsigned long missing)
 {
 	unsigned long idle, busy;
-	char *own = area_map(2 * AREA_BYTES, HUGE_BYTES, RW, 0), *area;
+	char *area;
 
-	if (own == MAP_FAILED)
-		die("bench: cannot map");
-	touch_write(own, 1); /* a huge fault puts this space on the list */
 	setting("khugepaged/pages_to_scan", "100000000");
 	khugepaged_pass();
 	idle = khugepaged_pass();
@@ -251,13 +249,11 @@ static unsigned long khugepaged_per_range(unsigned long missing)
 	madvise(area, AREA_BYTES, MADV_HUGEPAGE);
 	busy = khugepaged_pass();
 	munmap(area, AREA_BYTES);
-	munmap(own, HUGE_BYTES);
 	return (busy - idle) / HUGE_NR;
 }
 
 static void row_khugepaged(void)
 {
-	setting("khugepaged/max_ptes_none", "511");
 	print("khugepaged", khugepaged_per_range(0));
 }
 
@@ -265,7 +261,6 @@ static void row_khugepaged_refuse(void)
 {
 	setting("khugepaged/max_ptes_none", "0");
 	print("khugepaged_refuse", khugepaged_per_range(1));
-	setting("khugepaged/max_ptes_none", "511");
 }
 
 static void row_munmap(const char *name, int advice, unsigned long page)
@@ -333,31 +328,74 @@ static const struct {
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
-static const char *const settings[] = {"enabled", "defrag", "use_zero_page",
-	"khugepaged/max_ptes_none", "khugepaged/pages_to_scan", "khugepaged/scan_sleep_millisecs"};
+static struct {
+	const char *name, *value; /* what each row begins with */
+	bool exists;              /* Linux has no "cow" */
+	char before[32];
+} settings[] = {
+	{"enabled", "always", false, ""}, {"defrag", "madvise", false, ""},
+	{"use_zero_page", "1", false, ""}, {"cow", "copy", false, ""},
+	{"khugepaged/max_ptes_none", "511", false, ""},
+	{"khugepaged/pages_to_scan", "4096", false, ""},
+	{"khugepaged/scan_sleep_millisecs", ASLEEP_MS, false, ""}, /* the last: wakes the daemon */
+};
 #define SETTINGS_NR (sizeof(settings) / sizeof(settings[0]))
-static char settings_before[SETTINGS_NR][32];
 
-static void settings_prepare(void)
+static void settings_save(void)
 {
 	char path[128];
 
 	for (size_t i = 0; i < SETTINGS_NR; i++) {
-		snprintf(path, sizeof(path), THP_DIR "%s", settings[i]);
-		if (!setting_read(path, settings_before[i], sizeof(settings_before[i])))
-			die("bench: cannot read %s", path);
+		snprintf(path, sizeof(path), THP_DIR "%s", settings[i].name);
+		settings[i].exists =
+			setting_read(path, settings[i].before, sizeof(settings[i].before));
 	}
-	setting("enabled", "always");
-	setting("defrag", "madvise");
-	setting("use_zero_page", "1");
-	setting("khugepaged/scan_sleep_millisecs", ASLEEP_MS);
-	sleep_ms(50);
 }
 
 static void settings_restore(void)
 {
+	for (size_t i = 0; i < SETTINGS_NR; i++) {
+		if (settings[i].exists)
+			setting(settings[i].name, settings[i].before);
+	}
+}
+
+static void row_run(void (*run)(void))
+{
 	for (size_t i = 0; i < SETTINGS_NR; i++)
-		setting(settings[i], settings_before[i]);
+		setting(settings[i].name, settings[i].value);
+	sleep_ms(50); /* the daemon ends its pass */
+	run();
+}
+
+/* A huge page at the far end for as long as we run: its fault puts this space on khugepaged's list. */
+static void list_enter(void)
+{
+	char *own = area_map(LISTED_AT, HUGE_BYTES, RW, 0);
+
+	setting("enabled", "always");
+	if (own == MAP_FAILED)
+		die("bench: cannot map");
+	touch_write(own, 1);
+}
+
+static void measure_empty(void)
+{
+	memset(samples, 1, sizeof(samples));
+	for (int i = 0; i < 101; i++) {
+		unsigned long before = ticks();
+
+		samples[i] = ticks() - before;
+	}
+	empty = median(101);
+}
+
+static void print_start(unsigned long started)
+{
+	print("started", started);
+	print("used_kb",
+		proc_kb("/proc/meminfo", "MemTotal:") - proc_kb("/proc/meminfo", "MemFree:"));
+	print("free_kb", proc_kb("/proc/meminfo", "MemFree:"));
 }
 
 int main(int argc, char **argv)
@@ -366,35 +404,25 @@ int main(int argc, char **argv)
 	const char *name = argc == 2 ? argv[1] : NULL;
 	bool list = name && strcmp(name, "--list") == 0, known = !name || list;
 
-	for (size_t i = 0; i < ROWS; i++) {
+	for (size_t i = 0; i < ROWS; i++)
 		known |= name && strcmp(name, rows[i].name) == 0;
-		if (list)
-			puts(rows[i].name);
-	}
-	if (!known || argc > 2) {
-		fprintf(stderr, "usage: bench [ROW] | --list\n");
+	if (!known || argc > 2)
+		fprintf(stderr, "usage: bench [ROW] | --list; the rows are:\n");
+	for (size_t i = 0; i < ROWS && (list || !known || argc > 2); i++)
+		fprintf(list ? stdout : stderr, "%s\n", rows[i].name);
+	if (!known || argc > 2)
 		return 2;
-	}
 	if (list)
 		return 0;
-	memset(samples, 1, sizeof(samples));
-	for (int i = 0; i < 101; i++) {
-		unsigned long before = ticks();
-
-		samples[i] = ticks() - before;
-	}
-	empty = median(101);
-	settings_prepare();
-	if (!name) {
-		print("started", started);
-		print("used_kb", proc_kb("/proc/meminfo", "MemTotal:") -
-					 proc_kb("/proc/meminfo", "MemFree:"));
-		print("free_kb", proc_kb("/proc/meminfo", "MemFree:"));
-	}
+	measure_empty();
+	if (!name)
+		print_start(started);
+	settings_save();
+	atexit(settings_restore); /* also when a row dies; its children leave by _exit */
+	list_enter();
 	for (size_t i = 0; i < ROWS; i++) {
 		if (!name || strcmp(name, rows[i].name) == 0)
-			rows[i].run();
+			row_run(rows[i].run);
 	}
-	settings_restore();
 	return 0;
 }
