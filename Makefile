@@ -183,7 +183,7 @@ help:
 	@echo '              ICOUNT=1 MONITOR=1 ROOT=DIR DEBUG=1; Ctrl-] x quits'
 	@echo 'make test     host tests, then QEMU scenarios'
 	@echo 'make iso      hybrid ISO (BIOS and UEFI) for a real machine or another emulator'
-	@echo 'make check    formatting, floors, analysers, gcc and clang without warnings'
+	@echo 'make check    formatting, pages, floors, analysers, gcc and clang without warnings'
 	@echo 'make bench    guest instructions per operation, beside Linux'
 	@echo 'make gdb      attach to the newest `make run`'
 	@echo 'make clean    remove build/'

@@ -8,6 +8,7 @@
 #   gcc clang  both build everything with -Werror, release and debug
 #   spin       the models of tests/spin hold, and those broken on purpose do not
 #   floors     no file uses what stands above it (docs/floors.md)
+#   docs       every file, name and command that README.md and docs/ mention exists
 #
 # All of them run; the last line is `check: clean`, or the list of those that failed.
 # `tools/check.sh format floors` runs only the ones named.
@@ -73,7 +74,11 @@ check_floors() {
 	"$python" tools/check_floors.py --objects build/check-gcc
 }
 
-for check in ${*:-format ifdef cppcheck sparse spin gcc clang floors}; do
+check_docs() {
+	"$python" tools/check_docs.py
+}
+
+for check in ${*:-format ifdef docs cppcheck sparse spin gcc clang floors}; do
 	if "check_$check" >"$output" 2>&1; then
 		echo "$check: clean"
 		sed -n 's/^floors: /        &/p' "$output"
