@@ -111,7 +111,8 @@ boot32:
 
 ; ---- words out -----------------------------------------------------------------------------------
 
-; COM1: 115200 baud, 8 bits, no parity, no interrupts. Clobbers eax, edx.
+; COM1: 115200 baud, 8 bits, no parity, no interrupts. The FIFOs stay as they are: what was typed meanwhile is
+; kept for kernel/x86/serial.c. Clobbers eax, edx.
 serial_init:
 %macro uart 2
 	mov dx, COM1 + %1
@@ -123,7 +124,6 @@ serial_init:
 	uart 0, 0x01
 	uart 1, 0x00
 	uart 3, 0x03
-	uart 2, 0x07
 	uart 4, 0x03
 	ret
 

@@ -55,6 +55,33 @@ static u32 rx_head, rx_tail; /* free running */
 static u64 rx_lost;
 static bool break_seen; /* (a) by whoever read the line status, which clears the flag */
 
+static void rx_put(u8 byte)
+{
+	u32 head = rx_head;
+
+	if (head - __atomic_load_n(&rx_tail, __ATOMIC_ACQUIRE) == RX_BYTES) {
+		rx_lost++;
+		return;
+	}
+	rx_ring[head % RX_BYTES] = byte;
+	__atomic_store_n(&rx_head, head + 1, __ATOMIC_RELEASE);
+}
+
+/* What was typed while the machine started waits for the reader; switching the FIFOs on would drop it. */
+static void keep_early_input(void)
+{
+	for (u32 n = 0; n < RX_BYTES; n++) {
+		u8 status = inb(COM1 + REG_LSR);
+
+		if (!(status & LSR_DATA))
+			break;
+		u8 byte = inb(COM1 + REG_DATA);
+
+		if (!(status & LSR_BREAK))
+			rx_put(byte);
+	}
+}
+
 /*
  * serial_init - 115200 baud, 8N1, no interrupts yet. A machine without COM1 is noticed and left
  * alone.
@@ -70,6 +97,7 @@ void serial_init(void)
 	outb(COM1 + REG_DATA, 1);
 	outb(COM1 + REG_IER, 0);
 	outb(COM1 + REG_LCR, LCR_8N1);
+	keep_early_input();
 	outb(COM1 + REG_FCR, FCR_ON);
 	outb(COM1 + REG_MCR, MCR_ON);
 }
@@ -143,18 +171,6 @@ void serial_enable_irq(void)
 {
 	if (present)
 		outb(COM1 + REG_IER, IER_RX);
-}
-
-static void rx_put(u8 byte)
-{
-	u32 head = rx_head;
-
-	if (head - __atomic_load_n(&rx_tail, __ATOMIC_ACQUIRE) == RX_BYTES) {
-		rx_lost++;
-		return;
-	}
-	rx_ring[head % RX_BYTES] = byte;
-	__atomic_store_n(&rx_head, head + 1, __ATOMIC_RELEASE);
 }
 
 /*

@@ -54,6 +54,16 @@ def test_line_ends(guest, end):
     one.expect(r"^two\n" + PROMPT)
 
 
+@pytest.mark.parametrize("typed", ["echo early", "echo early; version; free; echo last"])
+def test_typed_too_early(build, typed):
+    """What a person types while the machine starts is there at the prompt."""
+    run = subprocess.run([sys.executable, os.path.join(qemu.ROOT, "tools", "qemu.py"), "--build", build, "run"],
+                         env={**os.environ, "BOOT": "pvh", "MEM": "64M"}, input=f"{typed}; poweroff\r",
+                         text=True, check=False, capture_output=True, timeout=60 * qemu.time_scale())
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "\nearly\n" in run.stdout.replace("\r", "")
+
+
 def test_editing_keys(guest):
     one = at_prompt(guest)
     assert ask(one, "eco ab" + 4 * "\x1b[D" + "xh\x1b[D\x08\x05\x1b[D\x1b[3~d\x01\x06\x02") == "ad\n"
