@@ -44,6 +44,7 @@ QEMU = "qemu-system-x86_64"
 OVMF = "/usr/share/ovmf/OVMF.fd"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAX_CPUS = 16
+MINIMUM = 3 << 20            # from here on the kernel itself says how much it needs
 UEFI_MINIMUM = 64 << 20
 DEBUG_EXIT_PORT = 0xF4
 
@@ -98,6 +99,8 @@ class Options:
             self.smp = 1 if self.icount else 2
         if not 1 <= self.smp <= MAX_CPUS:
             raise UsageError(f"SMP={self.smp}: 1 to {MAX_CPUS} is wanted")
+        if parse_size(self.mem) < MINIMUM:
+            raise UsageError(f"MEM={self.mem}: the kernel's file alone does not fit below 3M")
         if self.boot == "uefi" and parse_size(self.mem) < UEFI_MINIMUM:
             raise UsageError(f"BOOT=uefi MEM={self.mem}: the UEFI firmware itself needs 64M to start")
         if self.boot == "uefi" and not os.path.exists(OVMF):
