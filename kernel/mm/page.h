@@ -197,17 +197,27 @@ static inline void page_get_many(struct page *head, u32 n)
 	__atomic_add_fetch(&head->refcount, n, __ATOMIC_RELAXED);
 }
 
-/* Mappings of this one frame: its own ptes, and the pmds over it. Linux: page_mapcount. */
+/*
+ * Mappings of this one frame: its own ptes, and the pmds over it. Linux: page_mapcount.
+ *
+ * ORDER  Another space may split its pmd just now: 512 ptes are counted up, then the pmd down
+ * (rmap_pmd_to_ptes). Whoever reads the pmds first may count that mapping twice, which costs a copy;
+ * reading them last could miss it, and a page that two share would be written in place.
+ */
 static inline u32 pfn_mapcount(pfn_t pfn)
 {
-	u32 n = READ_ONCE(pfn_to_page(pfn)->mapcount);
-	return pfn_in_huge(pfn) ? n + page_pmd_mapcount(pfn_head(pfn)) : n;
+	u32 pmds = pfn_in_huge(pfn) ? page_pmd_mapcount(pfn_head(pfn)) : 0;
+	return pmds + READ_ONCE(pfn_to_page(pfn)->mapcount);
 }
-/* Mappings of the whole page, every pte and every pmd. Linux: total_mapcount. */
+/* Mappings of the whole page, every pte and every pmd, in the same order. Linux: total_mapcount. */
 static inline u64 page_total_mapcount(const struct page *head)
 {
-	return page_is_huge(head) ? page_pmd_mapcount(head) + page_pte_mappings(head)
-				  : READ_ONCE(head->mapcount);
+	u64 pmds;
+
+	if (!page_is_huge(head))
+		return READ_ONCE(head->mapcount);
+	pmds = page_pmd_mapcount(head);
+	return pmds + page_pte_mappings(head);
 }
 
 /* Lists of pages, linked by pfn. The list's lock is its owner's. */

@@ -328,17 +328,20 @@ static u64 frames_without_pte(const struct page *head)
 	return n;
 }
 
-/* Queue a huge page of which some frames are mapped and some are not. Linux: deferred_split_huge_page */
+/* Queue a huge page of which a frame is not mapped, unless none is. Linux: deferred_split_huge_page */
+static void queue_partly_mapped(struct page *head)
+{
+	if (page_pte_mappings(head) && lru_deferred_add(head))
+		vmstat_inc(VM_thp_deferred_split_page);
+}
+
+/* The last pmd is gone: do the ptes that are left map every frame? */
 static void queue_if_partly_mapped(struct page *head)
 {
-	u64 ptes = page_pte_mappings(head);
-
-	if (READ_ONCE(head->flags) & PG_DEFERRED || page_pmd_mapcount(head) || ptes == 0)
+	if (READ_ONCE(head->flags) & PG_DEFERRED || page_pmd_mapcount(head))
 		return;
-	if (ptes >= HPAGE_PMD_NR && frames_without_pte(head) == 0)
-		return;
-	if (lru_deferred_add(head))
-		vmstat_inc(VM_thp_deferred_split_page);
+	if (page_pte_mappings(head) < HPAGE_PMD_NR || frames_without_pte(head) != 0)
+		queue_partly_mapped(head);
 }
 
 /*
@@ -355,14 +358,17 @@ void rmap_remove_huge_pte(pfn_t pfn)
 {
 	struct page *head = pfn_head(pfn);
 	struct spinlock *lock = huge_lock_of(head);
+	bool last;
 
 	spin_lock(lock);
 	__atomic_sub_fetch(page_pte_mappings_ptr(head), 1, __ATOMIC_RELAXED);
-	if (__atomic_sub_fetch(&pfn_to_page(pfn)->mapcount, 1, __ATOMIC_ACQ_REL) == 0 &&
-		page_pmd_mapcount(head) == 0)
+	last = __atomic_sub_fetch(&pfn_to_page(pfn)->mapcount, 1, __ATOMIC_ACQ_REL) == 0 &&
+	       page_pmd_mapcount(head) == 0;
+	if (last)
 		vmstat_add(VM_nr_anon_pages, -1);
 	spin_unlock(lock);
-	queue_if_partly_mapped(head);
+	if (last) /* this frame is a hole now: nobody has to look for one */
+		queue_partly_mapped(head);
 }
 
 /*
