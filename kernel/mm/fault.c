@@ -35,8 +35,7 @@
 #include "mm/thp.h"
 #include "mm/fault.h"
 
-#define STACK_LIMIT (8ul << 20)         /* RLIMIT_STACK's usual value */
-#define STACK_GUARD (256ul * PAGE_SIZE) /* Linux: stack_guard_gap */
+#define STACK_LIMIT (8ul << 20) /* RLIMIT_STACK's usual value */
 
 /* --- 4 KiB: nothing is mapped yet --- */
 
@@ -164,12 +163,13 @@ static enum fault_result pte_wp(struct vma *v, vaddr_t addr, pte_t *ptep, pte_t 
 static enum fault_result pte_touch(const struct fault *f, struct vma *v, pte_t *ptep, pte_t seen)
 {
 	struct mm *mm = v->mm;
-	u64 touched = PTE_A | (f->write ? PTE_D : 0);
-
 	spin_lock(&mm->pt_lock);
-	if (pte_read(ptep).v == seen.v)
-		pte_write(ptep, pte_protnone(seen) ? pte_modify(seen, vma_rights(v))
-						   : (pte_t){seen.v | touched});
+	if (pte_read(ptep).v == seen.v) {
+		if (pte_protnone(seen))
+			pte_write(ptep, pte_modify(seen, vma_rights(v)));
+		else
+			entry_touch(&ptep->v, f->write);
+	}
 	spin_unlock(&mm->pt_lock);
 	return FAULT_DONE;
 }
@@ -271,13 +271,13 @@ static inline bool access_allowed(const struct fault *f, const struct vma *v)
 	return vma_is_accessible(v);
 }
 
-/* Is addr just below a stack that may grow down to it? mm->lock held. */
+/* Is addr just below a stack that may grow down to it? Never below USER_START. mm->lock held. Linux: expand_downwards */
 static struct vma *stack_above(struct mm *mm, vaddr_t addr)
 {
 	struct vma *v = vma_find_from(mm, addr), *below;
 	vaddr_t start = addr & PAGE_MASK;
 
-	if (!v || !(v->flags & VM_GROWSDOWN) || v->end - start > STACK_LIMIT)
+	if (!v || !(v->flags & VM_GROWSDOWN) || v->end - start > STACK_LIMIT || start < USER_START)
 		return NULL;
 	below = vma_prev(v);
 	if (below && vma_is_accessible(below) && start - below->end < STACK_GUARD)

@@ -73,11 +73,11 @@ static int copy_huge(struct mm *child, struct vma *v, vaddr_t haddr, pmd_t *from
 		child->nr_anon += HPAGE_PMD_NR;
 	}
 	pgtable_deposit(child, to, table);
-	pmd_write(to, pmd_wrprotect(pmd));
 	if (pmd_writable(pmd)) {
-		pmd_write(from, pmd_wrprotect(pmd));
+		pmd.v = entry_take_write(&from->v); /* with the A and D that came meanwhile */
 		tlb_flush(&parent->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_fork);
 	}
+	pmd_write(to, pmd);
 	unlock_both(parent, child);
 	return 0;
 }
@@ -98,10 +98,12 @@ static bool copy_pte(struct mm *child, pte_t *from, pte_t *to)
 		rmap_dup_pte(pfn);
 		child->nr_anon++;
 	}
-	pte_write(to, pte_wrprotect(pte));
-	if (!pte_writable(pte))
+	if (!pte_writable(pte)) {
+		pte_write(to, pte);
 		return false;
-	pte_write(from, pte_wrprotect(pte));
+	}
+	pte_write(
+		to, (pte_t){entry_take_write(&from->v)}); /* with the A and D that came meanwhile */
 	return true;
 }
 

@@ -272,7 +272,7 @@ enum fault_result thp_set_accessed_pud(
 
 	spin_lock(&mm->pt_lock);
 	if (pud_read(pudp).v == seen.v)
-		pud_write(pudp, (pud_t){seen.v | PTE_A | (f->write ? PTE_D : 0)});
+		entry_touch(&pudp->v, f->write);
 	spin_unlock(&mm->pt_lock);
 	return FAULT_DONE;
 }
@@ -400,7 +400,7 @@ enum fault_result thp_set_accessed(const struct fault *f, struct vma *v, pmd_t *
 
 	spin_lock(&mm->pt_lock);
 	if (pmd_read(pmdp).v == seen.v)
-		pmd_write(pmdp, (pmd_t){seen.v | PTE_A | (f->write ? PTE_D : 0)});
+		entry_touch(&pmdp->v, f->write);
 	spin_unlock(&mm->pt_lock);
 	return FAULT_DONE;
 }

@@ -9,6 +9,14 @@
 #include "mm/mm.h"
 
 #define VMA_MAX 65530 /* Linux's vm.max_map_count */
+#define STACK_GUARD                                                                                \
+	(256ul * PAGE_SIZE) /* kept free below a growing stack; Linux: stack_guard_gap */
+
+/* Where v begins for who looks for room: a growing stack keeps its gap. Linux: vm_start_gap */
+static inline vaddr_t vma_start_gap(const struct vma *v)
+{
+	return v->flags & VM_GROWSDOWN ? v->start - MIN(v->start, STACK_GUARD) : v->start;
+}
 
 static inline bool vma_is_accessible(const struct vma *v)
 {

@@ -266,6 +266,22 @@ static inline pmd_t pmd_modify(pmd_t e, u64 rights)
 	return (pmd_t){entry_modify(e.v, rights)};
 }
 
+/*
+ * Changes to a leaf that the CPU may be using just now: locked, for the same reason as xxx_take().
+ * Nothing is written when nothing changes.
+ */
+static inline void entry_touch(u64 *p, bool write) /* A; of a write, D */
+{
+	u64 bits = PTE_A | (write ? PTE_D : 0);
+
+	if (bits & ~READ_ONCE(*p))
+		__atomic_fetch_or(p, bits, __ATOMIC_RELAXED);
+}
+static inline u64 entry_take_write(u64 *p) /* the write right goes; returns the leaf without it */
+{
+	return __atomic_and_fetch(p, ~PTE_RW, __ATOMIC_ACQ_REL);
+}
+
 static inline pte_t pte_wrprotect(pte_t e)
 {
 	return (pte_t){e.v & ~PTE_RW};
