@@ -284,15 +284,20 @@ static void thread_gone(struct thread *last)
  *
  *   locks    none of LOCK_TASKS held; the caller has a reference
  *   status   as wait4 will report it; a task that is ending already keeps its own
+ *   returns  false: it was ending already
  */
-void task_kill(struct task *t, int status)
+bool task_kill(struct task *t, int status)
 {
+	bool first;
+
 	spin_lock(&tasks_lock);
-	if (t->thread && !t->thread->kill_pending) {
+	first = t->thread && !t->thread->kill_pending;
+	if (first) {
 		t->kill_status = status;
 		thread_kill(t->thread);
 	}
 	spin_unlock(&tasks_lock);
+	return first;
 }
 
 /* --- asking ------------------------------------------------------------------------------------------- */

@@ -28,6 +28,7 @@ struct task {
 	int kill_status; /* LOCK_TASKS; exit_status to be, once it is killed */
 	struct waitq exited;       /* woken when this task becomes a zombie */
 	struct waitq child_exited; /* woken when one of its children does */
+	bool oom_gave_up;          /* killed for its memory, and did not let go of it in time */
 	u64 minflt, majflt;        /* (t) getrusage */
 	u64 child_minflt, child_majflt;
 	u64 runtime_ns;
@@ -43,10 +44,11 @@ static inline struct task *current_task(void)
 {
 	return current_thread()->task;
 }
-__noreturn void task_exit(int status);      /* the calling task ends; status as wait4 reports it */
-void task_kill(struct task *t, int status); /* ends at its next return to ring 3 */
-struct task *task_find(u32 pid);            /* with a reference, or NULL */
-struct mm *task_mm(struct task *t); /* its space with a reference (mm_put), or NULL: it is gone */
+__noreturn void task_exit(int status); /* the calling task ends; status as wait4 reports it */
+bool task_kill(
+	struct task *t, int status); /* ends at its next return to ring 3; false: is ending */
+struct task *task_find(u32 pid);     /* with a reference, or NULL */
+struct mm *task_mm(struct task *t);  /* its space with a reference (mm_put), or NULL: it is gone */
 void task_get(struct task *t);
 u32 task_parent_pid(struct task *t); /* 0: it has none (any more) */
 void task_discard(struct task *t);   /* created, never started, not wanted after all */

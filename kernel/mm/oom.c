@@ -22,51 +22,69 @@
 struct choice {
 	struct task *task;
 	u64 pages;
+	bool ending; /* it is going already: nobody has to be killed, only waited for */
 };
 
+/* Killed or exiting, its pages not back yet: even when its space is out of sight already. */
+static bool is_ending(const struct task *t)
+{
+	return t->state == TASK_ALIVE && (!t->thread || t->thread->kill_pending);
+}
+
+/* Under the table's lock t->mm does not go away; later it may, so its size is noted here. */
 static bool weigh(struct task *t, void *ctx)
 {
 	struct choice *c = ctx;
 	u64 pages = t->state == TASK_ALIVE && t->mm ? mm_rss(t->mm) : 0;
+	bool ending = is_ending(t) && t != current_task();
 
-	if (pages > c->pages) {
-		if (c->task)
-			task_put(c->task);
-		__atomic_add_fetch(&t->refs, 1, __ATOMIC_RELAXED);
-		c->task = t;
-		c->pages = pages;
-	}
-	return true;
+	if (t->oom_gave_up || (pages <= c->pages && !ending))
+		return true;
+	if (c->task)
+		task_put(c->task);
+	task_get(t);
+	*c = (struct choice){t, pages, ending};
+	return !ending;
 }
 
-struct task *oom_choose(void)
+static void kill(struct task *victim, u64 pages, const char *why)
 {
-	struct choice c = {0};
-
-	task_for_each(weigh, &c);
-	return c.task;
-}
-
-/*
- * oom_kill - kill the largest task and, if it is another one, wait until its memory is back.
- *   returns  false: no task has memory to give. True: look again; the caller itself may be the victim (thread_killed)
- */
-bool oom_kill(const char *why)
-{
-	struct task *victim = oom_choose();
-	u64 pages;
-
-	if (!victim)
-		return false;
-	pages = mm_rss(victim->mm);
+	if (!task_kill(victim, SIGKILL))
+		return; /* another CPU chose it too: one line is enough */
 	printk("out of memory (%s): killed pid %u (%s), %lu kB of anonymous memory\n", why,
 		victim->pid, victim->name, pages << (PAGE_SHIFT - 10));
 	vmstat_inc(VM_oom_kill);
 	trace(TRACE_oom_kill, victim->pid, pages, 0);
-	task_kill(victim, SIGKILL);
-	if (victim != current_task())
-		waitq_wait_until(&victim->exited, READ_ONCE(victim->state) == TASK_ZOMBIE,
-			time_ns() + VICTIM_WAIT_NS, "oom");
-	task_put(victim);
+}
+
+/*
+ * Until the victim's memory is back. One that does not let go of it in time (it may wait for a lock that
+ * the caller holds) is not waited for again: the next largest goes.
+ */
+static void wait_for(struct task *victim)
+{
+	waitq_wait_until(&victim->exited, READ_ONCE(victim->state) == TASK_ZOMBIE,
+		time_ns() + VICTIM_WAIT_NS, "oom");
+	if (READ_ONCE(victim->state) != TASK_ZOMBIE && !thread_killed())
+		victim->oom_gave_up = true;
+}
+
+/*
+ * oom_kill - kill the largest task and, if it is another one, wait until its memory is back. When one is ending
+ * already, wait for that one: two that find no memory at once kill one task, not two.
+ *   returns  false: no task has memory to give. True: look again; the caller itself may be the victim (thread_killed)
+ */
+bool oom_kill(const char *why)
+{
+	struct choice c = {0};
+
+	task_for_each(weigh, &c);
+	if (!c.task)
+		return false;
+	if (!c.ending)
+		kill(c.task, c.pages, why);
+	if (c.task != current_task())
+		wait_for(c.task);
+	task_put(c.task);
 	return true;
 }

@@ -6,8 +6,6 @@
 
 #include "task.h"
 
-struct task *oom_choose(
-	void); /* the task with the most anonymous memory, with a reference; NULL: none has any */
 bool oom_kill(const char *
 		why); /* kill it with one clear line and wait for its memory; false: nobody to kill */
 
