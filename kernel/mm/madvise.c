@@ -199,7 +199,7 @@ static int advise_pages(struct mm *mm, vaddr_t start, vaddr_t end, int advice)
 
 static int advise_locked(struct mm *mm, vaddr_t start, vaddr_t end, int advice)
 {
-	bool holes = !range_is_full(mm, start, end);
+	bool holes = range_mapped_until(mm, start, end) < end;
 	u32 set, clear;
 	int err;
 

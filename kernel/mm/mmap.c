@@ -46,14 +46,6 @@ int mmap_unmap(struct mm *mm, vaddr_t addr, u64 len)
 
 /* --- mmap --- */
 
-/* More than all memory there is, without MAP_NORESERVE: an obvious overcommit (Linux: heuristic mode). */
-static bool obvious_overcommit(u64 len, u32 flags)
-{
-	u64 pages = zones[ZONE_DMA32].managed_pages + zones[ZONE_NORMAL].managed_pages;
-
-	return !(flags & VM_NORESERVE) && flags & VM_WRITE && len >> PAGE_SHIFT > pages;
-}
-
 /* A new anonymous area in a free range; united with its neighbours when they agree. NULL: too many areas, no memory. */
 static struct vma *new_area(struct mm *mm, vaddr_t start, vaddr_t end, u32 flags, const char *name)
 {
@@ -81,21 +73,22 @@ static s64 place(struct mm *mm, vaddr_t addr, u64 len, u32 flags)
 	struct vma *v;
 
 	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
-		if (addr & ~PAGE_MASK)
-			return -EINVAL;
 		if (!user_range_ok(addr, len))
 			return -ENOMEM;
+		if (addr & ~PAGE_MASK)
+			return -EINVAL;
 		if (addr < USER_START)
 			return -EPERM;
 		if (flags & MAP_FIXED_NOREPLACE)
 			return range_first(mm, addr, addr + len) ? -EEXIST : (s64)addr;
 		return range_unmap(mm, addr, addr + len) ?: (s64)addr;
 	}
-	addr = ALIGN_UP(addr, PAGE_SIZE);
-	if (addr >= USER_START && user_range_ok(addr, len)) {
+	if (addr &
+		PAGE_MASK) { /* a hint: rounded down (Linux: round_hint_to_min), taken if it is free */
+		addr = MAX(addr & PAGE_MASK, USER_START);
 		v = vma_find_from(mm, addr);
-		if (!v || v->start >= addr + len)
-			return addr; /* the hint is free */
+		if (user_range_ok(addr, len) && (!v || addr + len <= vma_start_gap(v)))
+			return addr;
 	}
 	addr = vma_find_gap(mm, len, USER_START, mm->mmap_base, PAGE_SIZE);
 	return addr ? (s64)addr : -ENOMEM;
@@ -117,10 +110,10 @@ s64 mmap_map(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 flags)
 		return -EINVAL;
 	if (type != MAP_PRIVATE || !(flags & MAP_ANONYMOUS) || flags & MAP_HUGETLB)
 		return -ENODEV;
-	if (len > RANGE_MAX || !user_range_ok(0, ALIGN_UP(len, PAGE_SIZE)))
+	if (len > USER_END)
 		return -ENOMEM;
 	len = ALIGN_UP(len, PAGE_SIZE);
-	if (obvious_overcommit(len, vm_flags))
+	if (range_overcommits(len, vm_flags))
 		return -ENOMEM;
 
 	rwsem_write_lock(&mm->lock);
@@ -213,8 +206,10 @@ static bool brk_grow(struct mm *mm, vaddr_t from, vaddr_t to)
 {
 	u32 flags = VM_READ | VM_WRITE | VM_HEAP;
 
-	return to <= mm->mmap_base && !range_first(mm, from, to) &&
-	       !obvious_overcommit(to - from, flags) && new_area(mm, from, to, flags, "[heap]");
+	struct vma *above = vma_find_from(mm, from);
+
+	return to <= mm->mmap_base && (!above || to + PAGE_SIZE <= vma_start_gap(above)) &&
+	       !range_overcommits(to - from, flags) && new_area(mm, from, to, flags, "[heap]");
 }
 
 vaddr_t mmap_brk(struct mm *mm, vaddr_t brk)

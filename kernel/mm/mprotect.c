@@ -103,29 +103,32 @@ static void protect_entries(struct vma *v)
 	}
 }
 
+/* Areas up to the first hole, which is an error then: as on Linux, what lies before it has changed. */
 static int protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, u32 prot)
 {
+	vaddr_t stop = range_mapped_until(mm, start, end);
+	int err = stop < end ? -ENOMEM : 0, cut = range_cut(mm, start, stop);
 	struct vma *v;
-	int err;
 
-	if (!range_is_full(mm, start, end))
-		return -ENOMEM;
-	err = range_cut(mm, start, end);
-	if (err)
-		return err;
-	for (v = range_first(mm, start, end); v; v = range_next(v, end)) {
+	if (cut)
+		return cut;
+	for (v = range_first(mm, start, stop); v; v = range_next(v, stop)) {
 		u32 flags = (v->flags & ~VM_ACCESS) | prot_flags(prot);
 
 		if (flags == v->flags)
 			continue;
+		if (!(v->flags & VM_WRITE) && range_overcommits(v->end - v->start, flags)) {
+			err = -ENOMEM;
+			break;
+		}
 		v->flags = flags;
 		protect_entries(v);
 		v = vma_merge(v);
 	}
-	v = vma_find(mm, end);
+	v = vma_find(mm, stop);
 	if (v)
 		vma_merge(v); /* an edge that was cut for nothing closes again */
-	return 0;
+	return err;
 }
 
 /*

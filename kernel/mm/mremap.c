@@ -136,6 +136,9 @@ static s64 move_area(
 	struct vma *n;
 	vaddr_t stop;
 
+	if (mm->nr_vmas >=
+		VMA_MAX - 3) /* cut twice, moved, and room to spare: Linux's own margin */
+		return -ENOMEM;
 	/* What is left behind is removed at the end: its edges are made now, while that may still fail. */
 	if (!(flags & MREMAP_DONTUNMAP) && range_cut(mm, old, old + old_len))
 		return -ENOMEM;
@@ -176,8 +179,6 @@ static s64 remap_check(u64 old_len, u64 len, vaddr_t old, u32 flags, vaddr_t to)
 		return -EINVAL;
 	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) && !(flags & MREMAP_MAYMOVE))
 		return -EINVAL;
-	if (flags & MREMAP_DONTUNMAP && old_len != len)
-		return -EINVAL;
 	if (old & ~PAGE_MASK || len == 0)
 		return -EINVAL;
 	if (!(flags & MREMAP_FIXED))
@@ -197,12 +198,16 @@ static s64 remap_locked(struct mm *mm, vaddr_t old, u64 old_len, u64 len, u32 fl
 
 	if (!vma_find(mm, old))
 		return -EFAULT;
+	if (move && mm->nr_vmas + 2 >= VMA_MAX - 3)
+		return -ENOMEM; /* before anything is unmapped */
 	if (flags & MREMAP_FIXED) {
 		err = range_unmap(mm, to, to + len);
 		if (err)
 			return err;
 	}
 	if (len < old_len) { /* the tail goes, whatever else happens */
+		if (!user_range_ok(old, old_len))
+			return -EINVAL;
 		err = range_unmap(mm, old + len, old + old_len);
 		if (err || !move)
 			return err ?: (s64)old;
@@ -213,6 +218,8 @@ static s64 remap_locked(struct mm *mm, vaddr_t old, u64 old_len, u64 len, u32 fl
 		return -EFAULT;
 	if (old_len == 0 || v->kind == VMA_DEVICE)
 		return -EINVAL; /* duplicating is for shared memory only */
+	if (len > old_len && range_overcommits(len - old_len, v->flags))
+		return -ENOMEM;
 	if (!move) {
 		if (len == old_len || grow_in_place(mm, v, old, old_len, len))
 			return old;
@@ -237,8 +244,8 @@ s64 mmap_remap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, u32 flags, 
 {
 	s64 r;
 
-	if (old_len > RANGE_MAX || new_len > RANGE_MAX)
-		return new_len > RANGE_MAX ? -ENOMEM : -EINVAL;
+	if (flags & MREMAP_DONTUNMAP && old_len != new_len)
+		return -EINVAL; /* as they are, not rounded to pages */
 	old_len = ALIGN_UP(old_len, PAGE_SIZE);
 	new_len = ALIGN_UP(new_len, PAGE_SIZE);
 	r = remap_check(old_len, new_len, old, flags, new_addr);

@@ -17,6 +17,7 @@
  * LINUX     mm/mmap.c: split_vma, find_vma_intersection, do_mas_munmap, vma_adjust_trans_huge   docs/mm/mmap.md
  */
 #include <abi/errno.h>
+#include "mm/buddy.h"
 #include "mm/pgtable.h"
 #include "mm/vma.h"
 #include "mm/thp.h"
@@ -83,15 +84,27 @@ struct vma *range_next(struct vma *v, vaddr_t end)
 	return v && v->start < end ? v : NULL;
 }
 
-/* range_is_full - is [start, end) mapped without a hole? mm->lock held. */
-bool range_is_full(struct mm *mm, vaddr_t start, vaddr_t end)
+/* range_mapped_until - where the first hole of [start, end) begins; end: there is none. mm->lock held. */
+vaddr_t range_mapped_until(struct mm *mm, vaddr_t start, vaddr_t end)
 {
 	for (struct vma *v = range_first(mm, start, end); v && v->start <= start; v = vma_next(v)) {
 		start = v->end;
 		if (start >= end)
-			return true;
+			return end;
 	}
-	return false;
+	return start;
+}
+
+/*
+ * range_overcommits - would `len` bytes that may be written be more than all memory there is?
+ *   flags    VM_*: what is mapped with MAP_NORESERVE is never asked about
+ *   Linux    __vm_enough_memory in its heuristic mode
+ */
+bool range_overcommits(u64 len, u32 flags)
+{
+	u64 pages = zones[ZONE_DMA32].managed_pages + zones[ZONE_NORMAL].managed_pages;
+
+	return !(flags & VM_NORESERVE) && flags & VM_WRITE && len >> PAGE_SHIFT > pages;
 }
 
 /*

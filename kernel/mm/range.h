@@ -7,9 +7,6 @@
 #include "mm/mm.h"
 #include <abi/advice.h>
 
-#define RANGE_MAX                                                                                  \
-	(1ul << 46) /* longer than any space: a sum of two such lengths does not overflow */
-
 static inline u32 prot_flags(u32 prot) /* PROT_* as VM_* */
 {
 	return (prot & PROT_READ ? VM_READ : 0) | (prot & PROT_WRITE ? VM_WRITE : 0) |
@@ -19,7 +16,8 @@ static inline u32 prot_flags(u32 prot) /* PROT_* as VM_* */
 int range_cut(struct mm *mm, vaddr_t start, vaddr_t end) __must_check;
 struct vma *range_first(struct mm *mm, vaddr_t start, vaddr_t end);
 struct vma *range_next(struct vma *v, vaddr_t end);
-bool range_is_full(struct mm *mm, vaddr_t start, vaddr_t end);
+vaddr_t range_mapped_until(struct mm *mm, vaddr_t start, vaddr_t end);
+bool range_overcommits(u64 len, u32 flags);
 int range_unmap(struct mm *mm, vaddr_t start, vaddr_t end) __must_check;
 
 #endif

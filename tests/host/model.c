@@ -233,6 +233,17 @@ int model_unmap(struct model_space *s, vaddr_t addr, u64 len)
 	return 0;
 }
 
+/* mprotect met a hole: what lies before it has changed, unless memory was short. */
+static void follow_protection(struct model_space *s, vaddr_t addr, u32 prot)
+{
+	for (; s->page[first_page(addr)].mapped; addr += PAGE_SIZE) {
+		struct vma *v = area_at(s, addr);
+
+		if (!model_may_fail || (v->flags & VM_ACCESS) == prot)
+			s->page[first_page(addr)].prot = prot;
+	}
+}
+
 int model_protect(struct model_space *s, vaddr_t addr, u64 len, u32 prot)
 {
 	bool whole = all_mapped(s, addr, len);
@@ -245,6 +256,8 @@ int model_protect(struct model_space *s, vaddr_t addr, u64 len, u32 prot)
 		CHECK_EQ(err, -ENOMEM);
 		if (whole)
 			refused("mprotect");
+		else
+			follow_protection(s, addr, prot);
 		return err;
 	}
 	CHECK(whole);

@@ -140,8 +140,78 @@ TEST(mprotect_refuses)
 	CHECK_EQ(mmap_protect(mm, HERE, PAGE_SIZE, 0x40), -EINVAL);
 	CHECK_EQ(mmap_protect(mm, HERE, 0, PROT_READ), 0);
 	CHECK_EQ(mmap_protect(mm, HERE, ~0ul, PROT_READ), -ENOMEM);
-	CHECK_EQ(model_protect(s, HERE, 2 * MIB, PROT_READ), -ENOMEM);
+	CHECK_EQ(model_protect(s, HERE - PAGE_SIZE, MIB, PROT_READ), -ENOMEM);
 	CHECK_EQ(mm->nr_vmas, 1);
+	CHECK(vma_first(mm)->flags & VM_WRITE);
+	/* A hole behind: up to it the rights are changed, as on Linux. */
+	CHECK_EQ(model_protect(s, HERE + MIB / 2, 2 * MIB, PROT_READ), -ENOMEM);
+	CHECK_EQ(mm->nr_vmas, 2);
+	CHECK(!(vma_next(vma_first(mm))->flags & VM_WRITE));
+	end();
+}
+
+TEST(more_than_all_memory_is_refused_at_every_door)
+{
+	u64 much = 64ul << 30;
+	vaddr_t far = 1ul << 40;
+
+	begin();
+	CHECK_EQ(mmap_map(mm, far, much, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED), -ENOMEM);
+	CHECK_EQ(mmap_map(mm, far, much, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED), far);
+	CHECK_EQ(mmap_protect(mm, far, much, RW), -ENOMEM);
+	CHECK_EQ(mmap_protect(mm, far, MIB, RW), 0);
+	CHECK_EQ(mmap_remap(mm, far, MIB, much, MREMAP_MAYMOVE, 0), -ENOMEM);
+	CHECK_EQ(mmap_unmap(mm, far, much), 0);
+	end();
+}
+
+TEST(a_hint_is_rounded_down_and_leaves_a_stack_its_gap)
+{
+	u32 flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	vaddr_t stack = HERE + 8 * MIB, below = stack - STACK_GUARD;
+
+	begin();
+	CHECK_EQ(mmap_map(mm, HERE + 0x123, PAGE_SIZE, RW, flags), HERE);
+	CHECK_EQ(mmap_map(mm, PAGE_SIZE, PAGE_SIZE, RW, flags), USER_START);
+	CHECK_EQ(mmap_unmap(mm, HERE, PAGE_SIZE), 0);
+	CHECK_EQ(mmap_unmap(mm, USER_START, PAGE_SIZE), 0);
+	CHECK_EQ(mmap_map_named(mm, stack, MIB, RW, VM_STACK | VM_GROWSDOWN, "[stack]"), 0);
+	CHECK_EQ(mmap_map(mm, below - PAGE_SIZE, PAGE_SIZE, RW, flags), below - PAGE_SIZE);
+	CHECK(mmap_map(mm, below, PAGE_SIZE, RW, flags) != (s64)below);
+	CHECK_EQ(mmap_unmap(mm, 0, USER_END), 0);
+	end();
+}
+
+/* mremap can bring a growing stack down to the lowest page: there it ends. */
+TEST(a_stack_never_grows_over_the_null_page)
+{
+	char *at;
+
+	begin();
+	CHECK_EQ(mmap_map_named(mm, HERE, MIB, RW, VM_STACK | VM_GROWSDOWN, "[stack]"), 0);
+	CHECK_EQ(mmap_remap(mm, HERE, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 2 * USER_START),
+		2 * USER_START);
+	CHECK_EQ(mmu_access(mm, 2 * USER_START - 8, MMU_WRITE, &at), FAULT_DONE);
+	CHECK_EQ(mmu_access(mm, USER_START, MMU_WRITE, &at), FAULT_DONE);
+	CHECK_EQ(mmu_access(mm, USER_START - 8, MMU_WRITE, &at), FAULT_BAD_ADDRESS);
+	CHECK_EQ(mmu_access(mm, 0, MMU_WRITE, &at), FAULT_BAD_ADDRESS);
+	CHECK_EQ(vma_first(mm)->start, USER_START);
+	CHECK_EQ(mmap_unmap(mm, 0, USER_END), 0);
+	end();
+}
+
+TEST(the_heap_keeps_a_page_from_what_lies_above)
+{
+	begin();
+	mm->brk_start = mm->brk = HERE;
+	CHECK_EQ(mmap_map(mm, HERE + MIB, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED),
+		HERE + MIB);
+	CHECK_EQ(mmap_brk(mm, HERE + MIB), HERE);
+	CHECK_EQ(mmap_brk(mm, HERE + MIB - PAGE_SIZE), HERE + MIB - PAGE_SIZE);
+	CHECK_EQ(mmap_brk(mm, HERE + MIB - PAGE_SIZE + 1), HERE + MIB - PAGE_SIZE);
+	CHECK_EQ(mmap_brk(mm, HERE - 1), HERE + MIB - PAGE_SIZE);
+	CHECK_EQ(mmap_brk(mm, HERE), HERE);
+	CHECK_EQ(mmap_unmap(mm, 0, USER_END), 0);
 	end();
 }
 
@@ -185,7 +255,12 @@ TEST(mremap_refuses)
 		model_remap(s, 20 * MIB, MIB, MIB, MREMAP_MAYMOVE, 0), -EFAULT); /* nothing there */
 	CHECK_EQ(
 		model_remap(s, HERE, 2 * MIB, 3 * MIB, MREMAP_MAYMOVE, 0), -EFAULT); /* two areas */
-	CHECK_EQ(mmap_remap(mm, HERE, MIB, ~0ul, MREMAP_MAYMOVE, 0), -ENOMEM);
+	CHECK_EQ(mmap_remap(mm, HERE, MIB, ~0ul, MREMAP_MAYMOVE, 0), -EINVAL); /* rounds up to 0 */
+	CHECK_EQ(mmap_remap(mm, HERE, MIB, ~0ul << 30, MREMAP_MAYMOVE, 0), -ENOMEM);
+	CHECK_EQ(mmap_remap(mm, HERE, ~0ul << 30, MIB, MREMAP_MAYMOVE, 0), -EINVAL);
+	CHECK_EQ(mmap_remap(mm, HERE, ~0ul << 30, ~0ul << 29, MREMAP_MAYMOVE, 0), -EFAULT);
+	CHECK_EQ(mmap_remap(mm, HERE, MIB, MIB - 1, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0),
+		-EINVAL); /* equal only when rounded */
 	CHECK_EQ(model_remap(s, HERE, MIB, 2 * MIB, 0, 0),
 		-ENOMEM); /* no room behind, may not move */
 	end();

@@ -66,6 +66,10 @@ static const struct {
 		A(FREE)},
 	{"mmap: hint, good", SYS_mmap,
 		{A(FREE + 65536), 100, PROT_NONE, PRIVATE | MAP_NORESERVE, -1, 0}, A(FREE + 65536)},
+	{"mmap: hint within a page", SYS_mmap, {A(FREE + 131072 + 5), 4096, RW, PRIVATE, -1, 0},
+		A(FREE + 131072)},
+	{"mmap: fixed, not a page, over the end", SYS_mmap,
+		{A(USER_END - 1), 8192, RW, PRIVATE | MAP_FIXED, -1, 0}, -ENOMEM},
 	{"mmap: hint taken already", SYS_mmap, {A(BASE), 4096, RW, PRIVATE, -1, 0}, ANY},
 	/* munmap */
 	{"munmap: length 0", SYS_munmap, {A(BASE), 0}, -EINVAL},
@@ -76,6 +80,7 @@ static const struct {
 	{"munmap: beyond the end", SYS_munmap, {A(USER_END - 4096), 16384}, -EINVAL},
 	{"munmap: nothing there", SYS_munmap, {A(HOLE), 4096}, 0},
 	{"munmap: length rounded up", SYS_munmap, {A(FREE + 65536), 1}, 0},
+	{"munmap: below a hint", SYS_munmap, {A(FREE + 131072), 4096}, 0},
 	{"munmap: good", SYS_munmap, {A(FREE), 8192}, 0},
 	/* mprotect */
 	{"mprotect: not a page", SYS_mprotect, {A(BASE + 8), 4096, PROT_READ}, -EINVAL},
@@ -108,6 +113,10 @@ static const struct {
 		{A(BASE), 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, A(KERNEL)}, -EINVAL},
 	{"mremap: grow without moving against an area", SYS_mremap, {A(BASE), 4096, 8192, 0},
 		-ENOMEM},
+	{"mremap: new size that wraps to 0", SYS_mremap, {A(BASE), 4096, -1, MREMAP_MAYMOVE},
+		-EINVAL},
+	{"mremap: old size near the top", SYS_mremap, {A(BASE), -8192, 4096, MREMAP_MAYMOVE},
+		-EINVAL},
 	{"mremap: same size", SYS_mremap, {A(BASE), 4096, 4096, 0}, A(BASE)},
 	/* brk */
 	{"brk: below the start", SYS_brk, {4096}, ANY},
