@@ -518,6 +518,35 @@ static void play_kernel_site(struct ktest_ctx *ctx, bool remote, bool skip)
 	KT_EXPECT(ctx, skip || !p.seen[STALE]);
 }
 
+/* --- who is not in the space owes nothing ------------------------------------------------------------------ */
+
+/*
+ * A CPU that enters shows its bit before it has loaded CR3 and acknowledged. Whoever asserts in that moment that
+ * a flush is over must not take it for one who was asked and did not answer.
+ */
+KTEST(flush, entering_is_not_owing)
+{
+	struct mm *mm = mm_create();
+	struct tlb_space *s;
+	u32 me = cpu_id();
+	u64 flags;
+
+	KT_REQUIRE(ctx, mm);
+	s = &mm->tlb;
+	flags = irq_save();
+	mm_switch(mm);
+	KT_EXPECT(ctx, s->acked[me] == s->gen);
+	mm_switch(current_thread()->mm);
+	irq_restore(flags);
+	KT_EXPECT(ctx, s->cpus == 0 && s->acked[me] == TLB_NOTHING);
+	s->gen++;
+	s->cpus = 1u << me; /* the first step of entering */
+	tlb_assert_flushed(s);
+	s->cpus = 0;
+	mm_drop_user(mm);
+	mm_put(mm);
+}
+
 /* --- the table: each site, here and there, with its flush and without ------------------------------------- */
 
 static void play_any(struct ktest_ctx *ctx, enum tlb_site site, bool remote, bool skip)

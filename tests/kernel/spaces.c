@@ -38,13 +38,17 @@ static void mark(struct mm *mm, vaddr_t addr, u64 len)
 
 static bool is_marked(struct mm *mm, vaddr_t addr, u64 len)
 {
-	for (vaddr_t a = addr; a < addr + len; a += PAGE_SIZE) {
+	bool marked = true;
+
+	rwsem_read_lock(
+		&mm->lock); /* khugepaged makes a hole of the pmd for as long as it copies */
+	for (vaddr_t a = addr; a < addr + len && marked; a += PAGE_SIZE) {
 		u64 *word = lab_word(mm, a);
 
-		if (!word || *word != a)
-			return false;
+		marked = word && *word == a;
 	}
-	return true;
+	rwsem_read_unlock(&mm->lock);
+	return marked;
 }
 
 /* --- faults ------------------------------------------------------------------------------------------- */
@@ -443,8 +447,11 @@ static bool end_by_fork(struct mm *mm)
 	bool ok = child && is_marked(mm, LAB_AREA, RANGE_BYTES) &&
 		  is_marked(child, LAB_AREA, RANGE_BYTES);
 
-	if (child && lab_fill(child, LAB_AREA, PAGE_SIZE))
+	if (child && lab_fill(child, LAB_AREA, PAGE_SIZE)) {
+		rwsem_read_lock(&child->lock);
 		*lab_word(child, LAB_AREA) = 1;
+		rwsem_read_unlock(&child->lock);
+	}
 	ok = ok && is_marked(mm, LAB_AREA, RANGE_BYTES);
 	lab_space_end(child);
 	lab_space_end(mm);
