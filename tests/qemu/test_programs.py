@@ -1,6 +1,7 @@
 """The programs of user/programs on Pagoda: each provokes one behaviour and checks itself."""
 
 import re
+import time
 
 import pytest
 
@@ -79,3 +80,30 @@ def test_stress_with_khugepaged_awake(pagoda):
     """The daemon works over the same spaces all the time."""
     knob = "/sys/kernel/mm/transparent_hugepage/khugepaged"
     pagoda(f"echo 0 > {knob}/scan_sleep_millisecs && run stress 3 400 && {HEALTH}", smp=4, limit=120)
+
+
+@pytest.mark.parametrize("smp", [1, 4])
+def test_out_of_memory_takes_who_has_most(pagoda, smp):
+    """Eight that take all they can get: each goes with one line, the small parent stays."""
+    result = pagoda(f"run hog memory 8 && run hog tables && {HEALTH}", smp=smp, mem="32M", limit=60)
+    killed = re.findall(r"killed pid (\d+) \(hog\)", result.output)
+    assert "hog: 8 of 8 children gave up their memory, ok" in result.output
+    assert killed and len(killed) == len(set(killed)), killed
+
+
+@pytest.mark.parametrize("smp", [1, 2])
+def test_more_processes_than_memory(guest, smp):
+    """Whoever goes, the monitor is there afterwards, and every frame is accounted for."""
+    one = guest(smp=smp, mem="32M")
+    one.expect(r"pagoda> $", 30)
+    one.send("run hog processes\r")
+    one.expect(r"^(hog: \d+ processes.*ok|hog: killed \(signal 9\))", 60)
+    one.expect(r"pagoda> ", 30)  # a line about who goes next may stand behind it
+    one.send("free && check\r")
+    one.expect(r"^Mem: .*\n", 30)
+    for _ in range(20):  # those that are left hold all memory until their nap is over
+        one.send("ledger\r")
+        if one.expect(r"ledger exact|ledger: no memory", 60).group() == "ledger exact":
+            return
+        time.sleep(1)
+    pytest.fail("the ledger never had memory to count: " + one.text[-2000:])
