@@ -475,8 +475,8 @@ static __noinline struct page *alloc_slow(
 	return zones_alloc(order, mt, type, flags);
 }
 
-/* Debug builds: is this the k-th allocation that somebody wants to fail? */
-static bool inject_now(unsigned order)
+/* buddy_inject_now - debug builds: is this the allocation that somebody wants to fail? */
+bool buddy_inject_now(unsigned order)
 {
 	u64 at = READ_ONCE(inject_at);
 
@@ -494,7 +494,7 @@ struct page *buddy_alloc(unsigned order, enum migratetype mt, enum page_type typ
 	struct page_list *list;
 	struct page *p;
 
-	if (CONFIG_INJECT && unlikely(inject_now(order)))
+	if (CONFIG_INJECT && unlikely(buddy_inject_now(order)))
 		return NULL;
 	if (unlikely(order > 0 || flags & BUDDY_DMA32))
 		return order <= MAX_ORDER ? alloc_slow(order, mt, type, flags) : NULL;

@@ -95,8 +95,13 @@ unsigned buddy_free_count(struct zone *z, unsigned order, enum migratetype mt);
 /* B1..B6: see buddy.c. Takes the zone locks. */
 bool buddy_check(void);
 
-/* Injection (debug builds): fail the k-th allocation from now of this order (-1: any). 0: off. */
+/*
+ * Injection (debug builds): fail the k-th allocation from now of this order (-1: of any, objects of
+ * kmalloc included, which ask with BUDDY_OBJECT). 0: off.
+ */
+#define BUDDY_OBJECT NR_ORDERS
 void buddy_inject_fail(u64 kth, int order);
+bool buddy_inject_now(unsigned order);
 extern u64 buddy_inject_fired; /* failures really injected since it was armed */
 extern u64 buddy_inject_seen;  /* allocations that matched since it was armed */
 

@@ -159,6 +159,8 @@ void *kmem_cache_alloc(struct kmem_cache *c)
 	void *object = NULL;
 	struct slab *s;
 
+	if (CONFIG_INJECT && unlikely(buddy_inject_now(BUDDY_OBJECT)))
+		return NULL;
 	spin_lock(&c->lock);
 	s = list_first_entry_or_null(&c->partial, struct slab, link);
 	if (!s)

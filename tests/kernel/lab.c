@@ -88,10 +88,43 @@ bool lab_has_memory(u64 bytes)
 	return buddy_free_pages() << PAGE_SHIFT > 2 * bytes;
 }
 
+static void count_frames(void *arg)
+{
+	zero_huge_shrink();
+	*(u64 *)arg = zones[ZONE_DMA32].managed_pages + zones[ZONE_NORMAL].managed_pages -
+		      buddy_free_pages() - vmstat_read(VM_nr_slab_unreclaimable);
+}
+
+static u64 frames_exactly(void)
+{
+	u64 frames;
+
+	sched_stop_others(count_frames, &frames); /* nobody has frames in his hand */
+	return frames;
+}
+
 u64 lab_frames_used(void)
 {
-	return zones[ZONE_DMA32].managed_pages + zones[ZONE_NORMAL].managed_pages -
-	       buddy_free_pages() - vmstat_read(VM_nr_slab_unreclaimable);
+	u64 frames, before;
+
+	do {
+		before = frames_exactly();
+		sched_sleep_until(time_ns() + 5 * NS_PER_MS);
+		frames = frames_exactly();
+	} while (frames != before);
+	return frames;
+}
+
+bool lab_frames_back(u64 used)
+{
+	u64 deadline = time_ns() + LAB_LIMIT_NS / 10, frames;
+
+	count_frames(&frames); /* a good guess, and nearly always right */
+	while (frames != used && time_ns() < deadline) {
+		sched_sleep_until(time_ns() + NS_PER_MS);
+		frames = frames_exactly();
+	}
+	return frames == used;
 }
 
 /* --- spaces ------------------------------------------------------------------------------------ */

@@ -27,7 +27,12 @@ struct thp_settings lab_begin(void);
 void lab_end(struct ktest_ctx *ctx, const struct thp_settings *before);
 bool lab_healthy(void);         /* every checker of memory, while the other CPUs stand still */
 bool lab_has_memory(u64 bytes); /* free, and twice that, so that nothing runs out */
-u64 lab_frames_used(void);      /* all frames that are neither free nor of a kmalloc cache */
+/*
+ * Frames that are neither free, of a kmalloc cache, nor of the huge zero page. lab_frames_used() waits until those who
+ * are ending have ended; lab_frames_back() until it is that many again, for a while.
+ */
+u64 lab_frames_used(void);
+bool lab_frames_back(u64 used);
 
 /* --- spaces ------------------------------------------------------------------------------- */
 struct mm *lab_space(void);        /* empty, with one user: us. NULL: no memory */

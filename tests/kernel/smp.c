@@ -579,15 +579,15 @@ static void stress(struct ktest_ctx *ctx, u32 spaces, u64 ns)
 
 KTEST(stress, one_space)
 {
-	stress(ctx, 1, 6 * NS_PER_SEC);
+	stress(ctx, 1, 5 * NS_PER_SEC);
 }
 
 KTEST(stress, two_spaces)
 {
-	stress(ctx, 2, 4 * NS_PER_SEC);
+	stress(ctx, 2, 3 * NS_PER_SEC);
 }
 
 KTEST(stress, one_space_each)
 {
-	stress(ctx, CREW, 4 * NS_PER_SEC);
+	stress(ctx, CREW, 3 * NS_PER_SEC);
 }

@@ -1,0 +1,452 @@
+/*
+ * no_memory.c - every allocation fails once                                                 self-tests
+ *
+ * IDEA
+ *   a dry run counts the allocations of an operation: n. Then for k = 1 .. n the same from the start, in a fresh
+ *   space, and the k-th allocation finds nothing (debug builds: buddy_inject_fail). The operation must say so or
+ *   do with less; what was there must hold what it held; and when the space is gone no frame is missing.
+ *   Once more for blocks of order 9 alone.
+ */
+#include "lab.h"
+#include "lib/string.h"
+#include "loader.h"
+#include "mm/buddy.h"
+#include "mm/fork.h"
+#include "mm/mmap.h"
+#include "mm/zero.h"
+#include "printk.h"
+#include "x86/timer.h"
+#include <abi/errno.h>
+
+#define NEVER  (1ul << 40) /* an allocation that will not come: for the dry run */
+#define BYTES  (2 * HPAGE_PMD_SIZE)
+#define INSIDE (LAB_AREA + 17 * PAGE_SIZE)
+
+struct attempt {
+	struct mm *mm, *child;
+	bool anywhere; /* what was marked may be at LAB_ELSEWHERE now */
+	vaddr_t lost;  /* one page of it was given up on purpose; 0: none */
+};
+
+struct scenario {
+	const char *name;
+	bool (*prepare)(struct attempt *a);
+	int (*act)(struct attempt *a); /* 0, or why not */
+};
+
+static int advise(struct attempt *a, vaddr_t addr, u64 len, int advice)
+{
+	u64 faults = 0;
+
+	return mmap_advise(a->mm, addr, len, advice, &faults);
+}
+
+/* --- prepare ------------------------------------------------------------------------------------------- */
+
+static bool nothing(struct attempt *a)
+{
+	(void)a;
+	return true;
+}
+
+static bool an_area(struct attempt *a)
+{
+	zero_huge_shrink(); /* so that the huge zero page must be allocated as well */
+	return lab_area(a->mm, LAB_AREA, BYTES);
+}
+
+static bool marked(struct attempt *a, enum thp_enabled enabled)
+{
+	bool ok;
+
+	thp_settings.enabled = enabled;
+	ok = lab_area(a->mm, LAB_AREA, BYTES) && lab_fill(a->mm, LAB_AREA, BYTES);
+	thp_settings.enabled = THP_ALWAYS;
+	for (vaddr_t at = LAB_AREA; ok && at < LAB_AREA + BYTES; at += PAGE_SIZE)
+		*lab_word(a->mm, at) = at;
+	return ok;
+}
+
+static bool huge_pages(struct attempt *a)
+{
+	return marked(a, THP_ALWAYS);
+}
+
+static bool small_pages(struct attempt *a)
+{
+	return marked(a, THP_NEVER);
+}
+
+static bool huge_zero_page(struct attempt *a)
+{
+	return lab_area(a->mm, LAB_AREA, BYTES) && lab_read(a->mm, LAB_AREA, BYTES);
+}
+
+static bool shared(struct attempt *a)
+{
+	a->child = fork_mm(a->mm);
+	return a->child;
+}
+
+static bool shared_huge_pages(struct attempt *a)
+{
+	return huge_pages(a) && shared(a);
+}
+
+static bool shared_huge_pages_split(struct attempt *a)
+{
+	thp_settings.cow = COW_SPLIT;
+	return shared_huge_pages(a);
+}
+
+static bool shared_small_pages(struct attempt *a)
+{
+	return small_pages(a) && shared(a);
+}
+
+/* In each range one page is the space's own, or there would be nothing to collapse. */
+static bool nearly_shared_pages(struct attempt *a)
+{
+	return shared_small_pages(a) && lab_fill(a->mm, INSIDE, PAGE_SIZE) &&
+	       lab_fill(a->mm, INSIDE + HPAGE_PMD_SIZE, PAGE_SIZE);
+}
+
+/* Of everything a little: what fork must copy. */
+static bool a_mixture(struct attempt *a)
+{
+	return huge_pages(a) && advise(a, INSIDE, PAGE_SIZE, MADV_DONTFORK) == 0 &&
+	       advise(a, INSIDE, PAGE_SIZE, MADV_DOFORK) == 0 &&
+	       lab_area(a->mm, LAB_AREA + (1ul << 40), BYTES) &&
+	       lab_read(a->mm, LAB_AREA + (1ul << 40), BYTES);
+}
+
+/* --- act ----------------------------------------------------------------------------------------------- */
+
+static int write_everywhere(struct attempt *a)
+{
+	return lab_fill(a->mm, LAB_AREA, BYTES) ? 0 : -ENOMEM;
+}
+
+static int write_once(struct attempt *a)
+{
+	return lab_fill(a->mm, INSIDE, PAGE_SIZE) ? 0 : -ENOMEM;
+}
+
+static int read_once(struct attempt *a)
+{
+	return lab_read(a->mm, INSIDE, PAGE_SIZE) ? 0 : -ENOMEM;
+}
+
+static int write_small(struct attempt *a)
+{
+	int err;
+
+	thp_settings.enabled = THP_NEVER;
+	err = write_everywhere(a);
+	thp_settings.enabled = THP_ALWAYS;
+	return err;
+}
+
+static int fork_it(struct attempt *a)
+{
+	a->child = fork_mm(a->mm);
+	return a->child ? 0 : -ENOMEM;
+}
+
+static int collapse_it(struct attempt *a)
+{
+	return advise(a, LAB_AREA, BYTES, MADV_COLLAPSE);
+}
+
+static int move_to(struct attempt *a, vaddr_t to)
+{
+	s64 r = mmap_remap(a->mm, LAB_AREA, BYTES, BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+
+	a->anywhere = true;
+	return r < 0 ? (int)r : 0;
+}
+
+static int move_it(struct attempt *a)
+{
+	return move_to(a, LAB_ELSEWHERE);
+}
+
+static int move_it_askew(struct attempt *a)
+{
+	return move_to(a, LAB_ELSEWHERE + PAGE_SIZE);
+}
+
+static int protect_a_part(struct attempt *a)
+{
+	return mmap_protect(a->mm, INSIDE, 3 * PAGE_SIZE, PROT_READ);
+}
+
+static int advise_a_part(struct attempt *a)
+{
+	return advise(a, INSIDE, 3 * PAGE_SIZE, MADV_NOHUGEPAGE);
+}
+
+static int unmap_a_part(struct attempt *a)
+{
+	a->lost = INSIDE;
+	return mmap_unmap(a->mm, INSIDE, PAGE_SIZE);
+}
+
+static int discard_a_part(struct attempt *a)
+{
+	a->lost = INSIDE;
+	return advise(a, INSIDE, PAGE_SIZE, MADV_DONTNEED);
+}
+
+static int free_a_part(struct attempt *a)
+{
+	return advise(a, INSIDE, PAGE_SIZE, MADV_FREE);
+}
+
+static int replace_a_part(struct attempt *a)
+{
+	s64 r = mmap_map(
+		a->mm, INSIDE, PAGE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED);
+
+	a->lost = INSIDE;
+	return r < 0 ? (int)r : 0;
+}
+
+static int use_the_heap(struct attempt *a)
+{
+	vaddr_t start = a->mm->brk_start;
+
+	if (mmap_brk(a->mm, start + BYTES + 5) != start + BYTES + 5)
+		return -ENOMEM;
+	if (!lab_fill(a->mm, start, BYTES))
+		return -ENOMEM;
+	mmap_brk(a->mm, start + PAGE_SIZE);
+	return 0;
+}
+
+static int map_a_device(struct attempt *a)
+{
+	return mmap_map_device(a->mm, LAB_AREA, HPAGE_PMD_SIZE + PAGE_SIZE, 0xe0000000);
+}
+
+/* By a thread in the space: its door tries again, so that one failure is never its end. */
+static void touch(void *arg)
+{
+	u64 word = 1;
+
+	*(bool *)arg = lab_look_here(LAB_WRITE, LAB_AREA, &word) &&
+		       lab_look_here(LAB_READ, LAB_AREA + HPAGE_PMD_SIZE, &word) &&
+		       lab_look_here(LAB_WRITE, LAB_AREA + HPAGE_PMD_SIZE, &word);
+}
+
+static int touch_inside(struct attempt *a)
+{
+	struct lab_thread t;
+	bool ok = false;
+
+	if (!lab_start(&t, a->mm, LAB_ANY_CPU, touch, &ok))
+		return -ENOMEM;
+	if (lab_join(&t) == 0 && ok)
+		return 0;
+	return -EFAULT;
+}
+
+static const struct scenario scenarios[] = {
+	{"first write, huge", an_area, write_everywhere},
+	{"first read, huge", an_area, read_once},
+	{"first write, small", an_area, write_small},
+	{"write to the huge zero page", huge_zero_page, write_once},
+	{"write to a shared huge page", shared_huge_pages, write_once},
+	{"write to a shared huge page, cow=split", shared_huge_pages_split, write_once},
+	{"write to shared small pages", shared_small_pages, write_once},
+	{"fork", a_mixture, fork_it},
+	{"fork, small pages", small_pages, fork_it},
+	{"collapse", small_pages, collapse_it},
+	{"collapse of shared pages", nearly_shared_pages, collapse_it},
+	{"mremap", huge_pages, move_it},
+	{"mremap, not aligned", huge_pages, move_it_askew},
+	{"mremap, small pages", small_pages, move_it},
+	{"mprotect of a part", huge_pages, protect_a_part},
+	{"advice for a part", huge_pages, advise_a_part},
+	{"munmap of a part", huge_pages, unmap_a_part},
+	{"MADV_DONTNEED of a part", huge_pages, discard_a_part},
+	{"MADV_FREE of a part", huge_pages, free_a_part},
+	{"mmap over a part", huge_pages, replace_a_part},
+	{"brk", nothing, use_the_heap},
+	{"device", nothing, map_a_device},
+	{"faults of a thread", an_area, touch_inside},
+};
+
+/* --- one attempt ------------------------------------------------------------------------------------------ */
+
+/* The word at `at`, if the marked area lies `shift` behind where it was. */
+static bool holds(struct mm *mm, vaddr_t at, u64 shift)
+{
+	u64 *word = lab_word(mm, at + shift);
+
+	return word && *word == at;
+}
+
+static bool was_marked(const struct scenario *s)
+{
+	return s->prepare != nothing && s->prepare != an_area && s->prepare != huge_zero_page;
+}
+
+/* Every page holds what it held, wherever it is now; and so in the child. */
+static bool is_intact(const struct attempt *a)
+{
+	for (vaddr_t at = LAB_AREA; at < LAB_AREA + BYTES; at += PAGE_SIZE) {
+		u64 shift = LAB_ELSEWHERE - LAB_AREA;
+
+		if (a->child && !holds(a->child, at, 0))
+			return false;
+		if (at == a->lost || holds(a->mm, at, 0))
+			continue;
+		if (!a->anywhere ||
+			(!holds(a->mm, at, shift) && !holds(a->mm, at, shift + PAGE_SIZE)))
+			return false;
+	}
+	return true;
+}
+
+/* What a run leaves in the machine when it is over. */
+struct outcome {
+	u64 seen, fired;
+	int err;
+	bool sound;
+};
+
+static struct outcome run(const struct scenario *s, u64 k, int order)
+{
+	struct attempt a = {.mm = lab_space()};
+	struct outcome o = {.sound = false};
+
+	thp_settings.cow = COW_COPY;
+	if (a.mm && s->prepare(&a)) {
+		buddy_inject_fail(k, order);
+		o.err = s->act(&a);
+		buddy_inject_fail(0, -1);
+		o.seen = buddy_inject_seen;
+		o.fired = buddy_inject_fired;
+		o.sound = !was_marked(s) || is_intact(&a);
+	}
+	lab_space_end(a.child);
+	lab_space_end(a.mm);
+	return o;
+}
+
+static bool is_clean(const struct outcome *o)
+{
+	return o->sound && o->fired == 1 &&
+	       (o->err == 0 || o->err == -ENOMEM || o->err == -EAGAIN || o->err == -EINVAL);
+}
+
+/* Every k once; *all grows by the failures. False: something was wrong, and it has been said. */
+static bool fail_each(const struct scenario *s, int order, u64 *all)
+{
+	struct outcome dry = run(s, NEVER, order);
+	u64 frames;
+
+	if (dry.err || !dry.sound) {
+		printk("ktest: no memory: %s: does not work at all (%d)", s->name, dry.err);
+		return false;
+	}
+	frames = lab_frames_used();
+	for (u64 k = 1; k <= dry.seen; k++) {
+		struct outcome o = run(s, k, order);
+
+		if (is_clean(&o) && lab_frames_back(frames))
+			continue;
+		printk("ktest: no memory: %s, allocation %lu of %lu: fired %lu, result %d, %s, %ld "
+		       "frames lost",
+			s->name, k, dry.seen, o.fired, o.err, o.sound ? "sound" : "NOT SOUND",
+			lab_frames_used() - frames);
+		return false;
+	}
+	*all += dry.seen;
+	return true;
+}
+
+static void fail_all(struct ktest_ctx *ctx, int order)
+{
+	struct thp_settings before;
+	u64 all = 0;
+
+	if (!CONFIG_INJECT)
+		KT_SKIP(ctx, "no injection in this build");
+	if (!lab_has_memory(16 * HPAGE_PMD_SIZE))
+		KT_SKIP(ctx, "too little memory");
+	before = lab_begin();
+	for (usize i = 0; i < ARRAY_SIZE(scenarios); i++) {
+		KT_EXPECT(ctx, fail_each(&scenarios[i], order, &all));
+		KT_EXPECT(ctx, lab_healthy());
+	}
+	printk("ktest: no memory: %lu failures injected", all);
+	lab_end(ctx, &before);
+}
+
+KTEST(no_memory, each_allocation)
+{
+	fail_all(ctx, -1);
+}
+
+KTEST(no_memory, each_block)
+{
+	fail_all(ctx, HPAGE_PMD_ORDER);
+}
+
+/* --- a program, from its file to its end -------------------------------------------------------------------- */
+
+/* -ENOMEM, or its status. */
+static int run_program(char *word)
+{
+	char *argv[] = {"abi", word, "0"}, text[128];
+	struct task *t;
+	int err = loader_start("abi", 3, argv, NULL, &t, text, sizeof(text));
+
+	return err ? err : task_wait_console(t);
+}
+
+/*
+ * Its threads run elsewhere, so the k-th allocation is not always the same one. It ends well, is not started,
+ * or is told so by a call; the kernel stays as it is.
+ */
+static u64 fail_program(struct ktest_ctx *ctx, char *word, bool calls)
+{
+	u64 fired = 0, frames, missed = 0;
+
+	KT_EXPECT(ctx, run_program(word) == 0);
+	sched_sleep_until(time_ns() + NS_PER_SEC / 4); /* children that outlive their parent are gone */
+	frames = lab_frames_used();
+	for (u64 k = 1; missed < 3 && k < 2000; k++) {
+		int status;
+
+		buddy_inject_fail(k, -1);
+		status = run_program(word);
+		buddy_inject_fail(0, -1);
+		fired += buddy_inject_fired;
+		missed += !buddy_inject_fired;
+		if (!KT_EXPECT(ctx, status == 0 || status == -ENOMEM || calls))
+			printk("ktest: no memory: abi %s, allocation %lu: %d", word, k, status);
+	}
+	KT_EXPECT(ctx, missed == 3);
+	KT_EXPECT(ctx, lab_frames_back(frames));
+	return fired;
+}
+
+KTEST(no_memory, programs)
+{
+	struct thp_settings before;
+	u64 all;
+
+	if (!CONFIG_INJECT)
+		KT_SKIP(ctx, "no injection in this build");
+	before = lab_begin();
+	printk_quiet(true);
+	all = fail_program(ctx, "exit", false);
+	all += fail_program(ctx, "fork", true);
+	printk_quiet(false);
+	printk("ktest: no memory: %lu failures injected into programs", all);
+	KT_EXPECT(ctx, all > 50);
+	lab_end(ctx, &before);
+}
