@@ -80,7 +80,7 @@ struct mm {
 
 	u64 nr_anon;   /* (p) anonymous pages mapped here, 4 KiB units: RssAnon */
 	u64 nr_tables; /* (a) frames of pud, pmd and pte tables, deposited ones included: VmPTE */
-	u64 peak_anon; /* (p) VmHWM */
+	u64 peak_anon; /* (p) the most nr_anon was before it last fell: VmHWM */
 
 	u32 users;          /* (a) tasks that run in it; at 0 the space is emptied */
 	u32 refs;           /* (a) users count as one; khugepaged and /proc hold others */
@@ -96,6 +96,14 @@ struct mm {
 	struct list mm_link;  /* list of all spaces: ledger, check, ps */
 	u32 id;               /* (c) serial number, for messages */
 };
+
+/* `nr` pages leave the space; the most there ever were is remembered. pt_lock held. */
+static inline void mm_uncount_anon(struct mm *mm, u64 nr)
+{
+	if (mm->nr_anon > mm->peak_anon)
+		mm->peak_anon = mm->nr_anon;
+	mm->nr_anon -= nr;
+}
 
 /* What the door (trap.c, uaccess, populate) asks fault.c to do. Read-only afterwards. */
 struct fault {

@@ -368,34 +368,6 @@ void pgtable_split_pmd(struct mm *mm, vaddr_t haddr, pmd_t *pmdp)
 
 /* ---- giving back ------------------------------------------------------------------------------ */
 
-/*
- * pgtable_detach_pte - take the pte table out of *pmdp, which becomes a hole.
- *
- *   locks    pt_lock held
- *   returns  the table's page, still counted; flush, then pgtable_release_table()
- *   Linux    pmdp_collapse_flush, without the flush
- */
-struct page *pgtable_detach_pte(struct mm *mm, pmd_t *pmdp)
-{
-	pmd_t pmd = pmd_take(pmdp);
-
-	ASSERT_HELD(&mm->pt_lock);
-	ASSERT(pmd_kind(pmd) == ENTRY_TABLE);
-	return entry_page(pmd.v);
-}
-
-/*
- * pgtable_release_table - uncount and free a detached table.
- *
- *   locks    none needed; every CPU of the space has flushed since it was detached (asserted)
- */
-void pgtable_release_table(struct mm *mm, struct page *table)
-{
-	tlb_assert_flushed(&mm->tlb);
-	count_tables(mm, -1);
-	buddy_free(table);
-}
-
 /* What pgtable_free_range is about, and the tables taken out so far: chained by page->next. */
 struct prune {
 	struct mm *mm;

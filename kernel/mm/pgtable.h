@@ -147,12 +147,8 @@ struct page *pgtable_withdraw(struct mm *mm, pmd_t *pmdp);
  */
 void pgtable_split_pmd(struct mm *mm, vaddr_t haddr, pmd_t *pmdp);
 
-/* Takes the pte table out of *pmdp. pt_lock held. Its page is still counted. */
-struct page *pgtable_detach_pte(struct mm *mm, pmd_t *pmdp);
 /* Collapse: the table that stood in *pmdp, counted already, becomes the deposit. pt_lock held. */
 void pgtable_redeposit(struct mm *mm, pmd_t *pmdp, struct page *table);
-/* Uncounts and frees a detached table, after the flush. pt_lock may be held or not. */
-void pgtable_release_table(struct mm *mm, struct page *table);
 
 /*
  * pgtable_free_range - free every table that serves only [start, end) and now is empty.

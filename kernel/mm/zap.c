@@ -50,7 +50,7 @@ static void zap_ptes(struct mm *mm, pmd_t *pmdp, vaddr_t start, vaddr_t end)
 		rmap_remove_pte(pte_pfn(pte));
 		pfns[nr++] = pte_pfn(pte);
 	}
-	mm->nr_anon -= nr;
+	mm_uncount_anon(mm, nr);
 	if (found)
 		gen = tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_unmap);
 	spin_unlock(&mm->pt_lock);
@@ -77,7 +77,7 @@ static bool zap_huge(struct mm *mm, vaddr_t haddr, pmd_t *pmdp)
 		if (!pfn_is_huge_zero(pmd_pfn(pmd))) {
 			page = pfn_to_page(pmd_pfn(pmd));
 			rmap_remove_pmd(page);
-			mm->nr_anon -= HPAGE_PMD_NR;
+			mm_uncount_anon(mm, HPAGE_PMD_NR);
 		}
 	}
 	gen = tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_unmap);

@@ -412,6 +412,18 @@ TEST(madvise_free_leaves_shared_pages_alone)
 	end();
 }
 
+TEST(the_peak_is_remembered)
+{
+	begin();
+	model_map(s, HERE, 4 * MIB, RW, ANON | MAP_FIXED);
+	write_pages(HERE, 1024);
+	CHECK_EQ(model_advise(s, HERE, 3 * MIB, MADV_DONTNEED), 0);
+	write_pages(HERE, 1);
+	CHECK_EQ(mm->peak_anon, 1024);
+	CHECK(mm->nr_anon < 1024);
+	end();
+}
+
 TEST(populate_counts_its_faults)
 {
 	u64 n = 0;

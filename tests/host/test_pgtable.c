@@ -456,24 +456,10 @@ TEST(a_table_with_something_in_it_is_not_freed)
 
 TEST(tables_go_back_only_after_the_flush)
 {
-	struct page *table;
-	pmd_t *pmdp;
-
 	start();
 	machine_cpu = 1;
 	mm_switch(mm);
 	machine_cpu = 0;
-	space_pte(mm, BASE);
-	pmdp = pgtable_find_pmd(mm, BASE);
-	spin_lock(&mm->pt_lock);
-	table = pgtable_detach_pte(mm, pmdp);
-	mm->tlb.gen++; /* as tlb_flush() does first; CPU 1 has not answered */
-	CHECK_PANICS("tlb-gen", pgtable_release_table(mm, table));
-	tlb_flush(&mm->tlb, BASE, BASE + HPAGE_PMD_SIZE, PAGE_SIZE, TLB_collapse);
-	spin_unlock(&mm->pt_lock);
-	CHECK_EQ(mm->nr_tables, 3);
-	pgtable_release_table(mm, table);
-	CHECK_EQ(mm->nr_tables, 2);
 	tlb_skip_ack = 1u << TLB_unmap;
 	space_pte(mm, BASE);
 	CHECK_PANICS("tlb-gen", pgtable_free_range(mm, BASE, BASE + PAGE_SIZE, 0, USER_END));
