@@ -98,13 +98,17 @@ static bool space_is_here(const struct tlb_space *s)
 	return s == &tlb_kernel_space || this_cpu()->tlb_active == s;
 }
 
-/* This CPU has flushed. Requests may come in another order than their generations; one that left has nothing. */
+/*
+ * This CPU has flushed. Requests may come in another order than their generations, and one may be answered by the
+ * interrupt between the look and the store here: never back (K1). A CPU that left has nothing.
+ */
 static void acknowledge(struct tlb_space *s, u64 gen)
 {
-	u64 *acked = &s->acked[cpu_id()];
+	u64 *acked = &s->acked[cpu_id()], old = READ_ONCE(*acked);
 
-	if (READ_ONCE(*acked) < gen)
-		__atomic_store_n(acked, gen, __ATOMIC_RELEASE);
+	while (old < gen && !__atomic_compare_exchange_n(
+				    acked, &old, gen, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
 }
 
 /* Does one asking CPU's request. */
