@@ -416,7 +416,8 @@ static u64 fail_program(struct ktest_ctx *ctx, char *word, bool calls)
 	u64 fired = 0, frames, missed = 0;
 
 	KT_EXPECT(ctx, run_program(word) == 0);
-	sched_sleep_until(time_ns() + NS_PER_SEC / 4); /* children that outlive their parent are gone */
+	sched_sleep_until(
+		time_ns() + NS_PER_SEC / 4); /* children that outlive their parent are gone */
 	frames = lab_frames_used();
 	for (u64 k = 1; missed < 3 && k < 2000; k++) {
 		int status;
