@@ -19,7 +19,7 @@
  *       in the space; TLB_NOTHING before it loads the root and after it loaded another
  *   K2  a CPU with a space's root in CR3 is in the space's mask (the bit is set before CR3 is
  *       loaded)
- *   K3  when tlb_flush() returns, every CPU in the mask has acknowledged (tlb_assert_flushed()
+ *   K3  when tlb_flush() returns, every CPU in the mask has acknowledged (tlb_assert_acked()
  *       tests it)
  *
  * LOCKS     the caller's, per space (pt_lock). The mailboxes are atomic words.

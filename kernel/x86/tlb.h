@@ -3,7 +3,7 @@
  *
  * A space counts generations. Whoever clears or weakens an entry bumps the generation, then
  * flushes, both under the lock that guards the entry; a CPU acknowledges a generation only after it
- * has flushed. A frame is given back only after tlb_assert_flushed(). There is no lazy TLB: a CPU
+ * has flushed. A frame is given back only after tlb_assert_acked(). There is no lazy TLB: a CPU
  * that leaves a space loads the kernel root, clears its bit and acknowledges everything.
  *
  *     bump (locked add: a full barrier)         another CPU enters: set bit in cpus (locked),

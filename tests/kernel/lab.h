@@ -43,7 +43,8 @@ bool lab_read(struct mm *mm, vaddr_t addr, u64 len); /* read, so that zero pages
 u64 lab_leaf(struct mm *mm, vaddr_t addr);           /* the leaf over addr; 0: none */
 bool lab_is_huge(struct mm *mm, vaddr_t addr);
 pfn_t lab_pfn(struct mm *mm, vaddr_t addr); /* of the 4 KiB at addr; 0: none */
-u64 *lab_word(struct mm *mm, vaddr_t addr); /* the word there, by the kernel's own map; NULL */
+/* The word there, by the kernel's own map; NULL. Where khugepaged may be at work: mm->lock held. */
+u64 *lab_word(struct mm *mm, vaddr_t addr);
 
 /* --- threads ------------------------------------------------------------------------------ */
 struct lab_thread {

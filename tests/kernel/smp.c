@@ -10,6 +10,7 @@
 #include "mm/fork.h"
 #include "mm/mmap.h"
 #include "mm/uaccess.h"
+#include "mutex.h"
 #include "printk.h"
 #include "vmstat.h"
 #include "x86/timer.h"
@@ -482,17 +483,21 @@ static void op_fork(struct worker *w, struct piece p)
 	expect(w, child, "fork");
 	if (!child)
 		return;
+	rwsem_read_lock(&child->lock); /* khugepaged knows it, and moves its pages */
 	for (u64 i = 0; i < p.pages; i += 7) {
 		u64 *word = lab_word(child, first_word(w, p.page + i));
 
 		expect(w, (word ? *word : 0) == word_of(w, p.page + i), "a child's page");
 	}
+	rwsem_read_unlock(&child->lock);
 	op_write(w, p);
 	if (random_below(w, 2)) {
 		vaddr_t at = first_word(w, p.page);
 
 		expect(w, lab_fill(child, at, p.pages * PAGE_SIZE), "a child's write");
+		rwsem_read_lock(&child->lock);
 		*lab_word(child, at) = 0xbad;
+		rwsem_read_unlock(&child->lock);
 	}
 	lab_space_end(child);
 	op_check(w, p);

@@ -464,11 +464,13 @@ static bool end_by_discarding(struct mm *mm)
 
 	for (u32 i = 0; i < 16; i++)
 		ok = ok && advise(mm, LAB_AREA + i * 64 * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED) == 0;
+	rwsem_read_lock(&mm->lock);
 	for (u32 i = 0; i < 16; i++) {
 		u64 *word = lab_word(mm, LAB_AREA + i * 64 * PAGE_SIZE);
 
 		ok = ok && (!word || *word == 0);
 	}
+	rwsem_read_unlock(&mm->lock);
 	lab_space_end(mm);
 	return ok;
 }
