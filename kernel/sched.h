@@ -9,8 +9,10 @@
 #ifndef SCHED_H
 #define SCHED_H
 
+#include "ipc.h"
 #include "lib/list.h"
 #include "mm/mm.h"
+#include "object.h"
 #include "sync.h"
 #include "timeout.h"
 #include "x86/regs.h"
@@ -56,6 +58,20 @@ struct thread {
 		struct thread *t); /* (c) it ended and its memory is back; in the next thread */
 	const void *waiting_on;    /* (t) for ps and the monitor: queue or lock it sleeps on */
 	const char *waiting_name;
+
+	/* Threads of tasks: as objects, and as clients of a personality */
+	struct object
+		object; /* the struct stays while a handle holds it; its stack goes at its end */
+	struct list task_link; /* LOCK_TASKS: task->threads */
+	u64 cookie;            /* (c) badge of its messages to the personality */
+	struct ipc_thread ipc;
+	bool interrupt_pending; /* (a) thread_interrupt: sleeps end, then MESSAGE_INTERRUPTED */
+	bool regs_set;     /* thread_set_regs while it sat in a call: rax is not the answer's */
+	u32 suspend_count; /* LOCK_TASKS: stops at its next return to ring 3 */
+	bool suspended;    /* LOCK_TASKS: stands there */
+	int exit_status;   /* as wait4 reports it */
+	bool last_of_task; /* it was the last to leave */
+	struct event exit_event;
 };
 
 struct waitq {
