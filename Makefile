@@ -1,6 +1,6 @@
 # Pagoda's build. `make help` says what there is; README.md says what it is for.
 #
-#   make run                              boot through GRUB into the monitor
+#   make run                              boot through GRUB into a shell
 #   make run BOOT=pvh SMP=4 CMD='ktest'   run a command, power off, exit status
 #   make test                             everything that is tested
 #
@@ -17,6 +17,7 @@ WERROR ?= 0
 O      := build/$(if $(filter 1,$(DEBUG)),debug,release)
 KERNEL := $(O)/pagoda.elf
 INITRD := $(O)/initrd.cpio
+INITRD_TESTS := $(O)/initrd-tests.cpio
 ISO    := $(O)/pagoda.iso
 
 # ---- tools ---------------------------------------------------------------------------------------
@@ -47,8 +48,10 @@ CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-parameter \
 NASMFLAGS  := -f elf64 -g -F dwarf -I. -Ikernel/ -w+error=all -DCONFIG_DEBUG=$(DEBUG)
 LDFLAGS    := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none \
 	-T linker.ld
-USER_CFLAGS := -std=gnu11 -static -O2 -g0 -s -Wall -Wextra -Iuser/programs -Iinclude \
+USER_CFLAGS := -std=gnu11 -static -O2 -g0 -s -Wall -Wextra -Iuser/programs -Iservers/lib -Iinclude \
+	-ffunction-sections -Wl,--gc-sections -Wl,-z,noseparate-code \
 	$(if $(filter 1,$(WERROR)),-Werror)
+APART_LDFLAGS := -Wl,--no-gc-sections -Wl,-z,norelro -Wl,-z,max-page-size=0x200000
 
 # Short lines; V=1 shows the commands.
 ifeq ($(V),1)
@@ -65,14 +68,27 @@ ASM_SRC  := $(wildcard kernel/*.asm kernel/*/*.asm boot/*.asm)
 OBJ      := $(C_SRC:%=$(O)/%.o) $(ASM_SRC:%=$(O)/%.o)
 USER_LIB := $(wildcard user/programs/lib.c)
 USER_SRC := $(filter-out $(USER_LIB),$(wildcard user/programs/*.c))
-PROGRAMS := $(USER_SRC:user/programs/%.c=$(O)/initrd/bin/%)
+# hugetext has 2 MiB of text, which the initrd of every boot would carry: it stands apart, with the tests.
+APART    := $(O)/apart/hugetext
+PROGRAMS := $(filter-out %/hugetext,$(USER_SRC:user/programs/%.c=$(O)/initrd/bin/%))
+
+# A server is a folder with a main.c; servers/lib is what they share.
+SERVER_LIB   := $(wildcard servers/lib/*.c)
+SERVER_NAMES := $(patsubst servers/%/main.c,%,$(wildcard servers/*/main.c))
+SERVERS      := $(SERVER_NAMES:%=$(O)/initrd/servers/%)
+SERVER_OBJ   := $(patsubst %,$(O)/%.o,$(SERVER_LIB) $(wildcard servers/*/*.c))
+
+# Debian's busybox-static, as ./setup installs it.
+BUSYBOX := $(firstword $(wildcard /bin/busybox /usr/bin/busybox))
+ROOT_FILES := $(shell find user/root)
 
 .PHONY: all run test iso check bench gdb clean help FORCE
-all: $(KERNEL) $(INITRD)
+all: $(KERNEL) $(INITRD) $(INITRD_TESTS)
 iso: $(ISO)
 
 # A file holding the flags, rewritten only when they change: every object depends on it.
-FLAGS_TEXT = $(CC) $(CFLAGS) | $(NASM) $(NASMFLAGS) | $(LD) $(LDFLAGS) | $(USER_CC) $(USER_CFLAGS)
+FLAGS_TEXT = $(CC) $(CFLAGS) | $(NASM) $(NASMFLAGS) | $(LD) $(LDFLAGS) | $(USER_CC) $(USER_CFLAGS) \
+	$(APART_LDFLAGS)
 $(O)/flags: FORCE | $(O)/setup-run
 	@mkdir -p $(@D)
 	@echo '$(FLAGS_TEXT)' | cmp -s - $@ || echo '$(FLAGS_TEXT)' > $@
@@ -94,12 +110,12 @@ $(O)/%.asm.o: %.asm $(O)/flags
 	$(say) NASM $<
 	$(NASM) $(NASMFLAGS) -MD $(@:.o=.d) -MP -MT $@ -o $@ $<
 
--include $(OBJ:.o=.d)
+-include $(OBJ:.o=.d) $(SERVER_OBJ:.o=.d)
 
 # The list of objects: removing a source file links again.
 $(O)/objects: FORCE
 	@mkdir -p $(@D)
-	@echo '$(OBJ)' | cmp -s - $@ || echo '$(OBJ)' > $@
+	@echo '$(OBJ) $(SERVER_OBJ)' | cmp -s - $@ || echo '$(OBJ) $(SERVER_OBJ)' > $@
 
 # Two links. The first has an empty symbol table; the second has the names and addresses of the
 # first. The table lies behind all code, so no function moves in between (and ksyms.py checks it).
@@ -117,7 +133,7 @@ $(KERNEL): $(O)/pass1.elf
 	@$(NM) -n $@ | $(PYTHON) tools/ksyms.py | cmp -s - $(O)/ksyms1.c || \
 		{ echo "$@: functions moved between the two links" >&2; rm -f $@; exit 1; }
 
-# ---- the initrd: our programs in /bin, ROOT's files in /root --------------------------------------
+# ---- the initrd: servers, our programs, busybox, ROOT's files in /root -----------------------------
 
 $(O)/initrd/bin/%: user/programs/%.c $(USER_LIB) $(wildcard user/programs/*.h) $(O)/flags
 	@mkdir -p $(@D)
@@ -127,13 +143,45 @@ $(O)/initrd/bin/%: user/programs/%.c $(USER_LIB) $(wildcard user/programs/*.h) $
 # scenario.c takes the text of its scenarios in with .incbin.
 $(O)/initrd/bin/scenario: tests/linux/scenarios.txt
 
+# Its text is laid out so that one huge page can map it.
+$(O)/apart/%: user/programs/%.c $(USER_LIB) $(wildcard user/programs/*.h) $(O)/flags
+	@mkdir -p $(@D)
+	$(say) MUSL $<
+	$(USER_CC) $(USER_CFLAGS) $(APART_LDFLAGS) -o $@ $< $(USER_LIB)
+
+$(O)/servers/%.c.o: servers/%.c $(O)/flags
+	@mkdir -p $(@D)
+	$(say) MUSL $<
+	$(USER_CC) $(USER_CFLAGS) -MMD -MP -c -o $@ $<
+
+define server
+$(O)/initrd/servers/$(1): $(patsubst %,$(O)/%.o,$(SERVER_LIB) $(wildcard servers/$(1)/*.c)) $(O)/objects
+	@mkdir -p $$(@D)
+	$$(say) MUSL $$@
+	$$(USER_CC) $$(USER_CFLAGS) -o $$@ $$(filter %.o,$$^)
+endef
+$(foreach name,$(SERVER_NAMES),$(eval $(call server,$(name))))
+
+$(O)/commands: kernel/monitor/commands.c tools/commands.py
+	@mkdir -p $(@D)
+	$(PYTHON) tools/commands.py $(if $(filter 1,$(DEBUG)),--debug) > $@
+
 $(O)/initrd.from: FORCE
 	@mkdir -p $(@D)
-	@echo '$(PROGRAMS) $(ROOT)' | cmp -s - $@ || echo '$(PROGRAMS) $(ROOT)' > $@
+	@echo '$(SERVERS) $(PROGRAMS) $(BUSYBOX) $(ROOT)' | cmp -s - $@ || \
+		echo '$(SERVERS) $(PROGRAMS) $(BUSYBOX) $(ROOT)' > $@
 
-$(INITRD): $(PROGRAMS) $(O)/initrd.from tools/mkinitrd.py $(if $(ROOT),FORCE)
+INITRD_PARTS := $(SERVERS) $(PROGRAMS) $(O)/commands $(BUSYBOX) $(ROOT_FILES)
+mkinitrd = $(PYTHON) tools/mkinitrd.py --output $@ --tree user/root $(SERVERS:%=--server %) \
+	$(PROGRAMS:%=--bin %) --commands $(O)/commands $(BUSYBOX:%=--busybox %)
+
+$(INITRD): $(INITRD_PARTS) $(O)/initrd.from tools/mkinitrd.py $(if $(ROOT),FORCE)
 	$(say) CPIO $@
-	$(PYTHON) tools/mkinitrd.py --output $@ $(PROGRAMS:%=--bin %) $(if $(ROOT),--root '$(ROOT)')
+	$(mkinitrd) $(if $(ROOT),--root '$(ROOT)')
+
+$(INITRD_TESTS): $(INITRD_PARTS) $(APART) $(O)/initrd.from tools/mkinitrd.py
+	$(say) CPIO $@
+	$(mkinitrd) $(APART:%=--bin %)
 
 $(ISO): $(KERNEL) $(INITRD) iso/boot/grub/grub.cfg tools/mkiso.sh
 	$(say) ISO $@
@@ -180,7 +228,8 @@ clean:
 help:
 	@echo 'make [all]    kernel and initrd (build/release, or build/debug with DEBUG=1)'
 	@echo 'make run      boot in QEMU; BOOT=iso|uefi|pvh MEM=512M SMP=2 CPU=max CMD="a && b"'
-	@echo '              ICOUNT=1 MONITOR=1 ROOT=DIR DEBUG=1; Ctrl-] x quits'
+	@echo '              ICOUNT=1 DEBUG=1 ROOT=DIR (its files in /root) MONITOR=1 (the kernel'"'"'s own'
+	@echo '              prompt instead of a shell); Ctrl-] x quits'
 	@echo 'make test     host tests, then QEMU scenarios'
 	@echo 'make iso      hybrid ISO (BIOS and UEFI) for a real machine or another emulator'
 	@echo 'make check    formatting, pages, floors, analysers, gcc and clang without warnings'

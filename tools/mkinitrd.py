@@ -1,15 +1,25 @@
 #!/usr/bin/env python3
 """Make the initrd: a cpio archive (newc) with the same bytes for the same files.
 
-    mkinitrd.py --output initrd.cpio [--bin PROGRAM]... [--root DIR]
+    mkinitrd.py --output initrd.cpio [--tree DIR] [--server PROGRAM]... [--bin PROGRAM]...
+                [--commands NAMES] [--busybox PROGRAM] [--root DIR]
 
-PROGRAMs go to /bin, the files under DIR to /root. Owner, times and inode numbers are fixed.
+    /             what lies under --tree
+    /servers      the servers
+    /bin          our programs; busybox, and one link to it for each of its applets
+    /sbin         one link to ../bin/pagoda for each name in the file NAMES: the monitor's commands
+    /root         what lies under --root
+
+Modes and symbolic links are kept. Owner, times and inode numbers are fixed. A name of ours is never an applet's.
 """
 
 import argparse
 import os
 import stat
+import subprocess
 import sys
+
+FOLDERS = ("bin", "root", "sbin", "tmp")
 
 
 def entry(name, mode, data, inode):
@@ -22,51 +32,86 @@ def entry(name, mode, data, inode):
     return record + data + b"\0" * (-len(data) % 4)
 
 
-def collect(programs, root):
+class Archive:
     """{name in the archive: (mode, data)}"""
-    files = {}
 
-    def add(name, path):
+    def __init__(self):
+        self.files = {}
+
+    def folder(self, name, mode=0o755):
+        self.files.setdefault(name, (stat.S_IFDIR | mode, b""))
+
+    def link(self, name, target):
+        self.files.setdefault(name, (stat.S_IFLNK | 0o777, os.fsencode(target)))
+
+    def add(self, name, path):
         status = os.lstat(path)
+        mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):
-            files[name] = (stat.S_IFDIR | 0o755, b"")
+            self.folder(name, mode)
         elif stat.S_ISLNK(status.st_mode):
-            files[name] = (stat.S_IFLNK | 0o777, os.fsencode(os.readlink(path)))
+            self.link(name, os.readlink(path))
         elif stat.S_ISREG(status.st_mode):
-            mode = 0o755 if status.st_mode & 0o111 else 0o644
             with open(path, "rb") as file:
-                files[name] = (stat.S_IFREG | mode, file.read())
+                self.files[name] = (stat.S_IFREG | mode, file.read())
         else:
             sys.exit(f"mkinitrd.py: {path} is neither a file, a directory nor a link")
 
-    files["bin"] = (stat.S_IFDIR | 0o755, b"")
-    for program in programs:
-        add("bin/" + os.path.basename(program), program)
-    if root:
-        if not os.path.isdir(root):
-            sys.exit(f"mkinitrd.py: ROOT={root} is not a directory")
-        files["root"] = (stat.S_IFDIR | 0o755, b"")
+    def add_tree(self, prefix, root):
         for folder, folders, names in os.walk(root):
             for name in folders + names:
                 path = os.path.join(folder, name)
-                add(os.path.join("root", os.path.relpath(path, root)), path)
-    return files
+                self.add(os.path.join(prefix, os.path.relpath(path, root)), path)
+
+    def add_programs(self, folder, programs):
+        for program in programs:
+            self.folder(folder)
+            self.add(os.path.join(folder, os.path.basename(program)), program)
+
+    def add_busybox(self, path):
+        self.add("bin/busybox", path)
+        applets = subprocess.run([path, "--list"], check=True, stdout=subprocess.PIPE, text=True)
+        for applet in applets.stdout.split():
+            self.link("bin/" + applet, "busybox")
+
+    def bytes(self):
+        archive = b"".join(entry(name, mode, data, inode) for inode, (name, (mode, data))
+                           in enumerate(sorted(self.files.items()), 1))
+        archive += entry("TRAILER!!!", 0, b"", 0)
+        return archive + b"\0" * (-len(archive) % 512)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--output", required=True)
+    parser.add_argument("--tree")
+    parser.add_argument("--server", action="append", default=[])
     parser.add_argument("--bin", action="append", default=[])
+    parser.add_argument("--commands")
+    parser.add_argument("--busybox")
     parser.add_argument("--root")
     args = parser.parse_args()
+    for option, folder in (("ROOT", args.root), ("--tree", args.tree)):
+        if folder and not os.path.isdir(folder):
+            sys.exit(f"mkinitrd.py: {option}={folder} is not a directory")
 
-    archive = b""
-    for inode, (name, (mode, data)) in enumerate(sorted(collect(args.bin, args.root).items()), 1):
-        archive += entry(name, mode, data, inode)
-    archive += entry("TRAILER!!!", 0, b"", 0)
-    archive += b"\0" * (-len(archive) % 512)
+    archive = Archive()
+    for folder in FOLDERS:
+        archive.folder(folder, 0o1777 if folder == "tmp" else 0o755)
+    if args.tree:
+        archive.add_tree("", args.tree)
+    archive.add_programs("servers", args.server)
+    archive.add_programs("bin", args.bin)
+    if args.commands:
+        with open(args.commands, encoding="utf-8") as file:
+            for name in file.read().split():
+                archive.link("sbin/" + name, "../bin/pagoda")
+    if args.busybox:
+        archive.add_busybox(args.busybox)
+    if args.root:
+        archive.add_tree("root", args.root)
     with open(args.output, "wb") as file:
-        file.write(archive)
+        file.write(archive.bytes())
 
 
 main()

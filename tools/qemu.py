@@ -44,7 +44,7 @@ QEMU = "qemu-system-x86_64"
 OVMF = "/usr/share/ovmf/OVMF.fd"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAX_CPUS = 16
-MINIMUM = 3 << 20            # from here on the kernel itself says how much it needs
+MINIMUM = 3 << 20            # beside the initrd: from here on the kernel itself says how much it needs
 UEFI_MINIMUM = 64 << 20
 DEBUG_EXIT_PORT = 0xF4
 
@@ -75,9 +75,9 @@ class Options:
     mem: str = "512M"
     smp: int = None              # 2, or 1 with icount
     cpu: str = "max"
-    cmd: str = None              # None: no command, the monitor's prompt
+    cmd: str = None              # None: no command, a prompt
     icount: bool = False
-    monitor: bool = False
+    monitor: bool = True         # the kernel's monitor owns the console; False: the servers do, with a shell
     append: str = ""             # kernel command line (pvh only: GRUB has its own)
     kernel: str = None           # other files than those of build
     initrd: str = None           # "" : none
@@ -99,8 +99,6 @@ class Options:
             self.smp = 1 if self.icount else 2
         if not 1 <= self.smp <= MAX_CPUS:
             raise UsageError(f"SMP={self.smp}: 1 to {MAX_CPUS} is wanted")
-        if parse_size(self.mem) < MINIMUM:
-            raise UsageError(f"MEM={self.mem}: the kernel's file alone does not fit below 3M")
         if self.boot == "uefi" and parse_size(self.mem) < UEFI_MINIMUM:
             raise UsageError(f"BOOT=uefi MEM={self.mem}: the UEFI firmware itself needs 64M to start")
         if self.boot == "uefi" and not os.path.exists(OVMF):
@@ -108,6 +106,9 @@ class Options:
         for path in self.boot_files():
             if not os.path.exists(path):
                 raise UsageError(f"{path} is missing; `make all iso` builds it")
+        needed = (MINIMUM + sum(map(os.path.getsize, self.boot_files()[1:])) + (1 << 20) - 1) >> 20
+        if parse_size(self.mem) < needed << 20:
+            raise UsageError(f"MEM={self.mem}: the files of kernel and initrd alone do not fit below {needed}M")
 
     def boot_files(self):
         if self.boot != "pvh":
@@ -155,8 +156,7 @@ def command_line(options, directory, serial):
         with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(options.cmd)
         args += ["-fw_cfg", f"name=opt/pagoda/cmd,file={quoted(path)}"]
-    if options.monitor:
-        args += ["-fw_cfg", "name=opt/pagoda/monitor,string=1"]
+    args += ["-fw_cfg", f"name=opt/pagoda/monitor,string={int(options.monitor)}"]
     if options.ram_file:
         args += ["-object", f"memory-backend-file,id=ram,share=on,size={parse_size(options.mem)},"
                  f"mem-path={quoted(os.path.join(directory, 'ram'))}"]
@@ -446,7 +446,9 @@ def run(build, take_cmd):
         args = command_line(options, directory, serial[0]) + serial[1:]
         if interactive:
             print(f"pagoda: BOOT={options.boot} MEM={options.mem} SMP={options.smp}. "
-                  "Type `help` at the prompt. Ctrl-] x quits, Ctrl-] b sends BREAK.", flush=True)
+                  "Ctrl-] x quits, Ctrl-] b sends BREAK" + (
+                      "; `help` lists commands." if options.monitor else
+                      " (the kernel's monitor). `ls /sbin /bin` lists commands."), flush=True)
         process = subprocess.Popen(args, stdin=None if interactive else subprocess.DEVNULL)
         with open(os.path.join(directory, "pid"), "w") as file:
             file.write(str(process.pid))

@@ -14,10 +14,11 @@
 #define STATUS_USAGE   2
 #define STATUS_UNKNOWN 127
 
-#define CMD_LOCK_FREE 0x1 /* takes no lock and never sleeps: works in the stopped monitor */
-#define CMD_JSON      0x2 /* only reads: takes --json */
-#define CMD_ASYNC     0x4 /* may be followed by & */
-#define CMD_DEBUG     0x8 /* exists in debug builds only */
+#define CMD_LOCK_FREE 0x1  /* takes no lock and never sleeps: works in the stopped monitor */
+#define CMD_JSON      0x2  /* only reads: takes --json */
+#define CMD_ASYNC     0x4  /* may be followed by & */
+#define CMD_DEBUG     0x8  /* exists in debug builds only */
+#define CMD_PLAIN     0x10 /* in the shell, busybox's program of that name is the right one */
 
 struct monitor;
 

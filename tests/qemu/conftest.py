@@ -8,6 +8,8 @@
 `pass`; verdict="fail" and so on demand another. Further arguments are those of qemu.Options. `guest(...)` is
 a started Guest for scenarios that type, look at memory or talk to QEMU.
 
+The kernel's monitor owns the console and runs the commands; with shell=True the servers do, and a shell.
+
 PAGODA_BUILD names the build directory. debug=True uses the build with checks and injection points.
 Limits are seconds of an idle machine; they are multiplied by what a calibration boot took.
 """
@@ -26,8 +28,9 @@ BUILD = os.environ.get("PAGODA_BUILD", os.path.join(ROOT, "build", "release"))
 DEBUG_BUILD = os.path.join(ROOT, "build", "debug")
 
 
-def make_options(debug=False, **options):
+def make_options(debug=False, shell=False, **options):
     options.setdefault("build", DEBUG_BUILD if debug else BUILD)
+    options.setdefault("monitor", not shell)
     try:
         made = qemu.Options(**options)
         made.check()

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import qemu
 
-PARTS = ("Makefile", "setup", "linker.ld", "boot", "kernel", "include", "user", "iso", "tools",
+PARTS = ("Makefile", "setup", "linker.ld", "boot", "kernel", "include", "servers", "user", "iso", "tools",
          "tests/kernel", "tests/linux")
 
 

@@ -107,3 +107,9 @@ def test_more_processes_than_memory(guest, smp):
             return
         time.sleep(1)
     pytest.fail("the ledger never had memory to count: " + one.text[-2000:])
+
+
+def test_text_of_two_megabytes(pagoda, build):
+    """Linked so that one huge page can map its text; every page of it is the right one."""
+    result = pagoda("run hugetext && check && ledger", initrd=f"{build}/initrd-tests.cpio")
+    assert "512 pages at 0x" in result.output and ", 0 wrong" in result.output

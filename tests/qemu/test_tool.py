@@ -19,7 +19,7 @@ def refused(**options):
 def test_options_that_contradict():
     assert "SMP=1" in refused(icount=True, smp=4)
     assert "64M" in refused(boot="uefi", mem="63M")
-    assert "3M" in refused(boot="pvh", mem="2M")
+    assert "do not fit below" in refused(boot="pvh", mem="2M")
     assert "iso, uefi or pvh" in refused(boot="floppy")
     assert "1 to 16" in refused(smp=17)
     assert "1 to 16" in refused(smp=0)
