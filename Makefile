@@ -72,8 +72,8 @@ USER_SRC := $(filter-out $(USER_LIB),$(wildcard user/programs/*.c))
 APART    := $(O)/apart/hugetext
 PROGRAMS := $(filter-out %/hugetext,$(USER_SRC:user/programs/%.c=$(O)/initrd/bin/%))
 
-# A server is a folder with a main.c; servers/lib is what they share.
-SERVER_LIB   := $(wildcard servers/lib/*.c)
+# A server is a folder with a main.c; servers/lib is what they share, with two parsers of the kernel's.
+SERVER_LIB   := $(wildcard servers/lib/*.c) servers/kernel/lib/elf.c servers/kernel/lib/cpio.c
 SERVER_NAMES := $(patsubst servers/%/main.c,%,$(wildcard servers/*/main.c))
 SERVERS      := $(SERVER_NAMES:%=$(O)/initrd/servers/%)
 SERVER_OBJ   := $(patsubst %,$(O)/%.o,$(SERVER_LIB) $(wildcard servers/*/*.c))
@@ -149,10 +149,17 @@ $(O)/apart/%: user/programs/%.c $(USER_LIB) $(wildcard user/programs/*.h) $(O)/f
 	$(say) MUSL $<
 	$(USER_CC) $(USER_CFLAGS) $(APART_LDFLAGS) -o $@ $< $(USER_LIB)
 
+# -iquote: <sched.h> is the C library's, "lib/elf.h" the kernel's.
+SERVER_CFLAGS := $(USER_CFLAGS) -iquote kernel
 $(O)/servers/%.c.o: servers/%.c $(O)/flags
 	@mkdir -p $(@D)
 	$(say) MUSL $<
-	$(USER_CC) $(USER_CFLAGS) -MMD -MP -c -o $@ $<
+	$(USER_CC) $(SERVER_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(O)/servers/kernel/%.c.o: kernel/%.c $(O)/flags
+	@mkdir -p $(@D)
+	$(say) MUSL $<
+	$(USER_CC) $(SERVER_CFLAGS) -MMD -MP -c -o $@ $<
 
 define server
 $(O)/initrd/servers/$(1): $(patsubst %,$(O)/%.o,$(SERVER_LIB) $(wildcard servers/$(1)/*.c)) $(O)/objects
