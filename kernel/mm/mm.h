@@ -31,6 +31,7 @@ struct mm;
 #define VM_MERGEABLE  0x1000
 #define VM_LOCKED     0x2000
 #define VM_DONTDUMP   0x4000
+#define VM_NOWRITE    0x20000 /* mprotect never gives the right to write */
 
 enum vma_kind {
 	VMA_ANON,

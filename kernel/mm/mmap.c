@@ -144,11 +144,12 @@ int mmap_map_named(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 vm_flags,
 	return err;
 }
 
-/* Enter the device's registers; huge leaves where both addresses allow. held: mm(write) */
+/* Enter the frames of a device area; huge leaves where both addresses allow. held: mm(write) */
 static int map_device_entries(struct vma *v)
 {
 	struct mm *mm = v->mm;
-	u64 rights = vma_rights_write(v) | PTE_PCD | PTE_DEVICE;
+	/* A module is memory, and cached; registers are not. */
+	u64 rights = vma_rights_write(v) | PTE_DEVICE | (v->flags & VM_NOWRITE ? 0 : PTE_PCD);
 	paddr_t pa = v->device_pa;
 	vaddr_t step;
 
@@ -170,34 +171,62 @@ static int map_device_entries(struct vma *v)
 	return 0;
 }
 
+/* A device area in a free range, with all its entries. 0, -ENOMEM. held: mm(write) */
+static int device_area(struct mm *mm, vaddr_t addr, u64 len, paddr_t pa, u32 flags)
+{
+	struct vma *v = vma_alloc(mm);
+	int err;
+
+	if (!v)
+		return -ENOMEM;
+	v->start = addr;
+	v->end = addr + len;
+	v->flags = flags;
+	v->kind = VMA_DEVICE;
+	v->device_pa = pa;
+	if (vma_insert(mm, v)) {
+		vma_free(v);
+		return -ENOMEM;
+	}
+	err = map_device_entries(v);
+	if (err)
+		zap_area(v);
+	return err;
+}
+
 /*
  * mmap_map_device - an area that shows a device's registers: mapped at once, never split, never copied.
  *   returns  0, -EINVAL, -EEXIST, -ENOMEM
  */
 int mmap_map_device(struct mm *mm, vaddr_t addr, u64 len, paddr_t pa)
 {
-	struct vma *v;
-	int err = -ENOMEM;
+	int err = -EEXIST;
 
 	if ((addr | len | pa) & ~PAGE_MASK || !len || !user_range_ok(addr, len))
 		return -EINVAL;
 	rwsem_write_lock(&mm->lock);
-	v = range_first(mm, addr, addr + len) ? NULL : vma_alloc(mm);
-	if (v) {
-		v->start = addr;
-		v->end = addr + len;
-		v->flags = VM_READ | VM_WRITE | VM_DONTDUMP;
-		v->kind = VMA_DEVICE;
-		v->device_pa = pa;
-		if (vma_insert(mm, v))
-			vma_free(v);
-		else if ((err = map_device_entries(v)))
-			zap_area(v);
-	} else if (range_first(mm, addr, addr + len)) {
-		err = -EEXIST;
-	}
+	if (!range_first(mm, addr, addr + len))
+		err = device_area(mm, addr, len, pa, VM_READ | VM_WRITE | VM_DONTDUMP);
 	rwsem_write_unlock(&mm->lock);
 	return err;
+}
+
+/*
+ * mmap_map_module - an area that shows frames of no owner, such as the initrd's: read-only, for good.
+ *   returns  its address; -EINVAL (alignment, length 0), -ENOMEM
+ */
+s64 mmap_map_module(struct mm *mm, u64 len, paddr_t pa)
+{
+	vaddr_t at;
+	int err;
+
+	if ((len | pa) & ~PAGE_MASK || !len)
+		return -EINVAL;
+	rwsem_write_lock(&mm->lock);
+	at = vma_find_gap(mm, len, USER_START, mm->mmap_base, PAGE_SIZE);
+	err = at ? device_area(mm, at, len, pa, VM_READ | VM_DONTDUMP | VM_NOWRITE) : -ENOMEM;
+	rwsem_write_unlock(&mm->lock);
+	return err ? err : (s64)at;
 }
 
 /* --- brk --- */

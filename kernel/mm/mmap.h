@@ -18,6 +18,8 @@ s64 mmap_map(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 flags);
 int mmap_map_named(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 vm_flags, const char *name);
 /* A device's registers, mapped at once, by 2 MiB leaves where both addresses are aligned. */
 int mmap_map_device(struct mm *mm, vaddr_t addr, u64 len, paddr_t pa);
+/* Frames that belong to nobody (the initrd's), read-only for good. The address, or -EINVAL, -ENOMEM. */
+s64 mmap_map_module(struct mm *mm, u64 len, paddr_t pa);
 int mmap_unmap(struct mm *mm, vaddr_t addr, u64 len);
 /* The new break, or the old one when it cannot be moved. */
 vaddr_t mmap_brk(struct mm *mm, vaddr_t brk);
