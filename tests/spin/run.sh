@@ -29,4 +29,8 @@ search waitq 0 "" "" "-a -f"
 search waitq 1 -DBROKEN "" "-a -f"
 search rwsem 0 "" -DSAFETY ""
 search rwsem 1 -DBROKEN -DSAFETY ""
+search pager 0 "" "" "-a -f -m100000"
+search pager 1 -DBROKEN_TWICE "" "-a -f -m100000"
+search pager 1 -DBROKEN_DEATH "" "-a -f -m100000"
+search pager 1 -DBROKEN_TOKEN "" "-a -f -m100000"
 exit $failed
