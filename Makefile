@@ -82,7 +82,7 @@ SERVER_OBJ   := $(patsubst %,$(O)/%.o,$(SERVER_LIB) $(wildcard servers/*/*.c))
 BUSYBOX := $(firstword $(wildcard /bin/busybox /usr/bin/busybox))
 ROOT_FILES := $(shell find user/root)
 
-.PHONY: all run test iso check bench gdb clean help FORCE
+.PHONY: all run test external iso check bench gdb clean help FORCE
 all: $(KERNEL) $(INITRD) $(INITRD_TESTS)
 iso: $(ISO)
 
@@ -225,6 +225,10 @@ test: $(O)/setup-test $(KERNEL) $(INITRD) $(ISO)
 	@$(MAKE) --no-print-directory DEBUG=1 all
 	@$(PYTHON) tools/test.py --build $(O)
 
+# Programs from Linux's own sources, here and on Debian's Linux kernel: both verdicts.
+external: $(O)/setup-external $(KERNEL) $(INITRD)
+	@$(PYTHON) tools/external.py --build $(O)
+
 check: $(O)/setup-check
 	@tools/check.sh
 
@@ -238,6 +242,7 @@ help:
 	@echo '              ICOUNT=1 DEBUG=1 ROOT=DIR (its files in /root) MONITOR=1 (the kernel'"'"'s own'
 	@echo '              prompt instead of a shell); Ctrl-] x quits'
 	@echo 'make test     host tests, then QEMU scenarios'
+	@echo 'make external test programs of Linux, here and on Linux: both verdicts'
 	@echo 'make iso      hybrid ISO (BIOS and UEFI) for a real machine or another emulator'
 	@echo 'make check    formatting, pages, floors, analysers, gcc and clang without warnings'
 	@echo 'make bench    guest instructions per operation, beside Linux'

@@ -1,0 +1,10 @@
+# run.sh NAME SECONDS [ARGUMENT]... - one program of /root, the same on Linux and on Pagoda.
+#
+# The lines "external: ..." are read by tools/external.py: what stands between them is the program's.
+
+name=$1
+seconds=$2
+shift 2
+echo "external: begin"
+timeout "$seconds" "/root/$name" "$@" 2>&1
+echo "external: status $?"
