@@ -109,6 +109,7 @@ inline pager_ends() {
 proctype pager() {
 	byte c, token, f;
 	bool ok;
+again:
 	do
 	:: atomic { call[0] == QUEUED -> call[0] = UNANSWERED; c = 0; token = sequence[0] };
 work:
@@ -131,7 +132,8 @@ work:
 	od;
 	goto done;
 out:
-	atomic { alive = true; run pager() }; /* init starts another */
+	alive = true; /* init starts another */
+	goto again;
 done:
 	skip
 }
