@@ -11,8 +11,8 @@
 struct handle {
 	struct object *object; /* NULL: free; one reference */
 	u32 rights;            /* RIGHT_* */
-	u32 next_free;
-	u64 badge; /* endpoints */
+	u32 next_free;         /* of a free one; 0: the last */
+	u64 badge;             /* endpoints */
 };
 
 struct handle_table {
@@ -20,6 +20,8 @@ struct handle_table {
 	struct handle *slots; /* (lock) index 0 is never used; grows up to HANDLE_MAX */
 	u32 nr;               /* (lock) length of slots */
 	u32 free;             /* (lock) first free one; 0: none */
+	u32 nr_free;          /* (lock) read without it as a hint */
+	bool may_serve; /* (lock) an endpoint was received from through it: ipc_server_gone() */
 };
 
 void handle_table_init(struct handle_table *t);
@@ -29,11 +31,40 @@ void handle_table_release(
 /*
  * handle_install - name o in t.
  *
- *   index    0: the lowest free one, else exactly that one
+ *   index    0: a free one, else exactly that one
  *   returns  the index; -EMFILE (HANDLE_MAX), -ENOMEM, -EEXIST (index taken), -EINVAL (index too large)
  *   after    the handle has a reference of its own; the caller keeps its
  */
 int handle_install(struct handle_table *t, struct object *o, u32 rights, u64 badge, u32 index);
+
+/*
+ * handle_install_quick - the same into a slot that is there already, for a caller that holds a spinlock or has
+ * interrupts off. It has called handle_opened() before, and calls handle_closed() when this fails.
+ *
+ *   returns  the index; -EMFILE: no slot is free
+ */
+int handle_install_quick(struct handle_table *t, struct object *o, u32 rights, u64 badge);
+
+/* A few free slots for handles to come; may sleep, may fail silently: handle_install_quick() says so. */
+void handle_reserve_slow(struct handle_table *t);
+#define HANDLES_RESERVED 8
+static inline void handle_reserve(struct handle_table *t)
+{
+	if (unlikely(READ_ONCE(t->nr_free) < HANDLES_RESERVED))
+		handle_reserve_slow(t);
+}
+
+/* What the object's kind wants to know of its handles. No lock held. */
+static inline void handle_opened(struct object *o, u32 rights)
+{
+	if (o->ops->opened)
+		o->ops->opened(o, rights);
+}
+static inline void handle_closed(struct object *o, u32 rights)
+{
+	if (o->ops->closed)
+		o->ops->closed(o, rights);
+}
 
 /*
  * handle_get - the object behind h with a reference, if it is of that type and the handle has all of `rights`.
@@ -47,5 +78,7 @@ int handle_close(struct handle_table *t, u32 h); /* 0, -EBADF */
 
 /* The whole handle, with a reference on its object: duplicate, grant, send. 0, -EBADF. */
 int handle_read(struct handle_table *t, u32 h, struct handle *out);
+
+bool handle_table_check(struct handle_table *t); /* N1, N2: see handle.c */
 
 #endif

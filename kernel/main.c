@@ -19,6 +19,7 @@
 #include "boot/boot.h"
 #include "boot/bootinfo.h"
 #include "config.h"
+#include "ipc.h"
 #include "khugepaged.h"
 #include "lib/acpi.h"
 #include "lib/string.h"
@@ -310,6 +311,7 @@ static void init_initrd(void)
 static void init_tasks(void)
 {
 	sched_init();
+	ipc_init();
 	task_init();
 	task_release_mm = mmap_exit;
 	linux_min_init();

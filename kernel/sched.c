@@ -33,6 +33,14 @@
  *   them: if the exchange took that wake-up away, it was there before, and so was its W1.
  *   The price: sched_block() may return for a reason that is long gone. Every caller looks again.
  *
+ * HANDING OVER
+ *   sched_handoff() is W2 for `next` and S3 for the current thread under one hold of this CPU's lock. A next
+ *   of another CPU is taken from there first: BLOCKED -> READY under that CPU's lock, t->cpu is this one;
+ *   until it runs it is on no queue, and a wake-up is kept in wake_pending. If it is not BLOCKED any more,
+ *   it gets its wake-up as from sched_wake(). If the current thread finds wake_pending, it does not sleep,
+ *   and next, which is awake already, joins this run queue. The donor's slice goes on: however long a chain
+ *   of threads that hand over to each other, the READY ones of this CPU get their turn when it ends.
+ *
  * INVARIANTS (sched_check() tests them)
  *   S1  a READY thread is on exactly one run queue, that of t->cpu; no other thread is on any
  *   S2  a RUNNING thread is the current one of t->cpu
@@ -360,6 +368,34 @@ static void slice_begin(struct runqueue *rq, struct thread *next, u64 now)
 	timeout_set_slice(rq->nr_ready && next != rq->idle ? next->slice_end : TIME_NEVER);
 }
 
+/* The CPU's time up to now was prev's; from now on it is next's. Lock held. */
+static void account(struct cpu *c, struct thread *prev, struct thread *next, u64 now)
+{
+	u64 ns = now - prev->started_ns;
+
+	prev->runtime_ns += ns;
+	if (prev == this_runqueue()->idle)
+		c->idle_ns += ns;
+	next->started_ns = now;
+}
+
+/*
+ * From prev to another thread. The lock is held, interrupts are off. Returns when prev runs again, perhaps
+ * on another CPU, with that CPU's lock held.
+ */
+static void switch_to(struct runqueue *rq, struct thread *prev, struct thread *next)
+{
+	struct cpu *c = this_cpu();
+
+	c->nr_switches++;
+	trace(TRACE_sched_switch, prev->tid, next->tid, 0);
+	rq->current = next;
+	c->current = next;
+	c->lock_context = &next->locks;
+	machine_switch(prev, next);
+	thread_switch(&prev->rsp, next->rsp);
+}
+
 /*
  * Let the next thread run. The lock is held, interrupts are off, and the state of the current thread says
  * what becomes of it (a READY one stands on the queue already). Returns when it runs again, perhaps on
@@ -377,31 +413,23 @@ static void schedule(struct runqueue *rq)
 	else
 		next = rq->idle;
 	need_resched_clear(c, next);
-	prev->runtime_ns += now - prev->started_ns;
-	if (prev == rq->idle)
-		c->idle_ns += now - prev->started_ns;
-	next->started_ns = now;
+	account(c, prev, next, now);
 	next->state = THREAD_RUNNING;
 	slice_begin(rq, next, now);
 	if (next != prev) {
-		c->nr_switches++;
-		trace(TRACE_sched_switch, prev->tid, next->tid, 0);
-		rq->current = next;
-		c->current = next;
-		c->lock_context = &next->locks;
 		if (prev->state == THREAD_DEAD) {
 			ASSERT(!rq->dead);
 			rq->dead = prev;
 		}
-		machine_switch(prev, next);
-		thread_switch(&prev->rsp, next->rsp);
+		switch_to(rq, prev, next);
 	}
 	spin_unlock(&this_runqueue()->lock);
 }
 
 /*
  * Stand still for sched_stop_others() on another CPU. Interrupts off, no lock held, nothing half done:
- * every way into schedule() comes by here first.
+ * every way into schedule() comes by here first, but for sched_handoff(), which takes its slow way as soon as
+ * need_resched says that somebody asks.
  */
 static void stop_point(void)
 {
@@ -536,6 +564,83 @@ void sched_wake(struct thread *t)
 	spin_unlock(&rq->lock);
 	thread_enqueue(t, cpu);
 	irq_restore(flags);
+}
+
+/*
+ * Take t for this CPU's lock holder, who will let it run here. Interrupts off; returns with the lock of rq,
+ * this CPU's, held. False: it is awake already, and has its wake-up.
+ */
+static bool runqueue_take_blocked(struct runqueue *rq, struct thread *t)
+{
+	struct runqueue *from = runqueue_lock_of(t);
+	bool taken = t->state == THREAD_BLOCKED;
+
+	if (likely(taken)) {
+		t->state = THREAD_READY;
+		WRITE_ONCE(t->cpu, rq->cpu);
+	} else {
+		t->wake_pending = true;
+	}
+	if (unlikely(from != rq)) {
+		spin_unlock(&from->lock);
+		spin_lock(&rq->lock);
+	}
+	return taken;
+}
+
+/* The current thread sleeps, `next` has its CPU and the rest of its slice. Lock held. */
+static void handoff_to(struct runqueue *rq, struct thread *prev, struct thread *next)
+{
+	struct cpu *c = this_cpu();
+
+	account(c, prev, next, time_ns());
+	prev->state = THREAD_BLOCKED;
+	next->state = THREAD_RUNNING;
+	next->slice_end = prev->slice_end;
+	if (unlikely(READ_ONCE(next->kill_pending))) /* see need_resched_clear() */
+		WRITE_ONCE(c->need_resched, true);
+	switch_to(rq, prev, next);
+	spin_unlock(&this_runqueue()->lock);
+}
+
+/* By way of the run queues. Interrupts off. */
+__noinline static void handoff_slowly(struct thread *next, struct spinlock *held)
+{
+	sched_wake(next);
+	spin_unlock(held);
+	irq_enable();
+	sched_block();
+}
+
+/* sched_handoff - see sched.h. A need for the scheduler, or for stop_point(), goes before. */
+void sched_handoff(struct thread *next, struct spinlock *held)
+{
+	struct runqueue *rq = this_runqueue();
+	struct thread *t = current_thread();
+	bool taken;
+
+	if (unlikely(READ_ONCE(this_cpu()->need_resched) ||
+		     (next->pinned && READ_ONCE(next->cpu) != rq->cpu))) {
+		handoff_slowly(next, held);
+		return;
+	}
+	taken = runqueue_take_blocked(rq, next);
+	spin_unlock(held);
+	if (likely(taken && !t->wake_pending)) {
+		handoff_to(rq, t, next);
+	} else if (t->wake_pending) {
+		t->wake_pending = false;
+		if (taken) {
+			runqueue_add(rq, next);
+			runqueue_kick(rq);
+		}
+		spin_unlock(&rq->lock);
+	} else {
+		t->state = THREAD_BLOCKED;
+		schedule(rq);
+	}
+	irq_enable();
+	thread_reap();
 }
 
 /* NEW -> READY, on the queue of the CPU that t names. Interrupts off. */

@@ -106,6 +106,20 @@ void sched_tick(void);             /* from the timer's interrupt */
 void sched_block(void);            /* with state set by waitq_prepare(); returns when woken */
 void sched_wake(struct thread *t); /* BLOCKED -> READY; any context */
 
+/* S1 for those who sleep without a wait queue: before each look at what may end the sleep. */
+static inline void sched_prepare(void)
+{
+	(void)__atomic_exchange_n(&current_thread()->wake_pending, false, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * sched_handoff - sched_wake(next), then sched_block(): on this CPU at once, without a run queue, if that is possible.
+ *
+ *   held     released on the way: the lock under which next cannot end its wait and go away
+ *   locks    only `held`; interrupts off, on when this returns; after sched_prepare()
+ */
+void sched_handoff(struct thread *next, struct spinlock *held);
+
 /*
  * sched_return_to_user - the last stop before ring 3: give way, end a killed thread.
  *   when     on every way back to ring 3 on which this_cpu()->need_resched is set; interrupts off

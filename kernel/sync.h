@@ -34,6 +34,9 @@ enum lock_class {
 	LOCK_ZERO,      /* the huge zero page's life */
 	LOCK_KMALLOC,   /* kmalloc caches */
 	LOCK_ZONE,      /* zone.lock: innermost of memory */
+	LOCK_ENDPOINTS, /* the list of all endpoints */
+	LOCK_ENDPOINT,  /* endpoint->lock */
+	LOCK_HANDLES,   /* a table of handles */
 	LOCK_WAITQ,     /* wait queues */
 	LOCK_RUNQ,      /* run queues */
 	LOCK_TIMEOUT,   /* timeouts */

@@ -29,6 +29,7 @@
 #define ENOSPC       28  /* no room left */
 #define ESPIPE       29  /* this file cannot seek */
 #define EROFS        30  /* this file is read-only */
+#define EPIPE        32  /* nobody is there any more who could answer */
 #define ERANGE       34  /* a number out of range */
 #define ENAMETOOLONG 36  /* a path longer than the kernel reads */
 #define ENOSYS       38  /* no such system call */
