@@ -239,8 +239,8 @@ def main():
             build_program(program, source)
         shutil.copy(HERE / "run.sh", WORK / "root" / "run.sh")
         kernel, version = fetch_linux()
-        run("make", "-s", "--no-print-directory", f"O={os.path.relpath(args.build, ROOT)}",
-            f"INITRD={WORK}/initrd.cpio", f"ROOT={WORK}/root", f"{WORK}/initrd.cpio", cwd=ROOT)
+        run(sys.executable, ROOT / "tools" / "mkinitrd.py", "--base", pathlib.Path(args.build) / "initrd.cpio",
+            "--root", WORK / "root", "--output", WORK / "initrd.cpio")
         counts = [compare(program, run_on_linux(program, kernel, version),
                           run_on_pagoda(program, args.build), expected) for program in chosen]
     except (Trouble, UsageError) as error:

@@ -2,8 +2,9 @@
 """Make the initrd: a cpio archive (newc) with the same bytes for the same files.
 
     mkinitrd.py --output initrd.cpio [--tree DIR] [--server PROGRAM]... [--bin PROGRAM]...
-                [--commands NAMES] [--busybox PROGRAM] [--root DIR]
+                [--commands NAMES] [--busybox PROGRAM] [--root DIR] [--base INITRD]
 
+    everything    what is in the initrd INITRD already; the others come on top
     /             what lies under --tree
     /servers      the servers
     /bin          our programs; busybox, and one link to it for each of its applets
@@ -74,6 +75,20 @@ class Archive:
         for applet in applets.stdout.split():
             self.link("bin/" + applet, "busybox")
 
+    def add_archive(self, path):
+        """Only what bytes() wrote: the fields it fixes are not kept."""
+        with open(path, "rb") as file:
+            data = file.read()
+        at = 0
+        while True:
+            mode, size, length = (int(data[at + o:at + o + 8], 16) for o in (14, 54, 94))
+            name = os.fsdecode(data[at + 110:at + 110 + length - 1])
+            at += (110 + length + 3) & ~3
+            if name == "TRAILER!!!":
+                return
+            self.files[name] = (mode, data[at:at + size])
+            at += (size + 3) & ~3
+
     def bytes(self):
         archive = b"".join(entry(name, mode, data, inode) for inode, (name, (mode, data))
                            in enumerate(sorted(self.files.items()), 1))
@@ -90,12 +105,15 @@ def main():
     parser.add_argument("--commands")
     parser.add_argument("--busybox")
     parser.add_argument("--root")
+    parser.add_argument("--base")
     args = parser.parse_args()
     for option, folder in (("ROOT", args.root), ("--tree", args.tree)):
         if folder and not os.path.isdir(folder):
             sys.exit(f"mkinitrd.py: {option}={folder} is not a directory")
 
     archive = Archive()
+    if args.base:
+        archive.add_archive(args.base)
     for folder in FOLDERS:
         archive.folder(folder, 0o1777 if folder == "tmp" else 0o755)
     if args.tree:

@@ -15,6 +15,7 @@ Limits are seconds of an idle machine; they are multiplied by what a calibration
 """
 
 import os
+import subprocess
 import sys
 
 import pytest
@@ -44,6 +45,19 @@ def run_guest(cmd, limit=30, verdict="pass", **options):
     result = qemu.Guest(make_options(cmd=cmd, **options)).run(limit)
     assert result.verdict == verdict, f"wanted verdict {verdict}\n{result}"
     return result
+
+
+@pytest.fixture
+def initrd_with(tmp_path):
+    """initrd_with(folder) -> path of the build's initrd with the folder's files in /root, as by ROOT=folder."""
+    def make(folder, build=BUILD):
+        target = str(tmp_path / "initrd-with.cpio")
+        subprocess.run([sys.executable, os.path.join(ROOT, "tools", "mkinitrd.py"), "--base",
+                        os.path.join(build, "initrd.cpio"), "--root", str(folder), "--output", target],
+                       check=True)
+        return target
+
+    return make
 
 
 @pytest.fixture(scope="session")
