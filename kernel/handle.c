@@ -42,19 +42,24 @@ static void slot_free(struct handle_table *t, u32 index)
 	t->nr_free++;
 }
 
-/* handle_table_release - close all; the task is gone, so are its threads. May sleep, no lock held. */
+/* handle_table_release - close all; its task has no threads any more. May sleep, no lock held. */
 void handle_table_release(struct handle_table *t)
 {
-	for (u32 i = 1; i < t->nr; i++) {
-		struct handle *h = &t->slots[i];
+	u64 flags = spin_lock_irqsave(&t->lock);
+	struct handle *slots = t->slots;
+	u32 nr = t->nr;
 
-		if (!h->object)
+	t->slots = NULL;
+	t->nr = t->free = t->nr_free = 0;
+	t->released = true;
+	spin_unlock_irqrestore(&t->lock, flags);
+	for (u32 i = 1; i < nr; i++) {
+		if (!slots[i].object)
 			continue;
-		handle_closed(h->object, h->rights);
-		object_put(h->object);
+		handle_closed(slots[i].object, slots[i].rights);
+		object_put(slots[i].object);
 	}
-	kfree(t->slots);
-	handle_table_init(t);
+	kfree(slots);
 }
 
 /* Move to `slots`, twice as long; what is to be freed afterwards. Lock held. */
@@ -72,11 +77,12 @@ static struct handle *move_to(struct handle_table *t, struct handle *slots, u32 
 	return old;
 }
 
-/* Double the table, unless somebody was faster. No lock held. 0, -EMFILE, -ENOMEM. */
+/* Double the table, unless somebody was faster. No lock held. 0, -EMFILE, -ENOMEM, -ESRCH. */
 static int table_grow(struct handle_table *t, u32 nr_seen)
 {
 	u32 nr = nr_seen ? 2 * nr_seen : FIRST_SLOTS;
 	struct handle *slots;
+	bool released;
 	u64 flags;
 
 	if (nr > HANDLE_MAX)
@@ -85,11 +91,12 @@ static int table_grow(struct handle_table *t, u32 nr_seen)
 	if (!slots)
 		return -ENOMEM;
 	flags = spin_lock_irqsave(&t->lock);
-	if (t->nr == nr_seen)
+	released = t->released;
+	if (!released && t->nr == nr_seen)
 		slots = move_to(t, slots, nr);
 	spin_unlock_irqrestore(&t->lock, flags);
 	kfree(slots);
-	return 0;
+	return released ? -ESRCH : 0;
 }
 
 /* Take `index` out of the chain. Lock held. */

@@ -21,18 +21,20 @@ struct handle_table {
 	u32 nr;               /* (lock) length of slots */
 	u32 free;             /* (lock) first free one; 0: none */
 	u32 nr_free;          /* (lock) read without it as a hint */
+	bool released;        /* (lock) its task ends: nothing new comes in */
 	bool may_serve; /* (lock) an endpoint was received from through it: ipc_server_gone() */
 };
 
 void handle_table_init(struct handle_table *t);
 void handle_table_release(
-	struct handle_table *t); /* closes all, frees the slots; nobody else uses it any more */
+	struct handle_table *t); /* closes all, frees the slots; refuses what comes later */
 
 /*
  * handle_install - name o in t.
  *
  *   index    0: a free one, else exactly that one
- *   returns  the index; -EMFILE (HANDLE_MAX), -ENOMEM, -EEXIST (index taken), -EINVAL (index too large)
+ *   returns  the index; -EMFILE (HANDLE_MAX), -ENOMEM, -EEXIST (index taken), -EINVAL (index too large),
+ *            -ESRCH (released)
  *   after    the handle has a reference of its own; the caller keeps its
  */
 int handle_install(struct handle_table *t, struct object *o, u32 rights, u64 badge, u32 index);

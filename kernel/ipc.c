@@ -290,6 +290,7 @@ int ipc_call(struct endpoint *ep, struct message *m, struct object *o, u32 right
 	int status;
 
 	self->message = *m;
+	self->message.handle = HANDLE_NONE;
 	self->handles = NULL;
 	self->object = o;
 	self->rights = rights;
@@ -367,6 +368,7 @@ static bool answer(struct thread *t, struct thread *c)
 			return false;
 	}
 	c->ipc.message = t->ipc.message;
+	c->ipc.message.badge = c->ipc.message.token = 0; /* the server's own affairs */
 	c->ipc.message.handle = handle;
 	wait_over(c, 0);
 	return true;

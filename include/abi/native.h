@@ -35,7 +35,7 @@ enum native_call {
 	SYS_handle_duplicate, /* (h[RIGHT_DUPLICATE], rights, badge) -> new; rights: a subset. badge: for
 	                                  endpoints without one, what messages sent through it carry; else 0 */
 	SYS_handle_grant, /* (task[MANAGE], h[RIGHT_DUPLICATE], rights, index) -> index in that task's table;
-	                     index 0: the lowest free; -EEXIST: taken */
+	                     index 0: a free one; -EEXIST: taken */
 
 	/* --- messages (ipc.c) --- */
 	SYS_endpoint_create, /* () -> new, all rights */
