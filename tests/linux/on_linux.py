@@ -24,8 +24,8 @@ ARGUMENTS = ("console=ttyS0 quiet panic=-1 tsc=reliable nokaslr mitigations=off 
 
 
 def compile_program(sources, target):
-    subprocess.run(["musl-gcc", "-std=gnu11", "-static", "-O2", "-s", "-Iuser/programs", "-o", str(target),
-                    *map(str, sources)], cwd=ROOT, check=True)
+    subprocess.run(["musl-gcc", "-std=gnu11", "-static", "-O2", "-s", "-Iuser/programs", "-Iinclude",
+                    "-Iservers/lib", "-o", str(target), *map(str, sources)], cwd=ROOT, check=True)
 
 
 def build_initramfs(directory, commands):
