@@ -28,17 +28,29 @@ enum field {
 	FIELD_NAME_BYTES = 11
 };
 
+/* The value of a hexadecimal digit, or 16. */
+static u32 digit_value(u8 c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10u : 16;
+}
+
 /* One field of a header: exactly eight hexadecimal digits. */
 static bool read_field(const u8 *header, enum field field, u32 *out)
 {
 	const u8 *p = header + MAGIC_BYTES + (usize)field * FIELD_BYTES;
-	char text[2 + FIELD_BYTES + 1] = "0x";
-	u64 value;
+	u32 value = 0;
 
-	memcpy(text + 2, p, FIELD_BYTES);
-	if (memchr(p, '\0', FIELD_BYTES) || parse_u64(text, &value) != 0)
-		return false;
-	*out = (u32)value;
+	for (usize i = 0; i < FIELD_BYTES; i++) {
+		u32 digit = digit_value(p[i]);
+
+		if (digit > 15)
+			return false;
+		value = value << 4 | digit;
+	}
+	*out = value;
 	return true;
 }
 
