@@ -149,8 +149,8 @@ $(O)/apart/%: user/programs/%.c $(USER_LIB) $(wildcard user/programs/*.h) $(O)/f
 	$(say) MUSL $<
 	$(USER_CC) $(USER_CFLAGS) $(APART_LDFLAGS) -o $@ $< $(USER_LIB)
 
-# -iquote: <sched.h> is the C library's, "lib/elf.h" the kernel's.
-SERVER_CFLAGS := $(USER_CFLAGS) -iquote kernel
+# -iquote: <sched.h> is the C library's, "lib/elf.h" the kernel's, "native.h" the servers'.
+SERVER_CFLAGS := $(USER_CFLAGS) -Wno-unused-parameter -iquote servers/lib -iquote kernel
 $(O)/servers/%.c.o: servers/%.c $(O)/flags
 	@mkdir -p $(@D)
 	$(say) MUSL $<
