@@ -238,7 +238,7 @@ syscall_entry:
 	push r11
 	push SEL_USER_CODE
 	push rcx
-	cfi_push_value 0
+	cfi_push_value -1               ; regs.error: this was a system call
 	cfi_push_value rax
 	save_registers
 	sti

@@ -6,7 +6,7 @@
  * signal. What a call does not know it refuses with Linux's error.
  *
  * IDEA
- *   task.personality -> struct files          fork copies the table, the files are shared, as in Linux:
+ *   task.files -> struct files                fork copies the table, the files are shared, as in Linux:
  *       fd[0] ----+                           parent and child have one position.
  *       fd[1] ----+--> struct file (console)
  *       fd[3] -------> struct file (report) --> struct report_file
@@ -25,7 +25,6 @@
 #include "mm/uaccess.h"
 #include "mutex.h"
 #include "printk.h"
-#include "random.h"
 #include "report.h"
 #include "x86/fpu.h"
 #include "x86/timer.h"
@@ -60,7 +59,7 @@ s64 (*linux_console_read)(char *buf, usize len);
 
 static struct files *current_files(void)
 {
-	return current_task()->personality;
+	return current_task()->files;
 }
 
 static struct file *file_get(int fd)
@@ -121,7 +120,7 @@ int linux_min_start(struct task *t)
 	}
 	console->refs = 3;
 	files->fd[0] = files->fd[1] = files->fd[2] = console;
-	t->personality = files;
+	t->files = files;
 	return 0;
 }
 
@@ -136,17 +135,17 @@ static int files_copy(struct task *to, const struct files *from)
 		if (files->fd[fd])
 			__atomic_add_fetch(&files->fd[fd]->refs, 1, __ATOMIC_RELAXED);
 	}
-	to->personality = files;
+	to->files = files;
 	return 0;
 }
 
 static void files_release(struct task *t)
 {
-	struct files *files = t->personality;
+	struct files *files = t->files;
 
 	if (!files)
 		return;
-	t->personality = NULL;
+	t->files = NULL;
 	for (int fd = 0; fd < NR_FILES; fd++) {
 		if (files->fd[fd])
 			file_put(files->fd[fd]);
@@ -466,10 +465,7 @@ s64 linux_fork(struct regs *r)
 		return -ENOMEM;
 	child = task_create(self->name, mm, self, fork_child, NULL);
 	if (!child) {
-		if (mm_drop_user(mm)) {
-			mmap_exit(mm);
-			mm_put(mm);
-		}
+		task_drop_mm(mm);
 		return -EAGAIN;
 	}
 	if (files_copy(child, current_files())) {
@@ -549,24 +545,6 @@ s64 linux_uname(struct regs *r)
 		"Linux", "pagoda", "6.1.0-pagoda", ("Pagoda " PAGODA_VERSION), "x86_64", "(none)"};
 
 	return copy_to_user((void __user *)r->rdi, words, sizeof(words));
-}
-
-s64 linux_getrandom(struct regs *r)
-{
-	u64 len = MIN(r->rsi, RW_MAX), done = 0;
-	u8 chunk[64];
-
-	if ((u32)r->rdx & ~7u || ((u32)r->rdx & 6) == 6) /* GRND_RANDOM with GRND_INSECURE */
-		return -EINVAL;
-	while (done < len && !thread_killed()) {
-		u64 n = MIN(len - done, sizeof(chunk));
-
-		random_fill(chunk, n);
-		if (copy_to_user((void __user *)(r->rdi + done), chunk, n))
-			return done ? (s64)done : -EFAULT;
-		done += n;
-	}
-	return (s64)done;
 }
 
 #define RLIMIT_STACK  3

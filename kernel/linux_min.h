@@ -38,7 +38,6 @@ s64 linux_fork(struct regs *r);
 s64 linux_wait4(struct regs *r);
 s64 linux_uname(struct regs *r);
 s64 linux_getrusage(struct regs *r);
-s64 linux_getrandom(struct regs *r);
 s64 linux_prlimit64(struct regs *r);
 s64 linux_set_robust_list(struct regs *r);
 s64 linux_rt_sigprocmask(struct regs *r);

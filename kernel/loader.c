@@ -367,8 +367,8 @@ static int copy_args(struct request *q, int argc, char *const argv[])
 	return 0;
 }
 
-/* An empty space with its borders set: Linux's, without randomness. */
-static struct mm *make_space(void)
+/* loader_make_space - an empty space with its borders set: Linux's, without randomness. NULL: no memory */
+struct mm *loader_make_space(void)
 {
 	struct mm *mm = mm_create();
 
@@ -379,18 +379,10 @@ static struct mm *make_space(void)
 	return mm;
 }
 
-static void drop_space(struct mm *mm)
-{
-	if (mm_drop_user(mm)) {
-		mmap_exit(mm);
-		mm_put(mm);
-	}
-}
-
 /* A task that will run loader_thread(q), with its files. NULL: refused. */
 static struct task *make_task(struct request *q, struct task *parent)
 {
-	struct mm *mm = make_space();
+	struct mm *mm = loader_make_space();
 	struct task *t = mm ? task_create(base_name(q->path), mm, parent, loader_thread, q) : NULL;
 
 	if (t && !linux_min_start(t))
@@ -398,7 +390,7 @@ static struct task *make_task(struct request *q, struct task *parent)
 	if (t)
 		task_discard(t);
 	else if (mm)
-		drop_space(mm);
+		task_drop_mm(mm);
 	refuse(q, -ENOMEM, "no memory for a new task");
 	return NULL;
 }

@@ -14,6 +14,8 @@ const void *loader_initrd(
 #define LOADER_ARGS      64   /* argc at most */
 #define LOADER_ARG_BYTES 4096 /* of all arguments together, with their final zeros */
 
+struct mm *loader_make_space(void); /* an empty one, with Linux's borders; NULL: no memory */
+
 /*
  * loader_start - run a program.
  *

@@ -19,6 +19,8 @@
 #include "boot/boot.h"
 #include "boot/bootinfo.h"
 #include "config.h"
+#include "control.h"
+#include "futex.h"
 #include "ipc.h"
 #include "khugepaged.h"
 #include "lib/acpi.h"
@@ -313,6 +315,8 @@ static void init_tasks(void)
 	sched_init();
 	ipc_init();
 	task_init();
+	control_init();
+	futex_init();
 	task_release_mm = mmap_exit;
 	linux_min_init();
 	irq_enable();

@@ -66,7 +66,9 @@
 	X(report_read)                                                                             \
 	X(report_write)                                                                            \
 	X(report_list)                                                                             \
-	X(futex_wake_in)
+	X(futex_wake_in)                                                                           \
+	X(thread_get_fpu)                                                                          \
+	X(thread_set_fpu)
 
 /* Weak: a call that no file serves has no row in the table, and is unknown. */
 #define X(name) s64 __attribute__((weak)) native_##name(struct regs *r);

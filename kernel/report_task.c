@@ -26,7 +26,7 @@
 struct task_view {
 	const struct task *task;
 	struct mm *mm; /* with a user's reference, or NULL */
-	u32 pid, ppid, cpu;
+	u32 pid, ppid, pgrp, session, cpu, threads;
 	u64 minflt, majflt, child_minflt, child_majflt, runtime_ns;
 	char name[16];
 	char state;
@@ -35,11 +35,28 @@ struct task_view {
 
 static char state_letter(const struct task *t)
 {
+	const struct thread *th;
+
 	if (t->state == TASK_ZOMBIE)
 		return 'Z';
-	if (!t->thread)
+	if (t->ending)
 		return 'X';
-	return t->thread->state == THREAD_BLOCKED ? 'S' : 'R';
+	list_for_each_entry (th, &t->threads, task_link) {
+		if (th->state != THREAD_BLOCKED)
+			return 'R';
+	}
+	return 'S';
+}
+
+/* Of its threads, and of those that are gone. */
+static u64 runtime_of(const struct task *t)
+{
+	const struct thread *th;
+	u64 sum = t->runtime_ns;
+
+	list_for_each_entry (th, &t->threads, task_link)
+		sum += th->runtime_ns;
+	return sum;
 }
 
 /* Runs under the lock of the table of tasks: thread, parent and mm are what they are until it ends. */
@@ -50,13 +67,16 @@ static bool view_take(struct task *t, void *ctx)
 	if (t != view->task)
 		return true;
 	view->pid = t->pid;
-	view->ppid = t->parent ? t->parent->pid : 0;
+	view->ppid = t->labelled ? t->ppid : t->parent ? t->parent->pid : 0;
+	view->pgrp = t->labelled ? t->pgrp : t->pid;
+	view->session = t->labelled ? t->session : t->pid;
+	view->threads = MAX(t->nr_threads, 1u);
 	view->cpu = t->thread ? t->thread->cpu : 0;
 	view->minflt = t->minflt;
 	view->majflt = t->majflt;
 	view->child_minflt = t->child_minflt;
 	view->child_majflt = t->child_majflt;
-	view->runtime_ns = t->thread ? t->thread->runtime_ns : t->runtime_ns;
+	view->runtime_ns = runtime_of(t);
 	view->state = state_letter(t);
 	strscpy(view->name, t->name, sizeof(view->name));
 	if (view->want_mm && t->state == TASK_ALIVE && t->mm && mm_get_user(t->mm))
@@ -76,10 +96,8 @@ static void view_open(struct task_view *view, struct task *task, bool want_mm)
 
 static void view_close(struct task_view *view)
 {
-	if (view->mm && mm_drop_user(view->mm)) {
-		task_release_mm(view->mm);
-		mm_put(view->mm);
-	}
+	if (view->mm)
+		task_drop_mm(view->mm);
 }
 
 /*
@@ -344,7 +362,7 @@ static bool show_status(struct report_out *out, struct task *task, u64 *cursor)
 	report_puts(out, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\n");
 	if (space)
 		show_status_memory(out, view.mm);
-	report_puts(out, "Threads:\t1\n");
+	report_printf(out, "Threads:\t%u\n", view.threads);
 	if (space)
 		view_space_done(&view);
 	return true;
@@ -369,9 +387,10 @@ static bool show_stat(struct report_out *out, struct task *task, u64 *cursor)
 		args_end = view.mm->arg_end;
 		view_space_done(&view);
 	}
-	report_printf(out, "%u (%s) %c %u %u %u 0 -1 0 %lu %lu %lu %lu %lu 0 0 0 20 0 1 0 0 ",
-		view.pid, view.name, view.state, view.ppid, view.pid, view.pid, view.minflt,
-		view.child_minflt, view.majflt, view.child_majflt, view.runtime_ns / 10000000);
+	report_printf(out, "%u (%s) %c %u %u %u 0 -1 0 %lu %lu %lu %lu %lu 0 0 0 20 0 %u 0 0 ",
+		view.pid, view.name, view.state, view.ppid, view.pgrp, view.session, view.minflt,
+		view.child_minflt, view.majflt, view.child_majflt, view.runtime_ns / 10000000,
+		view.threads);
 	report_printf(out,
 		"%lu %lu 18446744073709551615 0 0 %lu 0 0 0 0 0 0 0 0 0 17 %u 0 0 0 0 0 ", vsize,
 		rss, stack, view.cpu);

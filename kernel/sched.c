@@ -83,12 +83,12 @@ static struct thread idle_threads[MAX_CPUS];
 static u64 stop_word; /* the stop that is on: its number and owner, never the same twice; 0: none */
 static u64 stop_sequence;
 
-__noreturn static void nobody_to_kill(void)
+static void nobody_to_stop(void)
 {
 	panic("sched", "a thread was killed and there are no tasks");
 }
 
-__noreturn void (*sched_killed)(void) = nobody_to_kill;
+void (*sched_pending)(void) = nobody_to_stop;
 
 /* --- start-up ------------------------------------------------------------------------------------ */
 
@@ -160,11 +160,12 @@ struct thread *thread_create(
 	return thread_alloc(name, entry, arg, task, mm, thread_first);
 }
 
-/* thread_discard - free a thread that was never started. */
+/* thread_discard - give up a thread that was never started, and the reference on it. */
 void thread_discard(struct thread *t)
 {
 	ASSERT(t->state == THREAD_NEW);
-	thread_free(t);
+	thread_free_stack(t);
+	object_put(&t->object);
 }
 
 /*
@@ -175,16 +176,14 @@ static void thread_reap(void)
 {
 	struct runqueue *rq = this_runqueue();
 	struct thread *t = rq->dead;
-	void (*on_gone)(struct thread *) = t ? t->on_gone : NULL;
-	struct thread last;
 
 	if (likely(!t))
 		return;
 	rq->dead = NULL;
-	last = (struct thread){.tid = t->tid, .task = t->task, .runtime_ns = t->runtime_ns};
-	thread_free(t);
-	if (on_gone)
-		on_gone(&last);
+	thread_free_stack(t);
+	if (t->on_gone)
+		t->on_gone(t);
+	object_put(&t->object);
 }
 
 /* --- run queues ------------------------------------------------------------------------------------ */
@@ -337,13 +336,13 @@ static void runqueue_push(struct runqueue *rq)
 
 /*
  * Clear need_resched; set it again for what must not be forgotten. The exchange is a full barrier: if it
- * took away what sched_stop_others() set, its stop_word is visible behind it. kill_pending is written
- * before thread_kill() takes the run queue's lock, which we hold.
+ * took away what sched_stop_others() set, its stop_word is visible behind it. `pending` is written before
+ * thread_kill() and its like take the run queue's lock, which we hold.
  */
 static void need_resched_clear(struct cpu *c, const struct thread *next)
 {
 	(void)__atomic_exchange_n(&c->need_resched, false, __ATOMIC_SEQ_CST);
-	if (READ_ONCE(next->kill_pending) || READ_ONCE(stop_word))
+	if (READ_ONCE(next->pending) || READ_ONCE(stop_word))
 		WRITE_ONCE(c->need_resched, true);
 }
 
@@ -715,8 +714,8 @@ void sched_return_to_user(struct regs *regs)
 {
 	while (READ_ONCE(this_cpu()->need_resched)) {
 		irq_enable();
-		if (thread_killed())
-			sched_killed();
+		if (READ_ONCE(current_thread()->pending))
+			sched_pending();
 		sched_preempt();
 		irq_disable();
 	}
@@ -769,7 +768,21 @@ void sched_idle(void)
 	}
 }
 
-/* --- kill ---------------------------------------------------------------------------------------- */
+/* --- kill, interrupt, suspend ---------------------------------------------------------------------- */
+
+/* A flag in t->pending was set: if t runs, it comes by sched_return_to_user() soon; else when it runs again. */
+static void thread_poke(struct thread *t)
+{
+	u64 flags = irq_save();
+	struct runqueue *rq = runqueue_lock_of(t);
+
+	if (t->state == THREAD_RUNNING) {
+		WRITE_ONCE(cpus[rq->cpu]->need_resched, true);
+		if (rq->cpu != cpu_id())
+			smp_reschedule(rq->cpu);
+	}
+	spin_unlock_irqrestore(&rq->lock, flags);
+}
 
 /*
  * thread_kill - t ends at its next return to ring 3, and any killable wait ends now.
@@ -778,19 +791,36 @@ void sched_idle(void)
  */
 void thread_kill(struct thread *t)
 {
-	u64 flags;
-	struct runqueue *rq;
-
 	__atomic_store_n(&t->kill_pending, true, __ATOMIC_SEQ_CST);
-	flags = irq_save();
-	rq = runqueue_lock_of(t);
-	if (t->state == THREAD_RUNNING) {
-		WRITE_ONCE(cpus[rq->cpu]->need_resched, true);
-		if (rq->cpu != cpu_id())
-			smp_reschedule(rq->cpu);
-	}
-	spin_unlock_irqrestore(&rq->lock, flags);
+	thread_poke(t);
 	sched_wake(t);
+}
+
+/* thread_interrupt - any interruptible wait of t ends now; then sched_pending(). Locks as thread_kill(). */
+void thread_interrupt(struct thread *t)
+{
+	__atomic_store_n(&t->interrupt_pending, true, __ATOMIC_SEQ_CST);
+	thread_poke(t);
+	sched_wake(t);
+}
+
+/* thread_halt - sched_pending() at the next return of t to ring 3; no wait ends. Locks as thread_kill(). */
+void thread_halt(struct thread *t)
+{
+	__atomic_store_n(&t->suspend_pending, true, __ATOMIC_SEQ_CST);
+	thread_poke(t);
+}
+
+bool sched_if_blocked(struct thread *t, void (*fn)(struct thread *t, void *ctx), void *ctx)
+{
+	u64 flags = irq_save();
+	struct runqueue *rq = runqueue_lock_of(t);
+	bool blocked = t->state == THREAD_BLOCKED;
+
+	if (blocked)
+		fn(t, ctx);
+	spin_unlock_irqrestore(&rq->lock, flags);
+	return blocked;
 }
 
 /* --- everything at once ------------------------------------------------------------------------------ */

@@ -29,6 +29,11 @@ enum thread_state {
 
 struct task;
 
+struct waitq {
+	struct spinlock lock;
+	struct list waiters;
+};
+
 struct thread {
 	u64 rsp;                 /* (r) saved by switch.asm; must stay the first field */
 	u32 tid;                 /* (c) the task's pid for its first thread */
@@ -40,10 +45,18 @@ struct thread {
 	u32 cpu;              /* (r) where it runs or waits to run */
 	bool wake_pending;    /* (r) woken while not blocked: see sched.c, NO LOST WAKE-UP */
 	bool pinned;          /* (c) never moved to another CPU */
-	bool kill_pending; /* (a) leave at the next return to ring 3; interrupts killable waits */
-	u64 slice_end;     /* (r) ns */
-	u64 runtime_ns;    /* (r) */
-	u64 started_ns;    /* (r) when it last got the CPU */
+	union { /* (a) what to do before the next return to ring 3; see thread_kill() and its like */
+		struct {
+			bool kill_pending;      /* leave; killable sleeps end */
+			bool interrupt_pending; /* interruptible sleeps end, then MESSAGE_INTERRUPTED */
+			bool suspend_pending; /* stand still until suspend_count is 0 */
+			bool step_pending;    /* it was single-stepped: MESSAGE_EXCEPTION */
+		};
+		u32 pending; /* any of them */
+	};
+	u64 slice_end;           /* (r) ns */
+	u64 runtime_ns;          /* (r) */
+	u64 started_ns;          /* (r) when it last got the CPU */
 	vaddr_t stack_bottom;    /* (c) lowest mapped byte of the kernel stack */
 	void *fpu;               /* (t) XSAVE area; NULL for kernel threads */
 	u64 fs_base, gs_base;    /* (t) ring 3's segment bases */
@@ -65,18 +78,18 @@ struct thread {
 	struct list task_link; /* LOCK_TASKS: task->threads */
 	u64 cookie;            /* (c) badge of its messages to the personality */
 	struct ipc_thread ipc;
-	bool interrupt_pending; /* (a) thread_interrupt: sleeps end, then MESSAGE_INTERRUPTED */
-	bool regs_set;     /* thread_set_regs while it sat in a call: rax is not the answer's */
+	bool in_call; /* (t) its ipc is a call to its personality: user_regs are what it goes on with */
+	bool regs_set; /* lock of that endpoint: set_regs while it sat in a call: rax is not the answer's */
 	u32 suspend_count; /* LOCK_TASKS: stops at its next return to ring 3 */
 	bool suspended;    /* LOCK_TASKS: stands there */
-	int exit_status;   /* as wait4 reports it */
-	bool last_of_task; /* it was the last to leave */
+	bool has_left;     /* LOCK_TASKS: off task->threads, nobody can stop or kill it any more */
+	u32 nr_handles;    /* LOCK_TASKS: a NEW one that nobody can start any more ends */
+	int kill_status;   /* LOCK_TASKS: exit_status to be, once it is killed */
+	int exit_status;   /* (t) as wait4 reports it */
+	bool last_of_task; /* the last whose memory came back */
+	u64 peak_rss;      /* of the task, when that was */
+	struct waitq stopped; /* it stands, or is gone: for thread_suspend() */
 	struct event exit_event;
-};
-
-struct waitq {
-	struct spinlock lock;
-	struct list waiters;
 };
 
 struct waiter {
@@ -121,12 +134,12 @@ static inline void sched_prepare(void)
 void sched_handoff(struct thread *next, struct spinlock *held);
 
 /*
- * sched_return_to_user - the last stop before ring 3: give way, end a killed thread.
+ * sched_return_to_user - the last stop before ring 3: give way; what is pending for this thread.
  *   when     on every way back to ring 3 on which this_cpu()->need_resched is set; interrupts off
  */
 void sched_return_to_user(struct regs *regs);
 __noreturn void sched_enter_user(const struct regs *regs); /* first way to ring 3 of a thread */
-extern __noreturn void (*sched_killed)(void); /* task.c: ends the current, killed thread */
+extern void (*sched_pending)(void);                        /* control.c: thread->pending is not 0 */
 
 /* Named points in long kernel loops where the CPU may be given away. No spinlock may be held. */
 static inline void preempt_point(void)
@@ -176,7 +189,23 @@ static inline bool thread_killed(void)
 {
 	return READ_ONCE(current_thread()->kill_pending);
 }
-void thread_kill(struct thread *t); /* set kill_pending and wake it */
+/* An interruptible sleep ends, too, when somebody wants the thread to look at something: -EINTR. */
+static inline bool thread_interrupted(void)
+{
+	const struct thread *t = current_thread();
+
+	return READ_ONCE(t->kill_pending) || READ_ONCE(t->interrupt_pending);
+}
+void thread_kill(struct thread *t);      /* set kill_pending and wake it */
+void thread_interrupt(struct thread *t); /* the same for interrupt_pending */
+void thread_halt(struct thread *t);      /* set suspend_pending; sleeps go on */
+
+/*
+ * sched_if_blocked - fn(ctx) while t is BLOCKED: its registers are saved, its stack is quiet, and it stays so.
+ *   locks    none inner to LOCK_RUNQ; fn runs under the run queue's lock, interrupts off
+ *   returns  false: it was not BLOCKED, fn was not called
+ */
+bool sched_if_blocked(struct thread *t, void (*fn)(struct thread *t, void *ctx), void *ctx);
 
 /*
  * Run fn(arg) on this CPU while every other CPU stands in its scheduler, no kernel code in flight on them:

@@ -37,6 +37,7 @@ enum lock_class {
 	LOCK_ENDPOINTS, /* the list of all endpoints */
 	LOCK_ENDPOINT,  /* endpoint->lock */
 	LOCK_HANDLES,   /* a table of handles */
+	LOCK_FUTEX,     /* who waits for a word of memory */
 	LOCK_WAITQ,     /* wait queues */
 	LOCK_RUNQ,      /* run queues */
 	LOCK_TIMEOUT,   /* timeouts */

@@ -1,27 +1,33 @@
 /*
- * syscall.c - what ring 3 may ask for                       floor 7, below: mm/mmap.c, task.c, linux_min.c
+ * syscall.c - what ring 3 may ask for            floor 7, below: mm/mmap.c, task.c, native_*.c, linux_min.c
  *
- * One table, number -> function. A function here turns six registers into arguments, checks what only
+ * Tables, number -> function. A function here turns six registers into arguments, checks what only
  * the door can check (numbers that are cut off, pointers, sizes) and calls the verb that does the work.
  * Numbers, flags and errors are Linux's, also which error comes first when two apply.
  *
  * IDEA
  *   entry.asm --regs--> syscall_dispatch --table[rax]--> sys_madvise --> mmap_advise (mm/mmap.c)
- *                                             |
- *                                             +-- nobody: -ENOSYS, and one line in dmesg per number
+ *                              |
+ *                              +-- 0x1000 and up: our own (abi/native.h)
+ *                              +-- the task has a personality: a message to it (ipc_forward)
+ *                              +-- linux_min's table
+ *                              +-- nobody: -ENOSYS, and one line in dmesg per number
  *
  * LOCKS     none of its own; a verb takes mm->lock, so no copy to or from ring 3 happens inside one.
  * LINUX     arch/x86/entry/common.c do_syscall_64, mm/{mmap,mprotect,madvise,mincore}.c, kernel/sys.c
  */
 #include "syscall.h"
 
+#include "futex.h"
 #include "lib/bitmap.h"
 #include "lib/string.h"
 #include "linux_min.h"
 #include "mm/fault.h"
 #include "mm/mmap.h"
 #include "mm/uaccess.h"
+#include "native.h"
 #include "printk.h"
+#include "random.h"
 #include "sched.h"
 #include "task.h"
 #include "x86/switch.h"
@@ -38,6 +44,17 @@ typedef s64 syscall_fn(struct regs *r);
 #define ARG3(r) ((r)->r10)
 #define ARG4(r) ((r)->r8)
 #define ARG5(r) ((r)->r9)
+
+static s64 forward(struct regs *r)
+{
+	ipc_forward(current_task()->personality, r);
+	return (s64)r->rax;
+}
+
+static void count_faults(u64 faults)
+{
+	__atomic_add_fetch(&current_task()->minflt, faults, __ATOMIC_RELAXED);
+}
 
 static struct mm *current_mm(void)
 {
@@ -73,7 +90,7 @@ static void populate(vaddr_t start, u64 len, u64 prot, u64 flags)
 		return;
 	(void)fault_populate(
 		current_mm(), start, start + ALIGN_UP(len, PAGE_SIZE), prot & PROT_WRITE, &faults);
-	current_task()->minflt += faults;
+	count_faults(faults);
 }
 
 static s64 sys_mmap(struct regs *r)
@@ -81,6 +98,8 @@ static s64 sys_mmap(struct regs *r)
 	u64 len = ARG1(r), prot = ARG2(r), flags = ARG3(r);
 	s64 result;
 
+	if (!(flags & MAP_ANONYMOUS) && current_task()->personality)
+		return forward(r); /* its files are there */
 	if (ARG5(r) & ~PAGE_MASK)
 		return -EINVAL;
 	result = mmap_refused(len, flags, (int)ARG4(r));
@@ -117,7 +136,7 @@ static s64 sys_madvise(struct regs *r)
 	u64 faults = 0;
 	int result = mmap_advise(current_mm(), ARG0(r), ARG1(r), (int)ARG2(r), &faults);
 
-	current_task()->minflt += faults;
+	count_faults(faults);
 	return result;
 }
 
@@ -186,11 +205,20 @@ static s64 timespec_write(vaddr_t to, u64 ns)
 	return copy_to_user((void __user *)to, &ts, sizeof(ts));
 }
 
-/* Only a kill ends a sleep early: there is no signal that comes back, so the rest is never written. */
-static s64 sleep_until(u64 deadline)
+/* An interruption ends it early: then what is left of a relative sleep goes to `rest`, if that is not 0. */
+static s64 sleep_until(u64 deadline, vaddr_t rest)
 {
-	sched_sleep_until(deadline);
-	return thread_killed() ? -EINTR : 0;
+	struct waitq nobody;
+	u64 now;
+
+	waitq_init(&nobody, "sleep");
+	waitq_wait_until(&nobody, thread_interrupted(), deadline, "sleep");
+	now = time_ns();
+	if (now >= deadline || !thread_interrupted())
+		return 0;
+	if (rest && timespec_write(rest, deadline - now))
+		return -EFAULT;
+	return -EINTR;
 }
 
 static s64 sys_nanosleep(struct regs *r)
@@ -198,7 +226,7 @@ static s64 sys_nanosleep(struct regs *r)
 	u64 ns;
 	s64 error = timespec_read(ARG0(r), &ns);
 
-	return error ? error : sleep_until(time_ns() + ns);
+	return error ? error : sleep_until(time_ns() + ns, ARG1(r));
 }
 
 static s64 sys_clock_nanosleep(struct regs *r)
@@ -212,10 +240,10 @@ static s64 sys_clock_nanosleep(struct regs *r)
 	if (error)
 		return error;
 	if (!((u32)ARG1(r) & TIMER_ABSTIME))
-		return sleep_until(now + ns);
+		return sleep_until(now + ns, ARG3(r));
 	if (clock == CLOCK_REALTIME) /* the wall clock runs a constant ahead of the other */
 		ns -= MIN(ns, time_wall_ns() - now);
-	return sleep_until(ns);
+	return sleep_until(ns, 0);
 }
 
 static u64 thread_cpu_ns(const struct thread *t)
@@ -256,6 +284,11 @@ static s64 sys_sched_yield(struct regs *r)
 }
 
 static s64 sys_exit(struct regs *r)
+{
+	thread_leave((int)(ARG0(r) & 0xff) << 8);
+}
+
+static s64 sys_exit_group(struct regs *r)
 {
 	task_exit((int)(ARG0(r) & 0xff) << 8);
 }
@@ -305,14 +338,17 @@ static s64 set_name(vaddr_t from)
 	if (len < 0 && len != -ERANGE) /* a longer one is cut off */
 		return len;
 	name[sizeof(name) - 1] = '\0';
-	strscpy(t->name, name, sizeof(t->name));
-	strscpy(t->thread->name, name, sizeof(t->thread->name));
+	strscpy(current_thread()->name, name, sizeof(name));
+	task_lock();
+	if (t->thread == current_thread()) /* the first one's is the task's, as in ps of Linux */
+		strscpy(t->name, name, sizeof(t->name));
+	task_unlock();
 	return 0;
 }
 
 static s64 get_name(vaddr_t to)
 {
-	const struct task *t = current_task();
+	const struct thread *t = current_thread();
 	char name[sizeof(t->name)] = {0};
 
 	strscpy(name, t->name, sizeof(name));
@@ -339,6 +375,118 @@ static s64 sys_prctl(struct regs *r)
 	}
 }
 
+/* As many CPUs as there are, all of them allowed; in whole words, as Linux's kernel writes them. */
+static s64 sys_sched_getaffinity(struct regs *r)
+{
+	u64 mask = nr_cpus < 64 ? (1ul << nr_cpus) - 1 : ~0ul;
+
+	if (ARG1(r) < sizeof(mask) || ARG1(r) % sizeof(mask))
+		return -EINVAL;
+	if (copy_to_user((void __user *)ARG2(r), &mask, sizeof(mask)))
+		return -EFAULT;
+	return sizeof(mask);
+}
+
+#define GRND_INSECURE_RANDOM 6u
+#define RANDOM_MAX           0x7ffff000ul /* Linux's MAX_RW_COUNT */
+
+static s64 sys_getrandom(struct regs *r)
+{
+	u64 len = MIN(ARG1(r), RANDOM_MAX), done = 0;
+	u8 chunk[64];
+
+	if ((u32)ARG2(r) & ~7u || ((u32)ARG2(r) & GRND_INSECURE_RANDOM) == GRND_INSECURE_RANDOM)
+		return -EINVAL;
+	while (done < len && !thread_interrupted()) {
+		u64 n = MIN(len - done, sizeof(chunk));
+
+		random_fill(chunk, n);
+		if (copy_to_user((void __user *)(ARG0(r) + done), chunk, n))
+			return done ? (s64)done : -EFAULT;
+		done += n;
+	}
+	return !done && len ? -EINTR : (s64)done;
+}
+
+/* --- futex ------------------------------------------------------------------------------------------- */
+
+#define FUTEX_WAIT           0
+#define FUTEX_WAKE           1
+#define FUTEX_REQUEUE        3
+#define FUTEX_CMP_REQUEUE    4
+#define FUTEX_WAIT_BITSET    9
+#define FUTEX_WAKE_BITSET    10
+#define FUTEX_PRIVATE        128
+#define FUTEX_CLOCK_REALTIME 256
+
+/* WAIT's time is how long, WAIT_BITSET's is when. */
+static s64 futex_deadline(struct regs *r, bool absolute, u64 *deadline)
+{
+	u64 ns;
+	s64 error;
+
+	*deadline = TIME_NEVER;
+	if (!ARG3(r))
+		return 0;
+	error = timespec_read(ARG3(r), &ns);
+	if (error)
+		return error;
+	if (!absolute)
+		ns += time_ns();
+	else if (ARG1(r) & FUTEX_CLOCK_REALTIME)
+		ns -= MIN(ns, time_wall_ns() - time_ns());
+	*deadline = ns;
+	return 0;
+}
+
+static s64 sys_futex_wait(struct regs *r, bool bitset)
+{
+	u64 deadline;
+	s64 error = futex_deadline(r, bitset, &deadline);
+
+	if (error)
+		return error;
+	return futex_wait(ARG0(r), (u32)ARG2(r), bitset ? (u32)ARG5(r) : FUTEX_ANY, deadline);
+}
+
+/* A count below 1 wakes one: Linux looks at it after it has woken somebody. */
+static u32 wake_count(u64 arg)
+{
+	return (s32)arg < 1 ? 1 : (u32)arg;
+}
+
+static s64 sys_futex_requeue(struct regs *r, bool compare)
+{
+	u32 value = (u32)ARG5(r);
+
+	if ((s32)ARG2(r) < 0 || (s32)ARG3(r) < 0)
+		return -EINVAL;
+	return futex_requeue(ARG0(r), (u32)ARG2(r), ARG4(r), (u32)ARG3(r), compare ? &value : NULL);
+}
+
+/* Every futex is its space's own: PRIVATE changes nothing. Linux: do_futex */
+static s64 sys_futex(struct regs *r)
+{
+	u32 op = (u32)ARG1(r) & ~(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME);
+
+	if (ARG1(r) & FUTEX_CLOCK_REALTIME && op != FUTEX_WAIT_BITSET)
+		return -ENOSYS;
+	switch (op) {
+	case FUTEX_WAIT:
+	case FUTEX_WAIT_BITSET:
+		return sys_futex_wait(r, op == FUTEX_WAIT_BITSET);
+	case FUTEX_WAKE:
+		return futex_wake(current_mm(), ARG0(r), wake_count(ARG2(r)));
+	case FUTEX_WAKE_BITSET:
+		return futex_wake_mask(current_mm(), ARG0(r), wake_count(ARG2(r)), (u32)ARG5(r));
+	case FUTEX_REQUEUE:
+	case FUTEX_CMP_REQUEUE:
+		return sys_futex_requeue(r, op == FUTEX_CMP_REQUEUE);
+	default:
+		return -ENOSYS;
+	}
+}
+
 /* --- the table ---------------------------------------------------------------------------------------- */
 
 static syscall_fn *const table[NR_SYSCALLS] = {
@@ -358,7 +506,18 @@ static syscall_fn *const table[NR_SYSCALLS] = {
 	[SYS_set_tid_address] = sys_set_tid_address,
 	[SYS_clock_gettime] = sys_clock_gettime,
 	[SYS_clock_nanosleep] = sys_clock_nanosleep,
+	[SYS_futex] = sys_futex,
+	[SYS_sched_getaffinity] = sys_sched_getaffinity,
+	[SYS_getrandom] = sys_getrandom,
+};
 
+/* The kernel's own, by number from SYS_NATIVE on. */
+#define X(name) [SYS_##name - SYS_NATIVE] = native_##name,
+static syscall_fn *const native_table[SYS_NATIVE_END - SYS_NATIVE] = {NATIVE_CALLS(X)};
+#undef X
+
+/* For tasks without a personality. */
+static syscall_fn *const linux_table[NR_SYSCALLS] = {
 	[SYS_read] = linux_read,
 	[SYS_write] = linux_write,
 	[SYS_open] = linux_open,
@@ -380,11 +539,10 @@ static syscall_fn *const table[NR_SYSCALLS] = {
 	[SYS_geteuid] = linux_getuid,
 	[SYS_getegid] = linux_getuid,
 	[SYS_getppid] = linux_getppid,
-	[SYS_exit_group] = sys_exit, /* a task has one thread */
+	[SYS_exit_group] = sys_exit_group,
 	[SYS_openat] = linux_openat,
 	[SYS_set_robust_list] = linux_set_robust_list,
 	[SYS_prlimit64] = linux_prlimit64,
-	[SYS_getrandom] = linux_getrandom,
 	[SYS_rseq] = linux_rseq,
 };
 
@@ -421,8 +579,14 @@ void syscall_dispatch(struct regs *r)
 {
 	u32 nr = (u32)r->rax; /* Linux looks at 32 bits too */
 
-	if (likely(nr < NR_SYSCALLS && table[nr]))
+	if (nr < NR_SYSCALLS && table[nr])
 		r->rax = (u64)table[nr](r);
+	else if (nr - SYS_NATIVE < ARRAY_SIZE(native_table) && native_table[nr - SYS_NATIVE])
+		r->rax = (u64)native_table[nr - SYS_NATIVE](r);
+	else if (likely(current_task()->personality))
+		ipc_forward(current_task()->personality, r);
+	else if (nr < NR_SYSCALLS && linux_table[nr])
+		r->rax = (u64)linux_table[nr](r);
 	else
 		r->rax = (u64)unknown(nr);
 }

@@ -1,11 +1,14 @@
 /*
- * task.h - a task: an address space, its threads, its family, its exit status.                floor 4
+ * task.h - a task: an address space, its threads, its handles, its end.                       floor 4
  */
 #ifndef TASK_H
 #define TASK_H
 
+#include "handle.h"
+#include "ipc.h"
 #include "lib/list.h"
 #include "mm/mm.h"
+#include "object.h"
 #include "sched.h"
 
 enum task_state {
@@ -14,51 +17,106 @@ enum task_state {
 };
 
 struct task {
-	u32 pid;               /* (c) */
-	char name[16];         /* (t) */
+	struct object object; /* references: the table, its threads, handles, kernel code at work */
+	u32 pid;              /* LOCK_TASKS; the label by which people know it */
+	char name[16];        /* LOCK_TASKS */
 	enum task_state state; /* LOCK_TASKS */
-	struct mm *mm;         /* (c) until exit */
-	struct thread *thread; /* LOCK_TASKS; NULL once it is ending */
-	struct task *parent;   /* LOCK_TASKS; NULL: the kernel's console started it */
-	struct list children;  /* LOCK_TASKS */
-	struct list sibling;   /* LOCK_TASKS */
+	struct mm *mm;         /* LOCK_TASKS; NULL once it is ending */
+	struct list threads;   /* LOCK_TASKS; those that have not left */
+	u32 nr_threads;        /* LOCK_TASKS; length of that list */
+	u32 nr_stacks;         /* LOCK_TASKS; threads whose memory is not back yet */
+	struct thread *thread; /* LOCK_TASKS; the first of the list, or NULL */
+	bool native;           /* (c) made by SYS_task_create: begins without a thread */
+	bool killed;           /* LOCK_TASKS; kill_status is what it will have ended with */
+	bool ending;           /* LOCK_TASKS; the last thread has left: no new one */
+	bool essential;        /* (c) a server: not chosen when memory is short */
+	bool oom_gave_up;      /* killed for its memory, and did not let go of it in time */
 	struct list all_link;  /* LOCK_TASKS */
-	u32 refs;              /* (a) */
 	int exit_status; /* LOCK_TASKS; as wait4 reports it: code << 8, or the signal's number */
-	int kill_status; /* LOCK_TASKS; exit_status to be, once it is killed */
-	struct waitq exited;       /* woken when this task becomes a zombie */
-	struct waitq child_exited; /* woken when one of its children does */
-	bool oom_gave_up;          /* killed for its memory, and did not let go of it in time */
-	u64 minflt, majflt;        /* (t) getrusage */
+	int kill_status; /* LOCK_TASKS */
+	struct waitq exited; /* woken when this task becomes a zombie */
+
+	struct handle_table handles;
+	u32 nr_handles;               /* LOCK_TASKS; handles that name this task */
+	struct endpoint *personality; /* (c) with a reference, or NULL: calls, exceptions */
+	struct endpoint *exit_to;     /* (c) with a reference, or NULL: MESSAGE_EXIT */
+	struct task *creator;         /* LOCK_TASKS; when it ends, this one is killed */
+	struct list created;          /* LOCK_TASKS; those this one created */
+	struct list created_link;     /* LOCK_TASKS */
+
+	bool labelled;           /* LOCK_TASKS; pid and what follows are a personality's words */
+	u32 ppid, pgrp, session; /* LOCK_TASKS */
+	u64 minflt, majflt;      /* (a) getrusage */
+	u64 runtime_ns,
+		peak_rss; /* LOCK_TASKS; of threads that are gone; of the space that is gone */
+
+	/* linux_min.c: goes with it */
+	struct task *parent;       /* LOCK_TASKS; NULL: the kernel's console started it */
+	struct list children;      /* LOCK_TASKS */
+	struct list sibling;       /* LOCK_TASKS */
+	struct waitq child_exited; /* woken when one of its children ends */
 	u64 child_minflt, child_majflt;
-	u64 runtime_ns;
-	void *personality; /* (t) linux_min.c: open files, cwd */
+	void *files; /* (t) open files */
 };
 
 void task_init(void);
-/* A task with one thread that will start at entry(arg) in the kernel; takes over one `users` of mm. NULL: no memory, pids. */
-struct task *task_create(
-	const char *name, struct mm *mm, struct task *parent, void (*entry)(void *), void *arg);
-void task_start(struct task *t);
 static inline struct task *current_task(void)
 {
 	return current_thread()->task;
 }
-__noreturn void task_exit(int status); /* the calling task ends; status as wait4 reports it */
-bool task_kill(
-	struct task *t, int status); /* ends at its next return to ring 3; false: is ending */
-struct task *task_find(u32 pid);     /* with a reference, or NULL */
-struct mm *task_mm(struct task *t);  /* its space with a reference (mm_put), or NULL: it is gone */
-void task_get(struct task *t);
+
+/* --- birth --- */
+
+/* A task with one thread that will start at entry(arg) in the kernel; takes over one `users` of mm. NULL: no memory, pids. */
+struct task *task_create(
+	const char *name, struct mm *mm, struct task *parent, void (*entry)(void *), void *arg);
+void task_start(struct task *t);
+void task_discard(struct task *t); /* created, never started, not wanted after all */
+
+/* A task without a thread yet, of `creator`; takes over one `users` of mm on success. One reference for the caller. */
+struct task *task_create_empty(struct mm *mm, struct task *creator, struct endpoint *personality,
+	struct endpoint *exit_to);
+/* One more thread, in state NEW; a reference for the caller. -ENOMEM, -ESRCH: the task is ending. */
+int task_add_thread(struct task *t, void (*entry)(void *), void *arg, struct thread **out);
+bool task_remove_thread(
+	struct thread *th); /* a NEW one, not wanted after all; false: it was killed */
+int task_start_thread(struct thread *th); /* NEW -> READY; -EINVAL: it is not NEW */
+
+/* --- death --- */
+
+__noreturn void task_exit(int status);    /* the calling task ends; status as wait4 reports it */
+__noreturn void thread_leave(int status); /* the calling thread ends; with the last one, the task */
+bool task_kill(struct task *t, int status); /* at its next return to ring 3; false: is ending */
+bool task_kill_thread(struct thread *th, int status);
+void task_kill_sharers(struct task *t, int status); /* every other task in the same space */
+
+/* --- asking --- */
+
+void task_lock(void); /* LOCK_TASKS */
+void task_unlock(void);
+struct task *task_find(u32 pid);    /* with a reference, or NULL */
+struct mm *task_mm(struct task *t); /* its space with a reference (mm_put), or NULL: it is gone */
+struct mm *task_mm_user(
+	struct task *t); /* the same with `users` (task_drop_mm): it is not emptied */
+void task_drop_mm(struct mm *mm);
+void task_for_each(bool (*fn)(struct task *t, void *ctx), void *ctx);
 u32 task_parent_pid(struct task *t); /* 0: it has none (any more) */
-void task_discard(struct task *t);   /* created, never started, not wanted after all */
-void task_put(struct task *t);
+bool task_check(void);               /* F1-F5: see task.c */
+static inline void task_get(struct task *t)
+{
+	object_get(&t->object);
+}
+static inline void task_put(struct task *t)
+{
+	object_put(&t->object);
+}
+
+/* --- waiting: goes with linux_min.c, but for the console --- */
+
 /* Wait for a child (pid > 0: that one, -1: any). Returns its pid, 0 with nohang and none ready, -ECHILD, -EINTR. */
 int task_wait(int pid, bool nohang, int *status, struct task *out_rusage);
 int task_wait_console(
 	struct task *t); /* the console waits for a task it started; reaps it, returns status */
-void task_for_each(bool (*fn)(struct task *t, void *ctx), void *ctx);
-bool task_check(void); /* F1-F3: see task.c */
 
 /* Emptying the space at exit is floor 5's work: mmap.c sets this at start-up. */
 extern void (*task_release_mm)(struct mm *mm);

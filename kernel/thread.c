@@ -1,7 +1,9 @@
 /*
  * thread.c - the memory of a thread: its struct, its stack, its FPU area     floor 4, below: mm/vmap.c
  *
- * Makes and frees them, and keeps the list of all. Who runs is sched.c's.
+ * Makes and frees them, and keeps the list of all. Who runs is sched.c's. The stack and the FPU area go when
+ * the thread ends; the struct is an object and stays while somebody holds it: a handle, or a message that
+ * tells of its end.
  *
  * IDEA
  *   stack_bottom - 1 page    stack_bottom                                       thread_stack_top
@@ -9,7 +11,7 @@
  *                                                                of ring 3: every entry saves them there
  *
  * INVARIANTS
- *   K1  a thread is on the list from thread_alloc() to thread_free()
+ *   K1  a thread is on the list from thread_alloc() to thread_free_stack()
  *   K2  an FPU area is 64-byte aligned (XSAVE) and belongs to threads of a task only
  *
  * LOCKS     threads_lock around the list.
@@ -30,6 +32,13 @@ static struct spinlock threads_lock = SPINLOCK_INIT(LOCK_TASKS, "threads");
 static struct list threads = LIST_INIT(threads);
 static u32 next_kernel_tid = KERNEL_TID_BASE;
 static struct kmem_cache thread_cache, fpu_cache;
+
+static void thread_release(struct object *o)
+{
+	thread_free(container_of(o, struct thread, object));
+}
+
+static const struct object_ops thread_ops = {.name = "thread", .release = thread_release};
 
 /* thread_init - the caches; kmalloc works. */
 void thread_init(void)
@@ -73,7 +82,8 @@ static void fpu_area_free(void *area)
 /*
  * thread_alloc - a thread in state NEW.
  *
- *   after    first(t) runs on a stack whose top is kept free for the registers of ring 3
+ *   after    first(t) runs on a stack whose top is kept free for the registers of ring 3; one reference,
+ *            the thread's own: it is given up when its stack is gone
  *   returns  NULL: no memory
  *   Linux    dup_task_struct, copy_thread
  */
@@ -94,6 +104,7 @@ struct thread *thread_alloc(const char *name, void (*entry)(void *), void *arg, 
 		fpu_init_area(t->fpu);
 	}
 	strscpy(t->name, name, sizeof(t->name));
+	object_init(&t->object, OBJECT_THREAD, &thread_ops);
 	t->state = THREAD_NEW;
 	t->task = task;
 	t->mm = mm;
@@ -117,13 +128,21 @@ no_stack:
 	return NULL;
 }
 
-void thread_free(struct thread *t)
+/* thread_free_stack - off the list; the stack and the FPU area go. It never ran, or never will again. */
+void thread_free_stack(struct thread *t)
 {
 	spin_lock(&threads_lock);
 	list_del(&t->all_link);
 	spin_unlock(&threads_lock);
 	vmap_free_stack(t->stack_bottom, KSTACK_PAGES);
 	fpu_area_free(t->fpu);
+	t->fpu = NULL;
+	t->user_regs = NULL;
+}
+
+/* thread_free - the struct. */
+void thread_free(struct thread *t)
+{
 	kmem_cache_free(&thread_cache, t);
 }
 

@@ -23,6 +23,7 @@
  * LINUX     arch/x86/mm/fault.c (exc_page_fault), arch/x86/kernel/traps.c, irq.c.
  */
 #include "trap.h"
+#include "control.h"
 #include "mm/fault.h"
 #include "mm/oom.h"
 #include "mm/reclaim.h"
@@ -99,53 +100,90 @@ static __noreturn void end_task(int signal)
 	task_exit(signal);
 }
 
-static __noreturn void refuse_access(
-	const struct regs *regs, const struct fault *f, const char *why, int signal)
+/* Its personality may know what to do. Interrupts on. 0: run on; else the status with which it ends. */
+static int ask_personality(const struct regs *regs, u64 address, int signal, int code)
+{
+	const struct exception e = {.vector = regs->vector,
+		.error = regs->error,
+		.address = address,
+		.signal = (u32)signal,
+		.code = (u32)code};
+
+	return control_exception(&e);
+}
+
+/* What the task ends with, and why; it does not come back when nobody can help. */
+static void refuse_access(
+	const struct regs *regs, const struct fault *f, const char *why, int signal, int code)
 {
 	struct task *t = current_task();
+	int status = ask_personality(regs, f->addr, signal, code);
 
+	if (!status)
+		return;
 	printk("pid %u (%s): %s of 0x%lx at ip 0x%lx: %s " REGS_FORMAT, t->pid, t->name,
 		f->exec    ? "execution"
 		: f->write ? "write"
 			   : "read",
 		f->addr, regs->rip, why, REGS_VALUES(regs));
-	end_task(signal);
+	end_task(status);
 }
 
-static __noreturn void refuse_exception(const struct regs *regs, int signal)
+/* The exceptions ring 3 can cause, and Linux's words for them. */
+struct exception_words {
+	u8 vector;
+	u8 signal;
+	u8 code;          /* si_code */
+	bool has_address; /* si_addr is where it happened */
+};
+
+#define SI_KERNEL   0x80
+#define SEGV_MAPERR 1
+#define SEGV_ACCERR 2
+#define BUS_ADRALN  1
+#define BUS_ADRERR  2
+#define ILL_ILLOPN  2
+#define FPE_INTDIV  1
+#define FPE_FLTUNK  14 /* which of the six it was stands in the FPU's own registers */
+
+static const struct exception_words exceptions[] = {
+	{VECTOR_DIVIDE, SIGFPE, FPE_INTDIV, true},
+	{VECTOR_X87, SIGFPE, FPE_FLTUNK, true},
+	{VECTOR_SIMD, SIGFPE, FPE_FLTUNK, true},
+	{VECTOR_DEBUG, SIGTRAP, SI_KERNEL, false},
+	{VECTOR_BREAKPOINT, SIGTRAP, SI_KERNEL, false},
+	{VECTOR_INVALID_OPCODE, SIGILL, ILL_ILLOPN, true},
+	{VECTOR_SEGMENT, SIGBUS, SI_KERNEL, false},
+	{VECTOR_STACK, SIGBUS, SI_KERNEL, false},
+	{VECTOR_ALIGNMENT, SIGBUS, BUS_ADRALN, false},
+	{VECTOR_OVERFLOW, SIGSEGV, SI_KERNEL, false},
+	{VECTOR_BOUND, SIGSEGV, SI_KERNEL, false},
+	{VECTOR_PROTECTION, SIGSEGV, SI_KERNEL, false},
+	{VECTOR_INVALID_TSS, SIGSEGV, SI_KERNEL, false},
+};
+
+/* NULL: not an exception ring 3 can cause. */
+static const struct exception_words *exception_find(u64 vector)
+{
+	for (usize i = 0; i < ARRAY_SIZE(exceptions); i++) {
+		if (exceptions[i].vector == vector)
+			return &exceptions[i];
+	}
+	return NULL;
+}
+
+static void refuse_exception(const struct regs *regs, const struct exception_words *w)
 {
 	struct task *t = current_task();
+	int status;
 
+	irq_enable();
+	status = ask_personality(regs, w->has_address ? regs->rip : 0, w->signal, w->code);
+	if (!status)
+		return;
 	printk("pid %u (%s): %s at ip 0x%lx, error code 0x%lx " REGS_FORMAT, t->pid, t->name,
 		idt_vector_name(regs->vector), regs->rip, regs->error, REGS_VALUES(regs));
-	end_task(signal);
-}
-
-/* Which signal's number a task dies with; 0: not an exception ring 3 can cause. */
-static int exception_signal(u64 vector)
-{
-	switch (vector) {
-	case VECTOR_DIVIDE:
-	case VECTOR_X87:
-	case VECTOR_SIMD:
-		return SIGFPE;
-	case VECTOR_DEBUG:
-	case VECTOR_BREAKPOINT:
-		return SIGTRAP;
-	case VECTOR_INVALID_OPCODE:
-		return SIGILL;
-	case VECTOR_SEGMENT:
-	case VECTOR_STACK:
-	case VECTOR_ALIGNMENT:
-		return SIGBUS;
-	case VECTOR_OVERFLOW:
-	case VECTOR_BOUND:
-	case VECTOR_PROTECTION:
-	case VECTOR_INVALID_TSS:
-		return SIGSEGV;
-	default:
-		return 0;
-	}
+	end_task(status);
 }
 
 /* ---- page faults ----------------------------------------------------------------------------- */
@@ -165,7 +203,17 @@ static __noinline enum fault_result serve_without_memory(const struct fault *f)
 static void count_fault(void)
 {
 	vmstat_inc(VM_pgfault);
-	current_task()->minflt++;
+	__atomic_add_fetch(&current_task()->minflt, 1, __ATOMIC_RELAXED);
+}
+
+/* Nobody is asked: a handler would need memory, too. */
+static __noreturn void end_without_memory(const struct fault *f)
+{
+	struct task *t = current_task();
+
+	printk("pid %u (%s): no memory is left for 0x%lx, and nobody to take it from", t->pid,
+		t->name, f->addr);
+	end_task(SIGKILL);
 }
 
 /* The fault of ring 3 was not served. On its own stack; interrupts on. */
@@ -179,15 +227,17 @@ static __noinline void not_served(const struct fault *f, enum fault_result resul
 	case FAULT_DONE:
 		return;
 	case FAULT_BAD_ADDRESS:
-		refuse_access(regs, f, "no mapping there", SIGSEGV);
+		refuse_access(regs, f, "no mapping there", SIGSEGV, SEGV_MAPERR);
+		return;
 	case FAULT_BAD_ACCESS:
-		refuse_access(regs, f, "the mapping does not allow it", SIGSEGV);
+		refuse_access(regs, f, "the mapping does not allow it", SIGSEGV, SEGV_ACCERR);
+		return;
 	case FAULT_PAGER:
-		refuse_access(regs, f, "its pager does not answer", SIGBUS);
+		refuse_access(regs, f, "its pager does not answer", SIGBUS, BUS_ADRERR);
+		return;
 	case FAULT_NO_MEMORY:
 		if (!thread_killed()) /* else it ends on the way out, with the OOM policy's line */
-			refuse_access(
-				regs, f, "no memory is left, and nobody to take it from", SIGKILL);
+			end_without_memory(f);
 		return;
 	default:
 		panic_trap(__FILE__, __LINE__, regs, f->addr, "fault-result",
@@ -341,8 +391,13 @@ static void handle_exception(struct regs *regs)
 {
 	vaddr_t fixup = regs_from_user(regs) ? 0 : uaccess_fixup(regs->rip);
 
-	if (regs_from_user(regs) && exception_signal(regs->vector))
-		refuse_exception(regs, exception_signal(regs->vector));
+	const struct exception_words *words =
+		regs_from_user(regs) ? exception_find(regs->vector) : NULL;
+
+	if (words) {
+		refuse_exception(regs, words);
+		return;
+	}
 	if (fixup && regs->vector == VECTOR_PROTECTION) { /* an address that is not canonical */
 		regs->rip = fixup;
 		return;
@@ -401,7 +456,10 @@ static __noreturn void double_fault(const struct regs *regs)
 		__FILE__, __LINE__, regs, addr, "double-fault", "a fault while entering a handler");
 }
 
-/* Single stepping by ring 3 (TF): it ends, at the next interrupt: this is not its stack. */
+/*
+ * Single stepping by ring 3 (TF). This is not its stack: what becomes of it is decided at the interrupt that comes
+ * right behind, by its personality; without one it ends.
+ */
 static void debug_trap(struct regs *regs)
 {
 	struct thread *t = current_thread();
@@ -411,10 +469,8 @@ static void debug_trap(struct regs *regs)
 		return;
 	}
 	regs->rflags &= ~0x100ul;
-	if (t->kill_pending)
-		return;
-	printk("pid %u (%s): debug trap at ip 0x%lx", t->task->pid, t->task->name, regs->rip);
-	task_kill(t->task, SIGTRAP);
+	WRITE_ONCE(t->step_pending, true);
+	this_cpu()->need_resched = true;
 	apic_send_ipi(cpu_id(), VECTOR_RESCHED);
 }
 

@@ -94,6 +94,9 @@ enum native_call {
 	SYS_report_list, /* (machine[REPORT], path, task | 0, buf, size) -> bytes: "name\0" with a leading
 	                       '/' on folders; -ENOTDIR, -ENOENT, -ERANGE */
 	SYS_futex_wake_in, /* (task[WRITE], addr, count): FUTEX_WAKE in another space */
+	SYS_thread_get_fpu, /* (thread, buf, size) -> bytes of its FPU's state, as XSAVE (without it, FXSAVE)
+	                       writes it; size 0: only how many. -EBUSY: it runs. -EINVAL: size is too small */
+	SYS_thread_set_fpu, /* (thread, buf, exactly as many bytes). -EINVAL: could not be loaded. -EBUSY */
 	SYS_NATIVE_END
 };
 
@@ -122,6 +125,8 @@ enum native_call {
 #define TASK_NEW   0 /* empty */
 #define TASK_CLONE 1 /* a copy-on-write copy of the source's */
 #define TASK_SHARE 2 /* the source's own */
+#define TASK_NATIVE                                                                                \
+	0x10 /* no personality: calls are not forwarded; only MESSAGE_EXIT goes to the endpoint */
 
 /*
  * A task whose creator ends is killed with status SIGKILL (9). A task created with an endpoint has a personality: every

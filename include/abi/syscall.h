@@ -18,9 +18,12 @@
 #define SYS_prctl           157
 #define SYS_arch_prctl      158
 #define SYS_gettid          186
+#define SYS_futex           202
+#define SYS_sched_getaffinity 204
 #define SYS_set_tid_address 218
 #define SYS_clock_gettime   228
 #define SYS_clock_nanosleep 230
+#define SYS_getrandom       318
 
 /* Files, processes and the rest: linux_min.c. */
 #define SYS_read            0
@@ -48,7 +51,6 @@
 #define SYS_openat          257
 #define SYS_set_robust_list 273
 #define SYS_prlimit64       302
-#define SYS_getrandom       318
 #define SYS_rseq            334
 
 #define NR_SYSCALLS 512 /* length of the table; numbers beyond it are unknown */

@@ -28,7 +28,7 @@ struct choice {
 /* Killed or exiting, its pages not back yet: even when its space is out of sight already. */
 static bool is_ending(const struct task *t)
 {
-	return t->state == TASK_ALIVE && (!t->thread || t->thread->kill_pending);
+	return t->state == TASK_ALIVE && (t->killed || t->ending);
 }
 
 /* Under the table's lock t->mm does not go away; later it may, so its size is noted here. */
@@ -38,7 +38,7 @@ static bool weigh(struct task *t, void *ctx)
 	u64 pages = t->state == TASK_ALIVE && t->mm ? mm_rss(t->mm) : 0;
 	bool ending = is_ending(t) && t != current_task();
 
-	if (t->oom_gave_up || (pages <= c->pages && !ending))
+	if (t->oom_gave_up || t->essential || (pages <= c->pages && !ending))
 		return true;
 	if (c->task)
 		task_put(c->task);
@@ -50,7 +50,8 @@ static bool weigh(struct task *t, void *ctx)
 static void kill(struct task *victim, u64 pages, const char *why)
 {
 	if (!task_kill(victim, SIGKILL))
-		return; /* another CPU chose it too: one line is enough */
+		return;                     /* another CPU chose it too: one line is enough */
+	task_kill_sharers(victim, SIGKILL); /* counted once, gone only together */
 	printk("out of memory (%s): killed pid %u (%s), %lu kB of anonymous memory\n", why,
 		victim->pid, victim->name, pages << (PAGE_SHIFT - 10));
 	vmstat_inc(VM_oom_kill);

@@ -25,6 +25,8 @@
 #define X87_CONTROL   0x037f /* all exceptions masked, 64-bit precision: the ABI's start */
 #define MXCSR_DEFAULT 0x1f80
 #define MXCSR_OFFSET  24
+#define MXCSR_USABLE  0xffffu /* bits above fault; DAZ (6) is there on every 64-bit processor */
+#define HEADER_BYTES  64u /* XSAVE's, behind the legacy 512: which parts are there, then zeroes */
 
 static u32 state_bytes = FXSAVE_BYTES;
 static u32 xcr0;
@@ -91,4 +93,44 @@ void fpu_restore(const void *area)
 void fpu_copy_area(void *to, const void *from)
 {
 	memcpy(state_of(to), state_of(from), state_bytes);
+}
+
+/* fpu_state_size - bytes of a state without the room for its alignment. */
+usize fpu_state_size(void)
+{
+	return state_bytes;
+}
+
+/* fpu_read_area, fpu_write_area - to and from a buffer of fpu_state_size() bytes, aligned or not. */
+void fpu_read_area(const void *area, void *state)
+{
+	memcpy(state, state_of(area), state_bytes);
+}
+
+void fpu_write_area(void *area, const void *state)
+{
+	memcpy(state_of(area), state, state_bytes);
+}
+
+/*
+ * fpu_state_is_valid - what XRSTOR and FXRSTOR would fault on, in the kernel: a reserved bit of MXCSR, a part that is
+ * not enabled, the compacted form, anything but zeroes in the rest of the header.   SDM vol. 1, 13.8; vol. 2, FXRSTOR
+ */
+bool fpu_state_is_valid(const void *state)
+{
+	u64 header[HEADER_BYTES / sizeof(u64)];
+	u32 mxcsr;
+
+	memcpy(&mxcsr, (const u8 *)state + MXCSR_OFFSET, sizeof(mxcsr));
+	if (mxcsr & ~MXCSR_USABLE)
+		return false;
+	if (!xcr0)
+		return true;
+	memcpy(header, (const u8 *)state + FXSAVE_BYTES, sizeof(header));
+	if (header[0] & ~(u64)xcr0)
+		return false;
+	for (u32 i = 1; i < ARRAY_SIZE(header); i++)
+		if (header[i])
+			return false;
+	return true;
 }

@@ -13,4 +13,10 @@ void fpu_save(void *area);
 void fpu_restore(const void *area);
 void fpu_copy_area(void *to, const void *from);
 
+/* The state alone, as signal frames have it: fpu_state_size() bytes of XSAVE's standard form. */
+usize fpu_state_size(void);
+void fpu_read_area(const void *area, void *state);
+void fpu_write_area(void *area, const void *state);
+bool fpu_state_is_valid(const void *state); /* can it be loaded without a fault? */
+
 #endif

@@ -14,7 +14,7 @@ struct regs {
 	u64 r15, r14, r13, r12, rbp, rbx; /* callee-saved */
 	u64 r11, r10, r9, r8, rax, rcx, rdx, rsi, rdi;
 	u64 vector; /* or the system call's number */
-	u64 error;  /* the CPU's error code, or 0 */
+	u64 error;  /* the CPU's error code, or 0; ~0: a system call */
 	u64 rip, cs, rflags, rsp, ss;
 };
 

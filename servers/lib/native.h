@@ -153,6 +153,14 @@ static inline long thread_set_regs(uint32_t thread, const struct thread_regs *re
 {
 	return NATIVE(SYS_thread_set_regs, thread, regs, 0, 0, 0);
 }
+static inline long thread_get_fpu(uint32_t thread, void *buf, size_t size)
+{
+	return NATIVE(SYS_thread_get_fpu, thread, buf, size, 0, 0);
+}
+static inline long thread_set_fpu(uint32_t thread, const void *buf, size_t size)
+{
+	return NATIVE(SYS_thread_set_fpu, thread, buf, size, 0, 0);
+}
 static inline long thread_interrupt(uint32_t thread)
 {
 	return NATIVE(SYS_thread_interrupt, thread, 0, 0, 0, 0);

@@ -1,0 +1,39 @@
+/*
+ * futex.h - sleep until a word of memory is changed by somebody who says so.                   floor 4
+ */
+#ifndef FUTEX_H
+#define FUTEX_H
+
+#include "mm/mm.h"
+
+#define FUTEX_ANY (~0u) /* a mask that every waker meets */
+
+void futex_init(void);
+
+/*
+ * futex_wait - sleep while the word at addr of the current space is `value`, until somebody wakes that address.
+ *   mask      FUTEX_ANY, or bits of which the waker must name one
+ *   deadline  ns since boot, or TIME_NEVER
+ *   returns   0, -EAGAIN (the word is another), -EFAULT, -EINVAL (not a multiple of 4), -ETIMEDOUT, -EINTR
+ *   Linux     futex_wait
+ */
+int futex_wait(vaddr_t addr, u32 value, u32 mask, u64 deadline);
+
+/* Wake at most nr of those that wait at addr of mm, the longest waiting first. How many, or -EINVAL. */
+int futex_wake_mask(struct mm *mm, vaddr_t addr, u32 nr, u32 mask);
+static inline int futex_wake(struct mm *mm, vaddr_t addr, u32 nr)
+{
+	return futex_wake_mask(mm, addr, nr, FUTEX_ANY);
+}
+
+/*
+ * futex_requeue - wake nr_wake at addr, let nr_move others wait at addr2 from now on.
+ *   compare   NULL, or what the word at addr must be: else -EAGAIN
+ *   returns   woken and moved; -EAGAIN, -EFAULT, -EINVAL
+ *   Linux     futex_requeue
+ */
+int futex_requeue(vaddr_t addr, u32 nr_wake, vaddr_t addr2, u32 nr_move, const u32 *compare);
+
+bool futex_check(void); /* W1, W2: see futex.c */
+
+#endif

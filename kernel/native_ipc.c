@@ -1,0 +1,343 @@
+/*
+ * native_ipc.c - handles and messages, as ring 3 asks for them             floor 7, below: ipc.c, task.c
+ *
+ * The door: registers into a message and back, numbers into objects. What happens in between is ipc.c's.
+ *
+ * IDEA
+ *   registers --message_read--> thread.ipc --ipc_send--> ... the other thread's ipc --message_write--> registers
+ *        r15 --object_attach-->   .object                       .object --object_accept--> r15
+ *
+ *   A call the kernel does not own goes the same way: its number and six arguments are the message, the
+ *   label of the answer is its result (ipc_forward). The personality may ask for memory to be there first;
+ *   then the thread touches it, as itself, and sends the call again.
+ *
+ * LOCKS     none of its own.
+ * LINUX     has none: there a system call is a call. L4's and seL4's kernels do this in assembly.
+ */
+#include "native.h"
+
+#include "mm/fault.h"
+#include "sched.h"
+#include <abi/errno.h>
+
+/* --- handles ------------------------------------------------------------------------------------------ */
+
+s64 native_new(struct object *o, u32 rights)
+{
+	int handle = handle_install(current_handles(), o, rights, 0, 0);
+
+	object_put(o);
+	return handle;
+}
+
+s64 native_handle_close(struct regs *r)
+{
+	return handle_close(current_handles(), (u32)NATIVE_ARG0(r));
+}
+
+/* What may be passed on of a handle: with fewer rights, at most. */
+static int handle_read_to_share(u32 h, struct handle *out)
+{
+	int error = handle_read(current_handles(), h, out);
+
+	if (error)
+		return error;
+	if (out->rights & RIGHT_DUPLICATE)
+		return 0;
+	object_put(out->object);
+	return -EACCES;
+}
+
+s64 native_handle_duplicate(struct regs *r)
+{
+	u64 rights = NATIVE_ARG1(r), badge = NATIVE_ARG2(r);
+	struct handle h;
+	s64 result = handle_read_to_share((u32)NATIVE_ARG0(r), &h);
+
+	if (result)
+		return result;
+	if (rights & ~(u64)h.rights || (badge && (h.object->type != OBJECT_ENDPOINT || h.badge)))
+		result = -EINVAL;
+	else
+		result = handle_install(
+			current_handles(), h.object, (u32)rights, badge ? badge : h.badge, 0);
+	object_put(h.object);
+	return result;
+}
+
+s64 native_handle_grant(struct regs *r)
+{
+	u64 rights = NATIVE_ARG2(r), index = NATIVE_ARG3(r);
+	struct object *task;
+	struct handle h;
+	s64 result = handle_read_to_share((u32)NATIVE_ARG1(r), &h);
+
+	if (result)
+		return result;
+	result = handle_get(
+		current_handles(), (u32)NATIVE_ARG0(r), OBJECT_TASK, RIGHT_MANAGE, &task, NULL);
+	if (!result) {
+		if (rights & ~(u64)h.rights || index >= HANDLE_MAX)
+			result = -EINVAL;
+		else
+			result = handle_install(&container_of(task, struct task, object)->handles,
+				h.object, (u32)rights, h.badge, (u32)index);
+		object_put(task);
+	}
+	object_put(h.object);
+	return result;
+}
+
+/* --- endpoints and notifications ---------------------------------------------------------------------- */
+
+#define ENDPOINT_RIGHTS     (RIGHT_SEND | RIGHT_RECEIVE | RIGHT_DUPLICATE)
+#define NOTIFICATION_RIGHTS (RIGHT_SEND | RIGHT_DUPLICATE)
+
+s64 native_endpoint_create(struct regs *r)
+{
+	struct endpoint *ep = endpoint_create();
+
+	return ep ? native_new(&ep->object, ENDPOINT_RIGHTS) : -ENOMEM;
+}
+
+static int endpoint_get(u64 h, u32 rights, struct endpoint **ep, u64 *badge)
+{
+	struct object *o;
+	int error = handle_get(current_handles(), (u32)h, OBJECT_ENDPOINT, rights, &o, badge);
+
+	if (likely(!error))
+		*ep = endpoint_of(o);
+	return error;
+}
+
+s64 native_notification_create(struct regs *r)
+{
+	struct endpoint *ep;
+	struct notification *n;
+	int error = endpoint_get(NATIVE_ARG0(r), RIGHT_RECEIVE, &ep, NULL);
+
+	if (error)
+		return error;
+	n = notification_create(ep);
+	object_put(&ep->object);
+	return n ? native_new(&n->object, NOTIFICATION_RIGHTS) : -ENOMEM;
+}
+
+s64 native_notification_signal(struct regs *r)
+{
+	struct object *o;
+	int error = handle_get(
+		current_handles(), (u32)NATIVE_ARG0(r), OBJECT_NOTIFICATION, RIGHT_SEND, &o, NULL);
+
+	if (error)
+		return error;
+	notification_signal(notification_of(o), NATIVE_ARG1(r));
+	object_put(o);
+	return 0;
+}
+
+/* --- messages ----------------------------------------------------------------------------------------- */
+
+/* What message.h says of the registers, but for the handle. */
+static inline void message_read(struct message *m, const struct regs *r)
+{
+	m->token = r->rsi;
+	m->label = r->rdx;
+	m->word[0] = r->r10;
+	m->word[1] = r->r8;
+	m->word[2] = r->r9;
+	m->word[3] = r->r12;
+	m->word[4] = r->r13;
+	m->word[5] = r->r14;
+	m->handle = HANDLE_NONE;
+}
+
+static inline void message_write(const struct message *m, struct regs *r)
+{
+	r->rdi = m->badge;
+	r->rsi = m->token;
+	r->rdx = m->label;
+	r->r10 = m->word[0];
+	r->r8 = m->word[1];
+	r->r9 = m->word[2];
+	r->r12 = m->word[3];
+	r->r13 = m->word[4];
+	r->r14 = m->word[5];
+	r->r15 = m->handle;
+}
+
+/* The handle in r15 is to travel. */
+__noinline static int object_attach_slow(struct ipc_thread *ipc, u32 handle)
+{
+	struct handle h;
+	int error = handle_read_to_share(handle, &h);
+
+	if (error)
+		return error;
+	ipc->object = h.object;
+	ipc->rights = h.rights;
+	ipc->badge = h.badge;
+	return 0;
+}
+
+static inline int object_attach(struct ipc_thread *ipc, const struct regs *r)
+{
+	return likely(r->r15 == HANDLE_NONE) ? 0 : object_attach_slow(ipc, (u32)r->r15);
+}
+
+/* A message with a handle came: name it here. Where it does not fit, its caller hears of it and the next comes. */
+__noinline static int object_accept(struct ipc_thread *ipc, struct endpoint *ep, u64 deadline)
+{
+	for (;;) {
+		int status, handle = handle_install(
+				    ipc->handles, ipc->object, ipc->rights, ipc->badge, 0);
+
+		object_put(ipc->object);
+		ipc->object = NULL;
+		if (handle > 0) {
+			ipc->message.handle = handle;
+			return 0;
+		}
+		ipc_reject(ep, ipc->message.token, -EMFILE);
+		status = ipc_receive(ep, deadline);
+		if (status || !ipc->object)
+			return status;
+	}
+}
+
+s64 native_ipc_call(struct regs *r)
+{
+	struct ipc_thread *ipc = &current_thread()->ipc;
+	struct handle_table *handles = current_handles();
+	struct endpoint *ep;
+	int status;
+
+	if (unlikely(r->rdx & LABEL_KERNEL))
+		return -EINVAL;
+	status = endpoint_get(r->rdi, RIGHT_SEND, &ep, &ipc->message.badge);
+	if (unlikely(status))
+		return status;
+	message_read(&ipc->message, r);
+	handle_reserve(handles); /* the answer may bring one */
+	ipc->handles = handles;
+	status = object_attach(ipc, r);
+	if (likely(!status))
+		status = ipc_send(ep, r->rbx, true);
+	object_put(&ep->object);
+	if (likely(!status))
+		message_write(&ipc->message, r);
+	return status;
+}
+
+/* A message has come, or status says why not. */
+static inline s64 receive_end(
+	struct regs *r, struct ipc_thread *ipc, struct endpoint *ep, int status)
+{
+	if (unlikely(!status && ipc->object))
+		status = object_accept(ipc, ep, r->rbx);
+	object_put(&ep->object);
+	if (likely(!status))
+		message_write(&ipc->message, r);
+	return status;
+}
+
+s64 native_ipc_receive(struct regs *r)
+{
+	struct ipc_thread *ipc = &current_thread()->ipc;
+	struct endpoint *ep;
+	int status = endpoint_get(r->rdi, RIGHT_RECEIVE, &ep, NULL);
+
+	if (unlikely(status))
+		return status;
+	ipc->handles = current_handles();
+	return receive_end(r, ipc, ep, ipc_receive(ep, r->rbx));
+}
+
+s64 native_ipc_reply(struct regs *r)
+{
+	struct ipc_thread *ipc = &current_thread()->ipc;
+	struct endpoint *ep;
+	int status = endpoint_get(r->rdi, RIGHT_RECEIVE, &ep, NULL);
+
+	if (unlikely(status))
+		return status;
+	message_read(&ipc->message, r);
+	status = object_attach(ipc, r);
+	if (likely(!status))
+		status = ipc_reply(ep);
+	object_put(&ep->object);
+	return status;
+}
+
+s64 native_ipc_reply_receive(struct regs *r)
+{
+	struct ipc_thread *ipc = &current_thread()->ipc;
+	struct endpoint *ep;
+	int status = endpoint_get(r->rdi, RIGHT_RECEIVE, &ep, NULL);
+
+	if (unlikely(status))
+		return status;
+	message_read(&ipc->message, r);
+	ipc->handles = current_handles();
+	status = object_attach(ipc, r);
+	if (unlikely(status)) {
+		object_put(&ep->object);
+		return status;
+	}
+	return receive_end(r, ipc, ep, ipc_reply_receive(ep, r->rbx));
+}
+
+/* --- calls the kernel does not own --------------------------------------------------------------------- */
+
+/* REPLY_FAULT_IN: the memory the personality wants to work with. False: it cannot be had. */
+__noinline static bool fault_in(const struct message *m)
+{
+	struct task *self = current_task();
+	vaddr_t start = m->word[0], end;
+	u64 faults = 0;
+	int error;
+
+	if (__builtin_add_overflow(start, m->word[1], &end) || end > USER_END)
+		return false;
+	start = ALIGN_DOWN(start, PAGE_SIZE);
+	end = ALIGN_UP(end, PAGE_SIZE);
+	error = fault_populate(current_thread()->mm, start, end, m->word[2], &faults);
+	self->minflt += faults;
+	return error == 0;
+}
+
+void ipc_forward(struct endpoint *ep, struct regs *r)
+{
+	struct thread *t = current_thread();
+	struct message *m = &t->ipc.message;
+	int status;
+
+	do {
+		m->badge = t->cookie;
+		m->label = MESSAGE_SYSCALL + (u32)r->vector;
+		m->word[0] = r->rdi;
+		m->word[1] = r->rsi;
+		m->word[2] = r->rdx;
+		m->word[3] = r->r10;
+		m->word[4] = r->r8;
+		m->word[5] = r->r9;
+		m->handle = HANDLE_NONE;
+		t->ipc.handles = NULL;
+		t->in_call = true;
+		status = ipc_send(ep, DEADLINE_NEVER, false);
+		t->in_call = false;
+		if (unlikely(t->regs_set)) {
+			t->regs_set = false;
+			return;
+		}
+		if (unlikely(
+			    status)) { /* killed, or the personality is gone: this task ends with it */
+			r->rax = (u64)-EIO;
+			return;
+		}
+		r->rax = m->label;
+		if (likely(m->label != REPLY_FAULT_IN))
+			return;
+		r->rax = (u64)-EFAULT;
+	} while (fault_in(m));
+}
