@@ -217,6 +217,38 @@ int handle_read(struct handle_table *t, u32 h, struct handle *out)
 	return slot ? 0 : -EBADF;
 }
 
+/* The first handle from index `from` on that may be duplicated, with a reference; 0: none. */
+static u32 next_duplicable(struct handle_table *t, u32 from, struct handle *out)
+{
+	u64 flags = spin_lock_irqsave(&t->lock);
+	u32 found = 0;
+
+	for (u32 i = from; i < t->nr && !found; i++) {
+		if (t->slots[i].object && t->slots[i].rights & RIGHT_DUPLICATE)
+			found = i;
+	}
+	if (found) {
+		*out = t->slots[found];
+		object_get(out->object);
+	}
+	spin_unlock_irqrestore(&t->lock, flags);
+	return found;
+}
+
+int handle_table_inherit(struct handle_table *to, struct handle_table *from)
+{
+	struct handle h;
+
+	for (u32 i = 0; (i = next_duplicable(from, i + 1, &h)) != 0;) {
+		int got = handle_install(to, h.object, h.rights, h.badge, i);
+
+		object_put(h.object);
+		if (got < 0)
+			return got;
+	}
+	return 0;
+}
+
 int handle_close(struct handle_table *t, u32 h)
 {
 	u64 flags = spin_lock_irqsave(&t->lock);

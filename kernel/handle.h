@@ -76,6 +76,14 @@ static inline void handle_closed(struct object *o, u32 rights)
  */
 int handle_get(struct handle_table *t, u32 h, enum object_type type, u32 rights, struct object **o,
 	u64 *badge);
+/*
+ * handle_table_inherit - every handle of `from` that may be duplicated, into `to` at the same index: what a copy of a
+ * task has from its source.
+ *
+ *   returns  0; -ENOMEM, -EEXIST, and what was installed by then stays
+ *   Linux    dup_fd
+ */
+int __must_check handle_table_inherit(struct handle_table *to, struct handle_table *from);
 int handle_close(struct handle_table *t, u32 h); /* 0, -EBADF */
 
 /* The whole handle, with a reference on its object: duplicate, grant, send. 0, -EBADF. */
