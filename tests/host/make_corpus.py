@@ -88,6 +88,12 @@ SEEDS = {
         "words": b"run thptouch write 64M && check ; ledger # all\recho 'a \"b' \"c $?\" > /sys/x\r",
         "keys": b"ab\x1b[Dc\x1b[A\x1b[1~\x7f\x01\x05\x0b\x15\x17\x1b[3~\x1bOF\t\x03\x04\r\n",
     },
+    "discipline": {
+        "line": b"ab\x7fc\tde\x17\x12\x16\x03\x15x\r\n\xff\x00\x10one\ntwo\x04\x04\xff\x00\x01\x03\x1a\x1c",
+        "modes": b"ahead\nhalf\xff\x01" + bytes(36) + b"raw\x7f\xff\x00\x02\xff\x01"
+                 + struct.pack("<4I", 0x1a0, 0xd, 0xbf, 0x8b3b) + b"\0\x03\x1c\x7f\x15\x04" + bytes(14)
+                 + b"a\xc3\xa4\x7f\r\xff\x03text\n\xff\x02",
+    },
     "pvh": {f"map{n}": pvh(ranges) for n, ranges in enumerate(MAPS)},
 }
 
