@@ -64,7 +64,9 @@ static struct files *current_files(void)
 
 static struct file *file_get(int fd)
 {
-	return fd >= 0 && fd < NR_FILES ? current_files()->fd[fd] : NULL;
+	const struct files *files = current_files();
+
+	return files && fd >= 0 && fd < NR_FILES ? files->fd[fd] : NULL;
 }
 
 bool linux_min_is_open(int fd)

@@ -56,7 +56,8 @@ struct request {
 	char error[ERROR_BYTES];
 	char path[PATH_BYTES];
 	struct elf elf;
-	u64 bias; /* added to every address of a static-pie */
+	u64 bias;               /* added to every address of a static-pie */
+	struct object *machine; /* a server: what it finds in its table; else NULL */
 	int argc;
 	usize arg_bytes;
 	char args[LOADER_ARG_BYTES]; /* argument after argument, each with its zero */
@@ -379,20 +380,61 @@ struct mm *loader_make_space(void)
 	return mm;
 }
 
-/* A task that will run loader_thread(q), with its files. NULL: refused. */
+#define RIGHTS_MACHINE                                                                             \
+	(RIGHT_UART | RIGHT_INITRD | RIGHT_DEBUG | RIGHT_POWER | RIGHT_REPORT | RIGHT_CREATE |     \
+		RIGHT_DUPLICATE)
+
+/* A program with the console's files. With a reference for the caller; NULL: no memory. */
+static struct task *make_program(struct request *q, struct mm *mm, struct task *parent)
+{
+	struct task *t = task_create(base_name(q->path), mm, parent, loader_thread, q);
+
+	if (!t) {
+		task_drop_mm(mm);
+		return NULL;
+	}
+	if (linux_min_start(t)) {
+		task_discard(t);
+		return NULL;
+	}
+	task_get(t);
+	return t;
+}
+
+/* The same for a server, with the machine. */
+static struct task *make_server(struct request *q, struct mm *mm)
+{
+	struct task *t = task_create_empty(mm, NULL, NULL, NULL);
+	struct thread *th;
+
+	if (!t) {
+		task_drop_mm(mm);
+		return NULL;
+	}
+	strscpy(t->name, base_name(q->path), sizeof(t->name));
+	if (handle_install(&t->handles, q->machine, RIGHTS_MACHINE, 0, HANDLE_MACHINE) ==
+			HANDLE_MACHINE &&
+		task_add_thread(t, loader_thread, q, &th) == 0) {
+		th->tid = t->pid;
+		object_put(&th->object);
+		return t;
+	}
+	task_kill(t, 0); /* it has no thread: it ends here and now */
+	task_put(t);
+	return NULL;
+}
+
+/* A task that will run loader_thread(q). NULL: refused. */
 static struct task *make_task(struct request *q, struct task *parent)
 {
 	struct mm *mm = loader_make_space();
-	struct task *t = mm ? task_create(base_name(q->path), mm, parent, loader_thread, q) : NULL;
+	struct task *t = NULL;
 
-	if (t && !linux_min_start(t))
-		return t;
-	if (t)
-		task_discard(t);
-	else if (mm)
-		task_drop_mm(mm);
-	refuse(q, -ENOMEM, "no memory for a new task");
-	return NULL;
+	if (mm)
+		t = q->machine ? make_server(q, mm) : make_program(q, mm, parent);
+	if (!t)
+		refuse(q, -ENOMEM, "no memory for a new task");
+	return t;
 }
 
 /* Start it and wait until it is loaded; a task that failed is waited for and forgotten. */
@@ -403,7 +445,6 @@ static int run_request(struct request *q, struct task *parent, struct task **out
 
 	if (!t)
 		return q->result;
-	task_get(t);
 	__atomic_add_fetch(&q->refs, 1, __ATOMIC_RELAXED); /* the thread's */
 	task_start(t);
 	waitq_wait(&q->wait, READ_ONCE(q->done), "load");
@@ -418,8 +459,15 @@ static int run_request(struct request *q, struct task *parent, struct task **out
 	return q->result;
 }
 
-int loader_start(const char *path, int argc, char *const argv[], struct task *parent,
-	struct task **out, char *err, usize err_size)
+struct start {
+	const char *path;
+	int argc;
+	char *const *argv;
+	struct task *parent;    /* of a program */
+	struct object *machine; /* for a server */
+};
+
+static int start(const struct start *s, struct task **out, char *err, usize err_size)
 {
 	struct request *q = kzalloc(sizeof(*q));
 	int error;
@@ -429,14 +477,32 @@ int loader_start(const char *path, int argc, char *const argv[], struct task *pa
 		return -ENOMEM;
 	}
 	q->refs = 1;
+	q->machine = s->machine;
 	waitq_init(&q->wait, "load");
-	error = find_program(q, path);
+	error = find_program(q, s->path);
 	if (!error)
-		error = copy_args(q, argc, argv);
+		error = copy_args(q, s->argc, s->argv);
 	if (!error)
-		error = run_request(q, parent, out);
+		error = run_request(q, s->parent, out);
 	if (error)
 		strscpy(err, q->error, err_size);
 	request_put(q);
 	return error;
+}
+
+int loader_start(const char *path, int argc, char *const argv[], struct task *parent,
+	struct task **out, char *err, usize err_size)
+{
+	const struct start s = {.path = path, .argc = argc, .argv = argv, .parent = parent};
+
+	return start(&s, out, err, err_size);
+}
+
+int loader_start_server(
+	const char *path, struct object *machine, struct task **out, char *err, usize err_size)
+{
+	char *const argv[] = {(char *)path};
+	const struct start s = {.path = path, .argc = 1, .argv = argv, .machine = machine};
+
+	return start(&s, out, err, err_size);
 }

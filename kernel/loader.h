@@ -14,6 +14,14 @@ const void *loader_initrd(
 #define LOADER_ARGS      64   /* argc at most */
 #define LOADER_ARG_BYTES 4096 /* of all arguments together, with their final zeros */
 
+/*
+ * loader_start_server - run a program as the first of the servers: no personality, nobody's child, not chosen when
+ * memory is short, and `machine` is its HANDLE_MACHINE with every right a machine has.
+ *   returns  as loader_start(), and *out with a reference
+ */
+int __must_check loader_start_server(
+	const char *path, struct object *machine, struct task **out, char *err, usize err_size);
+
 struct mm *loader_make_space(void); /* an empty one, with Linux's borders; NULL: no memory */
 
 /*

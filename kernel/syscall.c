@@ -585,7 +585,7 @@ void syscall_dispatch(struct regs *r)
 		r->rax = (u64)native_table[nr - SYS_NATIVE](r);
 	else if (likely(current_task()->personality))
 		ipc_forward(current_task()->personality, r);
-	else if (nr < NR_SYSCALLS && linux_table[nr])
+	else if (nr < NR_SYSCALLS && linux_table[nr] && current_task()->files)
 		r->rax = (u64)linux_table[nr](r);
 	else
 		r->rax = (u64)unknown(nr);
