@@ -27,6 +27,7 @@
 #include "lib/string.h"
 #include "linux_min.h"
 #include "loader.h"
+#include "machine.h"
 #include "mm/buddy.h"
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
@@ -325,7 +326,8 @@ static void init_tasks(void)
 	thp_init();
 	khugepaged_init();
 	init_initrd();
-	monitor_init(boot_info.cmdline);
+	machine_init(boot_info.cmdline);
+	monitor_init();
 }
 
 /*

@@ -33,8 +33,10 @@ enum lock_class {
 	LOCK_LRU,       /* the LRU lists */
 	LOCK_ZERO,      /* the huge zero page's life */
 	LOCK_KMALLOC,   /* kmalloc caches */
+	LOCK_SESSION,   /* what a session has written */
 	LOCK_ZONE,      /* zone.lock: innermost of memory */
 	LOCK_ENDPOINTS, /* the list of all endpoints */
+	LOCK_MACHINE,   /* who reads the UART, who starts programs */
 	LOCK_ENDPOINT,  /* endpoint->lock */
 	LOCK_HANDLES,   /* a table of handles */
 	LOCK_FUTEX,     /* who waits for a word of memory */

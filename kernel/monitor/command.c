@@ -61,6 +61,13 @@ int usage(struct monitor *m)
 	return STATUS_USAGE;
 }
 
+bool power_allowed(struct monitor *m)
+{
+	if (!m->may_power)
+		fail(m, "permission denied");
+	return m->may_power;
+}
+
 const char *errno_text(int err)
 {
 	switch (err < 0 ? -err : err) {

@@ -45,6 +45,8 @@ struct monitor {
 	bool background;        /* this command was followed by & */
 	bool records;           /* CMD: a RESULT line behind each command */
 	bool leave;             /* the stopped monitor: continue */
+	bool may_power;         /* may switch off and panic */
+	const bool *stop;       /* of a session: nobody will read what it says; or NULL */
 	u32 depth;              /* watch inside watch ... */
 	u32 results;            /* CMD: RESULT records so far */
 	int first_failure;      /* of this line: the first status that was not 0, or 0 */
@@ -63,11 +65,13 @@ int monitor_execute_words(struct monitor *m, int argc, char **argv);
 int fail(struct monitor *m, const char *fmt, ...) __printf(2, 3);
 /* Wrong arguments: prints the usage line; returns STATUS_USAGE. */
 int usage(struct monitor *m);
+/* May this session switch off and panic? Says so if not. */
+bool power_allowed(struct monitor *m);
 /* fail() with the text of a negative error number. */
 int fail_errno(struct monitor *m, const char *what, int err);
 const char *errno_text(int err);
 
-/* Has a person pressed Ctrl-C? What else was typed meanwhile is dropped. */
+/* Has a person pressed Ctrl-C, or closed the session? */
 bool monitor_interrupted(struct monitor *m);
 
 const struct command *command_find(const char *name);

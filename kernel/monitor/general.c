@@ -5,6 +5,7 @@
  */
 #include "config.h"
 #include "lib/string.h"
+#include "machine.h"
 #include "mm/buddy.h"
 #include "mm/kmalloc.h"
 #include "mm/thp.h"
@@ -139,7 +140,9 @@ void monitor_banner(struct monitor *m)
 	say(m, "Pagoda %s: %u CPU%s, %lu MiB of memory, transparent huge pages: %s%s\n",
 		PAGODA_VERSION, nr_cpus, nr_cpus == 1 ? "" : "s", managed_kb() >> 10,
 		thp_enabled_word(), CONFIG_DEBUG ? ", debug build" : "");
-	say(m, "Ctrl-] x quits QEMU; help lists commands.\n");
+	say(m, "Ctrl-] x quits QEMU; %s.\n",
+		machine_has_shell() ? "Ctrl-\\ twice stops all for the kernel's monitor"
+				    : "help lists commands");
 }
 
 int cmd_version(struct monitor *m, int argc, char **argv)
@@ -494,5 +497,7 @@ int cmd_poweroff(struct monitor *m, int argc, char **argv)
 
 	if (argc > 2 || (argc == 2 && (!arg_number(argv[1], &status) || status > 255)))
 		return usage(m);
+	if (!power_allowed(m))
+		return STATUS_FAILED;
 	monitor_exit((int)status);
 }

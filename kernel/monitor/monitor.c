@@ -7,22 +7,24 @@
  *     stopped   BREAK or panic: the other CPUs stand still by NMI, interrupts are off here, the UART is
  *               polled; only commands that take no lock. It writes to the UART directly, because the one
  *               who holds the console's lock may be standing still.
- *   With CMD (fw_cfg, else `cmd=` on the command line) the console thread runs that line and leaves the
- *   machine; a panic then leaves too. Without it, a person is there.
+ *   With CMD the console thread runs that line and leaves the machine; a panic then leaves too. Without it, a
+ *   person is there. Where servers own the console (machine.c) there is no console thread: BREAK, or Ctrl-\ twice,
+ *   leads to the stopped monitor.
  *
- *   While a program runs in the foreground, what is typed is the program's; Ctrl-C ends it.
+ *   While a program runs in the foreground, what is typed is the program's (program.c).
  *
  * LOCKS     typed_lock: input on its way to a program (several may read it).
  * LINUX     the idea is kgdb's and xmon's; the console's is a tty and a shell.
  */
 #include "monitor/monitor.h"
+#include "monitor/json.h"
 #include "lib/string.h"
 #include "linux_min.h"
+#include "machine.h"
 #include "panic.h"
 #include "printk.h"
 #include "sched.h"
 #include "x86/debugport.h"
-#include "x86/fwcfg.h"
 #include "x86/serial.h"
 #include "x86/smp.h"
 #include "x86/timer.h"
@@ -40,6 +42,7 @@ void monitor_session_init(
 {
 	memset(m, 0, sizeof(*m));
 	m->out = (struct report_out){put, ctx};
+	m->may_power = true;
 	edit_init(&m->edit, put, complete, ctx);
 	m->edit.ctx = m;
 }
@@ -63,6 +66,8 @@ bool monitor_interrupted(struct monitor *m)
 	bool interrupted = false;
 	int byte;
 
+	if (m->stop)
+		return READ_ONCE(*m->stop);
 	if (!m->interactive || m->stopped)
 		return false;
 	while ((byte = serial_read()) >= 0) {
@@ -218,40 +223,28 @@ static __noreturn void converse(struct monitor *m)
 
 /* --- CMD --------------------------------------------------------------------------------------------------- */
 
-static char cmd[EDIT_BYTES];
-static bool cmd_given, cmd_too_long;
-
-static void cmd_read(const char *cmdline)
-{
-	isize n = fwcfg_read("opt/pagoda/cmd", cmd, sizeof(cmd));
-	const char *text = strstr(cmdline, "cmd=");
-
-	if (n >= 0) {
-		cmd_given = true;
-		cmd_too_long = n >= (isize)sizeof(cmd);
-		cmd[MIN((usize)n, sizeof(cmd) - 1)] = '\0';
-	} else if (text && (text == cmdline || text[-1] == ' ')) {
-		cmd_given = true;
-		cmd_too_long = strscpy(cmd, text + 4, sizeof(cmd)) < 0;
-	}
-}
-
 static __noreturn void run_cmd(struct monitor *m)
 {
-	if (cmd_too_long) {
-		say(m, "CMD has more than %u characters; nothing was done\n", EDIT_BYTES - 1);
-		monitor_exit(STATUS_USAGE);
-	}
 	m->records = true;
-	monitor_execute(m, cmd);
+	monitor_execute(m, machine_cmd());
 	monitor_exit(m->first_failure);
 }
 
 static void console_thread(void *arg)
 {
-	if (cmd_given)
+	if (machine_cmd())
 		run_cmd(&console);
 	converse(&console);
+}
+
+void monitor_power(int status)
+{
+	if (machine_has_shell() && machine_cmd()) {
+		say(&console, "RESULT n=1 status=%d cmd=\"", status);
+		json_escape(&console.out, machine_cmd(), strlen(machine_cmd()));
+		say(&console, "\"\n");
+	}
+	monitor_exit(status);
 }
 
 /* --- everything stopped --------------------------------------------------------------------------------------- */
@@ -332,21 +325,30 @@ static void on_panic(void)
 /*
  * monitor_init - see monitor.h.
  *
- *   locks    none; may sleep; once, when threads can be started
+ *   locks    none; may sleep; once, when threads can be started, after machine_init()
  */
-void monitor_init(const char *cmdline)
+void monitor_init(void)
 {
 	struct thread *t;
 
 	waitq_init(&input_wait, "console input");
 	waitq_init(&typed_wait, "typed");
-	cmd_read(cmdline);
 	monitor_session_init(&console, console_put, NULL);
-	console.interactive = console.colour = !cmd_given;
-	linux_console_read = cmd_given ? NULL : typed_read;
-	serial_rx_notify = input_arrived;
+	console.interactive = console.colour = !machine_cmd();
+	linux_console_read = machine_cmd() ? NULL : typed_read;
+	machine_monitor_input = input_arrived;
 	serial_on_break = on_break;
-	panic_monitor = cmd_given ? NULL : on_panic;
+	panic_monitor = machine_cmd() ? NULL : on_panic;
+	if (machine_cmd_too_long()) {
+		say(&console, "CMD has more than %u characters; nothing was done\n",
+			MACHINE_CMD_BYTES - 1);
+		monitor_exit(STATUS_USAGE);
+	}
+	if (machine_has_shell()) {
+		if (!machine_cmd())
+			monitor_banner(&console);
+		return;
+	}
 	t = thread_create("monitor", console_thread, NULL, NULL, NULL);
 	if (!t)
 		panic("monitor", "no memory for the console's thread");

@@ -7,12 +7,12 @@
 #include "monitor/command.h"
 
 /*
- * monitor_init - start the console thread: it runs CMD and leaves the machine, or talks to a person.
+ * monitor_init - where the monitor owns the console (machine.h), start its thread: it runs CMD and leaves the machine,
+ *                or talks to a person.
  *
- *   cmdline  the kernel's command line: `cmd=...` (to its end) is CMD where there is no fw_cfg
- *   after    serial input, BREAK and panic lead here
+ *   after    BREAK and panic lead here
  */
-void monitor_init(const char *cmdline);
+void monitor_init(void);
 
 /* A session that writes to out: for self-tests. */
 void monitor_session_init(
@@ -24,5 +24,8 @@ __noreturn void monitor_exit(int status);
 /* A task runs in the foreground: what is typed goes to it, Ctrl-C ends it. Returns its exit status. */
 int monitor_foreground(struct monitor *m, struct task *t);
 int monitor_run_status(struct monitor *m, const char *name, int status);
+
+/* Switch off on behalf of ring 3; with CMD, say how that line went as the monitor does. */
+__noreturn void monitor_power(int status);
 
 #endif

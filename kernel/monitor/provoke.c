@@ -126,6 +126,8 @@ int cmd_panic(struct monitor *m, int argc, char **argv)
 {
 	if (argc > 2)
 		return usage(m);
+	if (!power_allowed(m))
+		return STATUS_FAILED;
 	if (argc == 1)
 		panic("monitor", "asked for by the command `panic`");
 	for (usize i = 0; i < ARRAY_SIZE(kinds); i++) {

@@ -46,6 +46,7 @@
 #define PATIENCE_LEFT (1u << 8)  /* ... once that happened */
 
 void (*serial_rx_notify)(void);
+enum serial_fate (*serial_rx_fate)(u8 byte);
 void (*serial_on_break)(const struct regs *regs);
 
 static bool present, tx_stuck;
@@ -55,7 +56,7 @@ static u32 rx_head, rx_tail; /* free running */
 static u64 rx_lost;
 static bool break_seen; /* (a) by whoever read the line status, which clears the flag */
 
-static void rx_put(u8 byte)
+void serial_put(u8 byte)
 {
 	u32 head = rx_head;
 
@@ -78,7 +79,7 @@ static void keep_early_input(void)
 		u8 byte = inb(COM1 + REG_DATA);
 
 		if (!(status & LSR_BREAK))
-			rx_put(byte);
+			serial_put(byte);
 	}
 }
 
@@ -177,12 +178,13 @@ void serial_enable_irq(void)
  * serial_handle_irq - empty the receiver into the ring.
  *
  *   locks    interrupts off, only on the CPU that COM1 is routed to
- *   returns  true: a BREAK was among it
+ *   returns  true: a BREAK was among it, or what serial_rx_fate takes for one
  *   after    serial_rx_notify() was called if there is something to read
  */
 bool serial_handle_irq(void)
 {
-	bool got = false;
+	bool got = false, wants_monitor = false;
+	enum serial_fate fate;
 	u8 status;
 
 	inb(COM1 + REG_IIR);
@@ -194,12 +196,15 @@ bool serial_handle_irq(void)
 
 		if (status & LSR_BREAK)
 			continue;
-		rx_put(byte);
-		got = true;
+		fate = serial_rx_fate ? serial_rx_fate(byte) : SERIAL_KEEP;
+		if (fate == SERIAL_KEEP)
+			serial_put(byte);
+		got |= fate == SERIAL_KEEP;
+		wants_monitor |= fate == SERIAL_BREAK;
 	}
 	if (got && serial_rx_notify)
 		serial_rx_notify();
-	return __atomic_exchange_n(&break_seen, false, __ATOMIC_RELAXED);
+	return __atomic_exchange_n(&break_seen, false, __ATOMIC_RELAXED) || wants_monitor;
 }
 
 /* serial_read - the next byte from the ring, or -1. One reader at a time; never waits. */
