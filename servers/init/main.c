@@ -30,10 +30,10 @@ enum {
 #define RETRY_NS          200000000ull  /* after a start that failed */
 
 static struct server servers[NR_SERVERS] = {
-	[CONSOLE] = {.name = "console", .path = "servers/console", .machine = RIGHT_UART},
-	[PAGER] = {.name = "pager", .path = "servers/pager", .machine = RIGHT_INITRD},
+	[CONSOLE] = {.name = "console", .path = "/servers/console", .machine = RIGHT_UART},
+	[PAGER] = {.name = "pager", .path = "/servers/pager", .machine = RIGHT_INITRD},
 	[LINUX] = {.name = "linux",
-		.path = "servers/linux",
+		.path = "/servers/linux",
 		.machine = RIGHT_INITRD | RIGHT_DEBUG | RIGHT_POWER | RIGHT_REPORT | RIGHT_CREATE |
 			   RIGHT_DUPLICATE},
 };
