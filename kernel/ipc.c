@@ -478,7 +478,7 @@ int ipc_reply_receive(struct endpoint *ep, u64 deadline)
 		event_finish(t);
 		return status;
 	}
-	if (t->ipc.message.token && ipc_reply(ep) == -EMFILE)
+	if ((t->ipc.message.token || t->ipc.object) && ipc_reply(ep) == -EMFILE)
 		ipc_reject(ep, t->ipc.message.token, -EMFILE);
 	return ipc_receive(ep, deadline);
 }

@@ -596,7 +596,7 @@ static void handoff_to(struct runqueue *rq, struct thread *prev, struct thread *
 	prev->state = THREAD_BLOCKED;
 	next->state = THREAD_RUNNING;
 	next->slice_end = prev->slice_end;
-	if (unlikely(READ_ONCE(next->kill_pending))) /* see need_resched_clear() */
+	if (unlikely(READ_ONCE(next->pending))) /* see need_resched_clear() */
 		WRITE_ONCE(c->need_resched, true);
 	switch_to(rq, prev, next);
 	spin_unlock(&this_runqueue()->lock);
