@@ -281,7 +281,7 @@ int report_write(struct report_file *f, const char *text, usize len)
 		return -EINVAL;
 	memcpy(value, text, len);
 	value[len] = '\0';
-	return f->node->store(value);
+	return f->node->store(f->task, value);
 }
 
 int report_set(const char *path, const char *text)

@@ -37,7 +37,7 @@ struct report_node {
 	/* A binary file: up to len bytes from pos; 0 at the end, -EINVAL when not on whole 8-byte words. */
 	s64 (*read_at)(struct task *task, u64 pos, void *buf, usize len);
 	/* text is terminated, without its last newline. 0, -EINVAL: not a value, nothing changed. */
-	int (*store)(const char *text);
+	int (*store)(struct task *task, const char *text);
 };
 
 /* An open file. Everything below task is report_read's own. */

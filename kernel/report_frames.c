@@ -128,6 +128,49 @@ void report_usage(struct vma *v, struct report_usage *u)
 	}
 }
 
+/* One range of 2 MiB, or a part of it: the accessed bits go. pt_lock held. */
+static void clear_range(struct mm *mm, vaddr_t a, vaddr_t end, pmd_t *pmdp)
+{
+	pmd_t e = pmd_read(pmdp);
+	vaddr_t page = a;
+	pte_t *ptep;
+
+	if (pmd_kind(e) == ENTRY_LEAF) {
+		e = pmd_take(pmdp);
+		pmd_write(pmdp, (pmd_t){e.v & ~PTE_A});
+		tlb_flush(&mm->tlb, a & HPAGE_PMD_MASK, end, HPAGE_PMD_SIZE, TLB_free);
+		return;
+	}
+	if (pmd_kind(e) != ENTRY_TABLE)
+		return;
+	for (ptep = pte_ptr(e, a); page < end; page += PAGE_SIZE, ptep++) {
+		pte_t pte = pte_read(ptep);
+
+		if (pte_kind(pte) != ENTRY_LEAF || !(pte.v & PTE_A))
+			continue;
+		pte = pte_take(ptep);
+		pte_write(ptep, (pte_t){pte.v & ~PTE_A});
+	}
+	tlb_flush(&mm->tlb, a, end, PAGE_SIZE, TLB_free);
+}
+
+void report_clear_referenced(struct vma *v)
+{
+	struct mm *mm = v->mm;
+	vaddr_t a = v->start;
+	pmd_t *pmdp;
+
+	if (v->kind == VMA_DEVICE)
+		return;
+	for (pmdp = pgtable_next_pmd(mm, &a, v->end); pmdp;
+		a = pmd_range_end(a, v->end), pmdp = pgtable_next_pmd(mm, &a, v->end)) {
+		spin_lock(&mm->pt_lock);
+		clear_range(mm, a, pmd_range_end(a, v->end), pmdp);
+		spin_unlock(&mm->pt_lock);
+		preempt_point();
+	}
+}
+
 /* --- pagemap ----------------------------------------------------------------------------------- */
 
 #define PM_SOFT_DIRTY (1ul << 55) /* nothing clears it here: set for every address of an area */

@@ -22,6 +22,9 @@ static inline bool report_once(u64 *cursor)
 	return (*cursor)++ == 0;
 }
 
+/* What is written to /proc/PID/clear_refs: pages of the area count as not referenced. mm->lock held (read). */
+void report_clear_referenced(struct vma *v);
+
 /* report_number - a whole decimal number from min to max. 0 or -EINVAL. */
 int __must_check report_number(const char *text, u64 min, u64 max, u64 *out);
 

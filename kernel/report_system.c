@@ -325,6 +325,77 @@ static bool show_cpus_online(struct report_out *out, struct task *task, u64 *cur
 	return true;
 }
 
+/* --- /proc/pagetypeinfo ---------------------------------------------------------------------------- */
+
+static const char *const migratetype_names[NR_MIGRATETYPES] = {
+	[MIGRATE_UNMOVABLE] = "Unmovable",
+	[MIGRATE_MOVABLE] = "Movable",
+	[MIGRATE_RECLAIMABLE] = "Reclaimable",
+};
+
+static void show_free_of_types(struct report_out *out)
+{
+	report_printf(out, "%-43s ", "Free pages count per migrate type at order");
+	for (unsigned order = 0; order < NR_ORDERS; order++)
+		report_printf(out, "%6u ", order);
+	for_each_zone(z)
+	{
+		for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++) {
+			report_printf(out, "\nNode %4u, zone %8s, type %12s ", 0, z->name,
+				migratetype_names[mt]);
+			for (unsigned order = 0; order < NR_ORDERS; order++)
+				report_printf(out, "%6lu ", READ_ONCE(z->free[order][mt].count));
+		}
+	}
+	report_puts(out, "\n\n");
+}
+
+/* Blocks of 2 MiB by what they are for. Holes of the array read as zeroes: only blocks with memory count. */
+static void show_blocks_of_types(struct report_out *out, const struct zone *z)
+{
+	u64 count[NR_MIGRATETYPES] = {0};
+
+	for (pfn_t pfn = ALIGN_UP(z->start, HPAGE_PMD_NR); pfn < z->end; pfn += HPAGE_PMD_NR)
+		if (pfn_valid(pfn))
+			count[pfn_block(pfn)->migratetype]++;
+	report_printf(out, "Node %u, zone %8s ", 0, z->name);
+	for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++)
+		report_printf(out, "%12lu ", count[mt]);
+	report_puts(out, "\n");
+}
+
+static bool show_pagetypeinfo(struct report_out *out, struct task *task, u64 *cursor)
+{
+	if (!report_once(cursor))
+		return false;
+	report_printf(out, "Page block order: %u\nPages per block:  %lu\n\n", HPAGE_PMD_ORDER,
+		(u64)HPAGE_PMD_NR);
+	show_free_of_types(out);
+	report_printf(out, "%-23s", "Number of blocks type ");
+	for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++)
+		report_printf(out, "%12s ", migratetype_names[mt]);
+	report_puts(out, "\n");
+	for_each_zone(z) show_blocks_of_types(out, z);
+	return true;
+}
+
+/* --- /proc/sys/kernel -------------------------------------------------------------------------------- */
+
+#define TEXT_FILE(name, text)                                                                      \
+	static bool show_##name(struct report_out *out, struct task *task, u64 *cursor)            \
+	{                                                                                          \
+		if (!report_once(cursor))                                                          \
+			return false;                                                              \
+		report_puts(out, text "\n");                                                       \
+		return true;                                                                       \
+	}
+
+TEXT_FILE(hostname, "pagoda")
+TEXT_FILE(osrelease, "6.1.0-pagoda")
+TEXT_FILE(ostype, "Linux")
+TEXT_FILE(pid_max, "32768")
+TEXT_FILE(kernel_version, "Pagoda " PAGODA_VERSION)
+
 /* --- /proc/sys/vm -------------------------------------------------------------------------------- */
 
 static u64 last_drop; /* what was last written, which is what Linux shows */
@@ -337,7 +408,7 @@ static bool show_drop_caches(struct report_out *out, struct task *task, u64 *cur
 	return true;
 }
 
-static int store_drop_caches(const char *text)
+static int store_drop_caches(struct task *task, const char *text)
 {
 	u64 value;
 
@@ -357,7 +428,7 @@ static bool show_min_free(struct report_out *out, struct task *task, u64 *cursor
 }
 
 /* Bounded by a quarter of memory: more would leave no page for anybody. */
-static int store_min_free(const char *text)
+static int store_min_free(struct task *task, const char *text)
 {
 	u64 value, total = 0;
 
@@ -397,8 +468,14 @@ const struct report_node report_system_nodes[] = {
 	{"/proc/buddyinfo", 0444, REPORT_LOCK_FREE, show_buddyinfo, NULL, NULL},
 	{"/proc/cpuinfo", 0444, REPORT_LOCK_FREE, show_cpuinfo, NULL, NULL},
 	{"/proc/meminfo", 0444, REPORT_LOCK_FREE, show_meminfo, NULL, NULL},
+	{"/proc/pagetypeinfo", 0400, REPORT_LOCK_FREE, show_pagetypeinfo, NULL, NULL},
 	{"/proc/slabinfo", 0400, 0, show_slabinfo, NULL, NULL},
 	{"/proc/stat", 0444, REPORT_LOCK_FREE, show_stat, NULL, NULL},
+	{"/proc/sys/kernel/hostname", 0444, REPORT_LOCK_FREE, show_hostname, NULL, NULL},
+	{"/proc/sys/kernel/osrelease", 0444, REPORT_LOCK_FREE, show_osrelease, NULL, NULL},
+	{"/proc/sys/kernel/ostype", 0444, REPORT_LOCK_FREE, show_ostype, NULL, NULL},
+	{"/proc/sys/kernel/pid_max", 0444, REPORT_LOCK_FREE, show_pid_max, NULL, NULL},
+	{"/proc/sys/kernel/version", 0444, REPORT_LOCK_FREE, show_kernel_version, NULL, NULL},
 	{"/proc/sys/vm/drop_caches", 0200, REPORT_LOCK_FREE, show_drop_caches, NULL,
 		store_drop_caches},
 	{"/proc/sys/vm/max_map_count", 0444, REPORT_LOCK_FREE, show_max_map_count, NULL, NULL},

@@ -11,6 +11,7 @@
 #include "report_nodes.h"
 #include "lib/format.h"
 #include "lib/string.h"
+#include "mm/buddy.h"
 #include "mm/mm.h"
 #include "mm/mmap.h"
 #include "mm/pgtable.h"
@@ -462,6 +463,60 @@ static bool show_cmdline(struct report_out *out, struct task *task, u64 *cursor)
 	return true;
 }
 
+/* 1 to 3: what smaps calls referenced (we have no files: all is anonymous). 4, 5 have nothing to clear here. */
+static int store_clear_refs(struct task *task, const char *text)
+{
+	struct task_view view;
+	u64 what;
+
+	if (report_number(text, 1, 5, &what))
+		return -EINVAL;
+	if (what > 3 || !view_space(&view, task))
+		return 0;
+	for (struct vma *v = vma_first(view.mm); v; v = vma_next(v))
+		report_clear_referenced(v);
+	view_space_done(&view);
+	return 0;
+}
+
+static bool show_oom_score_adj(struct report_out *out, struct task *task, u64 *cursor)
+{
+	if (!report_once(cursor))
+		return false;
+	report_printf(out, "%d\n", READ_ONCE(task->oom_score_adj));
+	return true;
+}
+
+/* Kept, and shown again; who goes when memory is short is decided by what tasks use (oom.c). */
+static int store_oom_score_adj(struct task *task, const char *text)
+{
+	bool negative = text[0] == '-';
+	u64 value;
+
+	if (report_number(text + negative, 0, 1000, &value))
+		return -EINVAL;
+	WRITE_ONCE(task->oom_score_adj, negative ? -(int)value : (int)value);
+	return 0;
+}
+
+/* Thousandths of all memory. */
+static bool show_oom_score(struct report_out *out, struct task *task, u64 *cursor)
+{
+	struct task_view view;
+	u64 total = 0, rss = 0;
+
+	if (!report_once(cursor))
+		return false;
+	for (unsigned z = 0; z < NR_ZONES; z++)
+		total += zones[z].managed_pages;
+	if (view_space(&view, task)) {
+		rss = mm_rss(view.mm);
+		view_space_done(&view);
+	}
+	report_printf(out, "%lu\n", rss * 1000 / MAX(total, 1ul));
+	return true;
+}
+
 static s64 read_pagemap(struct task *task, u64 pos, void *buf, usize len)
 {
 	u64 first = pos / 8, n = len / 8, last = USER_END >> PAGE_SHIFT;
@@ -478,9 +533,12 @@ static s64 read_pagemap(struct task *task, u64 pos, void *buf, usize len)
 }
 
 const struct report_node report_task_nodes[] = {
+	{"clear_refs", 0200, 0, NULL, NULL, store_clear_refs},
 	{"cmdline", 0444, 0, show_cmdline, NULL, NULL},
 	{"comm", 0444, 0, show_comm, NULL, NULL},
 	{"maps", 0444, 0, show_maps, NULL, NULL},
+	{"oom_score", 0444, 0, show_oom_score, NULL, NULL},
+	{"oom_score_adj", 0644, 0, show_oom_score_adj, NULL, store_oom_score_adj},
 	{"pagemap", 0400, 0, NULL, read_pagemap, NULL},
 	{"smaps", 0444, 0, show_smaps, NULL, NULL},
 	{"smaps_rollup", 0444, 0, show_smaps_rollup, NULL, NULL},

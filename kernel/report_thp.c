@@ -47,7 +47,7 @@ static bool show_enabled(struct report_out *out, struct task *task, u64 *cursor)
 	return true;
 }
 
-static int store_enabled(const char *text)
+static int store_enabled(struct task *task, const char *text)
 {
 	int choice = find_choice(text, enabled_words, ARRAY_SIZE(enabled_words));
 	bool was_never;
@@ -69,7 +69,7 @@ static bool show_defrag(struct report_out *out, struct task *task, u64 *cursor)
 	return true;
 }
 
-static int store_defrag(const char *text)
+static int store_defrag(struct task *task, const char *text)
 {
 	int choice = find_choice(text, defrag_words, ARRAY_SIZE(defrag_words));
 
@@ -87,7 +87,7 @@ static bool show_cow(struct report_out *out, struct task *task, u64 *cursor)
 	return true;
 }
 
-static int store_cow(const char *text)
+static int store_cow(struct task *task, const char *text)
 {
 	int choice = find_choice(text, cow_words, ARRAY_SIZE(cow_words));
 
@@ -125,7 +125,7 @@ static bool show_pmd_size(struct report_out *out, struct task *task, u64 *cursor
 
 #define SETTING_FILE(name, field, min, max, wake)                                                  \
 	NUMBER_FILE(name, thp_settings.field)                                                      \
-	static int store_##name(const char *text)                                                  \
+	static int store_##name(struct task *task, const char *text)                               \
 	{                                                                                          \
 		u64 number;                                                                        \
                                                                                                    \

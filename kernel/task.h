@@ -29,6 +29,7 @@ struct task {
 	bool native;           /* (c) made by SYS_task_create: begins without a thread */
 	bool killed;           /* LOCK_TASKS; kill_status is what it will have ended with */
 	bool ending;           /* LOCK_TASKS; the last thread has left: no new one */
+	int oom_score_adj;     /* (a) as written to /proc; nothing follows from it */
 	bool essential;        /* (c) a server: not chosen when memory is short */
 	bool oom_gave_up;      /* killed for its memory, and did not let go of it in time */
 	struct list all_link;  /* LOCK_TASKS */

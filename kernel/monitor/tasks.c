@@ -80,7 +80,7 @@ static bool ps_task(struct task *t, void *ctx)
 	if (!r)
 		return true;
 	r->pid = t->pid;
-	r->ppid = t->parent ? t->parent->pid : 0;
+	r->ppid = t->labelled ? t->ppid : t->parent ? t->parent->pid : 0;
 	r->minflt = t->minflt;
 	strscpy(r->name, t->name, sizeof(r->name));
 	if (!t->thread)
