@@ -39,8 +39,8 @@ struct link {
 	struct link *next, *prev;
 };
 
-#define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
-#define list_each(l, head)            for (struct link *l = (head)->next; l != (head); l = l->next)
+#define container_of(p, t, m) ((t *)((char *)(p)-offsetof(t, m)))
+#define list_each(l, head)    for (struct link *l = (head)->next; l != (head); l = l->next)
 /* The body may remove l. */
 #define list_each_safe(l, head)                                                                    \
 	for (struct link *l = (head)->next, *l##_next; l##_next = l->next, l != (head);            \
@@ -82,7 +82,8 @@ struct file; /* fd.c: an open file */
 #define CALL_FAULT_IN (-10002l) /* from copy_in/copy_out: the thread has to touch its page first */
 #define CALL_RESTART                                                                               \
 	(-10003l) /* a signal was sent to the caller itself: take it, then run me again (SIGTTIN) */
-#define CALL_GONE (-10004l) /* no answer: the thread has ended, or its registers are set */
+#define CALL_GONE (-10004l) /* no answer: the thread has ended */
+#define CALL_SET  (-10005l) /* its registers are set already */
 
 /* A place where calls wait: in a pipe, a process, the terminal. */
 struct wait_list {
@@ -97,8 +98,8 @@ struct waiter {
 };
 
 struct timer {
-	struct timer *left, *right, *up; /* time.c */
-	uint64_t when;                   /* ns since boot; 0: not set */
+	struct link link; /* time.c: in the order of `when` */
+	uint64_t when;    /* ns since boot; 0: not set */
 	void (*expired)(struct timer *t);
 };
 
@@ -154,14 +155,20 @@ enum thread_state {
 	THREAD_RUNS,     /* in ring 3 or in a call of the kernel's */
 	THREAD_IN_CALL,  /* its call is here, unanswered: call.token */
 	THREAD_IN_EVENT, /* its exception or interruption is here, unanswered: call.token */
-	THREAD_ENDING,   /* killed; MESSAGE_EXIT will come */
+	THREAD_HELD, /* as one of these two, and its process is stopped: answered with `held` later */
+	THREAD_ENDING, /* killed; MESSAGE_EXIT will come */
 };
 
 typedef uint64_t signal_set; /* bit n - 1: signal n */
 
-struct signal_queue { /* one pending signal of each number, with what was said when it was first sent */
+/*
+ * Signals that wait. One of each number, with what was said when it was first sent; Linux queues real-time signals several
+ * times.
+ */
+struct signal_queue {
 	signal_set pending;
-	siginfo_t *info[NR_SIGNALS + 1]; /* allocated; NULL: made up from the number */
+	struct signal_info
+		*infos; /* signal.c; a pending signal without one comes from the kernel */
 };
 
 struct thread {
@@ -173,6 +180,8 @@ struct thread {
 	enum thread_state state;
 	bool attention; /* a signal may be deliverable, or the process is stopped: looked at before each answer */
 	bool interrupted; /* thread_interrupt() was called and not yet heard of */
+	bool in_event; /* its event is an interruption: it may have ended a call of the kernel's */
+	long held;
 	struct call call;
 	signal_set blocked;
 	signal_set saved_blocked; /* sigsuspend & co: put back after the handler's frame is made */
@@ -220,17 +229,24 @@ struct process {
 	int exit_signal;               /* sent to the parent at its end; 0: none */
 	int status;                    /* ZOMBIE: as wait4 reports it */
 	bool ending;     /* exit_group or a fatal signal: only MESSAGE_EXIT is awaited */
+	bool on_console; /* started by the monitor or at boot: the terminal goes back at its end */
 	bool has_execed; /* setpgid of the parent is over: EACCES */
 	struct thread *vfork_parent; /* waits for us to exec or end */
-	struct exec *exec;           /* waits for our other threads to end: exec.c */
+	struct wait_list
+		threads_changed; /* exec waits for the other threads to end, vfork for the child */
 	struct rlimit limits[NR_LIMITS];
 	int nice;
-	uint64_t personality;
+	uint32_t personality;
 	uint64_t started_ns;
-	struct timer alarm;
+	struct timer alarm; /* ITIMER_REAL */
 	uint64_t alarm_interval;
 	struct task_info usage;          /* at its end */
 	struct task_info children_usage; /* of those that were waited for */
+};
+
+struct signal_info {
+	struct signal_info *next;
+	siginfo_t info;
 };
 
 extern struct link processes; /* all, zombies too, by struct process.all */
@@ -248,6 +264,13 @@ bool group_exists(int pgrp, int session); /* a living or zombie process in it */
 void signal_send_thread(struct thread *t, int sig, const siginfo_t *info);
 void signal_send_process(struct process *p, int sig, const siginfo_t *info);
 int signal_send_group(int pgrp, int sig, const siginfo_t *info); /* -ESRCH: nobody there */
+/*
+ * For sigsuspend, ppoll, pselect: another mask from now until the call returns, or the handler that ended it has its frame. The
+ * old one comes back by itself, or by signal_mask_restore(). After a signal without a handler the call runs again, with the old
+ * mask.
+ */
+void signal_mask_for_call(struct call *c, signal_set set);
+void signal_mask_restore(struct thread *t);
 bool signal_is_blocked_or_ignored(struct thread *t, int sig);
 
 /* --- the terminal's jobs (job.c); there is one terminal ---------------------------------------------------- */

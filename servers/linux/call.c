@@ -1,0 +1,294 @@
+/*
+ * call.c - a call from its message to its answer: waiting, waking, copying                      ring 3
+ *
+ * IDEA
+ *   message --> call_begin --> call_run: handler(c) --- a result ----------------------------> answered
+ *                                 ^       |     |
+ *                                 |       |     '--- CALL_FAULT_IN: the thread touches the page and sends the same call again
+ *                                 |       '--------- CALL_WAIT: c is on wait lists, or has a timer
+ *                  calls_run_ready '------- call_wake: one of them changed, the deadline passed, a signal came
+ *
+ *   Nobody remembers why a call waited: it runs again from its first line and looks. What one run has to tell the next is in
+ *   c->done, c->deadline and c->state.
+ *
+ * INVARIANTS
+ *   C1  a call that is not on a wait list, has no timer and is not ready has been answered or is being run
+ *   C2  a call is answered exactly once: call_forget() comes before every answer
+ *
+ * LOCKS     none: one thread.
+ * LINUX     wait queues; the thread itself sleeps in the handler there.
+ */
+#include "core.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct link ready = {&ready, &ready};
+
+static void call_expired(struct timer *t)
+{
+	struct call *c = container_of(t, struct call, timer);
+
+	c->timed_out = true;
+	call_wake(c);
+}
+
+void call_init(struct call *c, struct thread *t)
+{
+	c->thread = t;
+	c->timer.expired = call_expired;
+	list_init(&c->timer.link);
+	list_init(&c->ready_link);
+}
+
+static bool is_sent_again(const struct call *c, const struct message *m)
+{
+	return c->resume && c->nr == (uint32_t)m->label && !memcmp(c->arg, m->word, sizeof(c->arg));
+}
+
+void call_begin(struct call *c, const struct message *m)
+{
+	c->token = m->token;
+	if (__builtin_expect(c->resume, 0)) {
+		bool again = is_sent_again(c, m);
+
+		c->resume = false;
+		if (again)
+			return;
+	}
+	c->nr = (uint32_t)m->label;
+	for (int i = 0; i < 6; i++)
+		c->arg[i] = m->word[i];
+	c->done = c->deadline = c->state[0] = c->state[1] = 0;
+	c->first = true;
+	c->timed_out = c->no_restart = false;
+}
+
+/* --- waiting ---------------------------------------------------------------------------------------------- */
+
+void wait_list_init(struct wait_list *list)
+{
+	list_init(&list->waiters);
+}
+
+long call_wait(struct call *c, struct wait_list *list)
+{
+	struct waiter *w = NULL;
+
+	for (size_t i = 0; i < sizeof(c->own) / sizeof(c->own[0]) && !w; i++)
+		if (!c->own[i].call)
+			w = &c->own[i];
+	if (w) {
+		w->allocated = false;
+	} else {
+		w = malloc(sizeof(*w));
+		if (!w)
+			return -ENOMEM;
+		w->allocated = true;
+	}
+	w->call = c;
+	w->next = c->waiters;
+	c->waiters = w;
+	list_append(&list->waiters, &w->on_list);
+	return CALL_WAIT;
+}
+
+long call_wait_until(struct call *c, uint64_t deadline)
+{
+	timer_set(&c->timer, deadline ? deadline : 1);
+	return CALL_WAIT;
+}
+
+void call_forget(struct call *c)
+{
+	while (c->waiters) {
+		struct waiter *w = c->waiters;
+
+		c->waiters = w->next;
+		list_remove(&w->on_list);
+		w->call = NULL;
+		if (w->allocated)
+			free(w);
+	}
+	if (c->timer.when)
+		timer_set(&c->timer, 0);
+	if (c->ready) {
+		c->ready = false;
+		list_remove(&c->ready_link);
+	}
+}
+
+void call_wake(struct call *c)
+{
+	if (c->ready)
+		return;
+	call_forget(c);
+	c->ready = true;
+	list_append(&ready, &c->ready_link);
+}
+
+void wait_list_wake(struct wait_list *list)
+{
+	while (!list_empty(&list->waiters)) {
+		struct waiter *w = container_of(list->waiters.next, struct waiter, on_list);
+
+		/* A call that is ready may have added itself again in the same run: it leaves the list all the same. */
+		if (w->call->ready)
+			list_remove(&w->on_list);
+		else
+			call_wake(w->call);
+	}
+}
+
+bool calls_ready(void)
+{
+	return !list_empty(&ready);
+}
+
+/* --- running ---------------------------------------------------------------------------------------------- */
+
+/* The handler is not done. A signal that came meanwhile ends the wait. */
+static void call_unfinished(struct call *c, long result)
+{
+	struct thread *t = c->thread;
+
+	switch (result) {
+	case CALL_FAULT_IN:
+		call_forget(c);
+		c->resume = true;
+		t->state = THREAD_RUNS;
+		answer_fault_in(c->token, c->fault_addr, c->fault_bytes, c->fault_write);
+		break;
+	case CALL_WAIT:
+		c->first = false;
+		if (t->attention && !t->vfork_child) {
+			call_forget(c);
+			thread_return(t, c->done ? (long)c->done : CALL_RESTART);
+		}
+		break;
+	case CALL_RESTART:
+		c->first = false;
+		/* fall through */
+	case CALL_SET:
+		call_forget(c);
+		thread_return(t, result);
+		break;
+	case CALL_GONE:
+		break;
+	}
+}
+
+void call_run(struct call *c)
+{
+	call_handler *handler = table_find(c->nr);
+	long result;
+
+	if (__builtin_expect(!handler, 0)) {
+		table_unknown(c);
+		result = -ENOSYS;
+	} else {
+		result = handler(c);
+	}
+	if (__builtin_expect(result < -4095, 0)) {
+		call_unfinished(c, result);
+		return;
+	}
+	if (c->waiters || c->timer.when || c->ready)
+		call_forget(c);
+	if (__builtin_expect(c->thread->restore_blocked, 0))
+		signal_mask_restore(c->thread);
+	if (__builtin_expect(c->thread->attention, 0)) {
+		thread_return(c->thread, result);
+		return;
+	}
+	c->thread->state = THREAD_RUNS;
+	answer(c->token, (uint64_t)result);
+}
+
+/* As many as are ready now: those that become ready meanwhile have their turn after the next message. */
+void calls_run_ready(void)
+{
+	struct link *last = ready.prev;
+	bool more = !list_empty(&ready);
+
+	while (more && !list_empty(&ready)) {
+		struct link *l = ready.next;
+		struct call *c = container_of(l, struct call, ready_link);
+
+		more = l != last;
+		c->ready = false;
+		list_remove(l);
+		if (c->thread->attention && !c->thread->vfork_child)
+			thread_return(c->thread, c->done ? (long)c->done : CALL_RESTART);
+		else
+			call_run(c);
+	}
+}
+
+/* --- copying ---------------------------------------------------------------------------------------------- */
+
+static long fault_in(struct call *c, uint64_t addr, size_t bytes, bool write)
+{
+	c->fault_addr = addr;
+	c->fault_bytes = bytes;
+	c->fault_write = write;
+	return CALL_FAULT_IN;
+}
+
+long copy_in(struct call *c, void *to, uint64_t from, size_t bytes)
+{
+	size_t done = 0;
+
+	while (done < bytes) {
+		long n = task_read(
+			c->thread->process->task, from + done, (char *)to + done, bytes - done);
+
+		if (n == -EAGAIN)
+			return fault_in(c, from + done, bytes - done, false);
+		if (n <= 0)
+			return -EFAULT;
+		done += n;
+	}
+	return 0;
+}
+
+long copy_out(struct call *c, uint64_t to, const void *from, size_t bytes)
+{
+	size_t done = 0;
+
+	while (done < bytes) {
+		long n = task_write(c->thread->process->task, to + done, (const char *)from + done,
+			bytes - done);
+
+		if (n == -EAGAIN)
+			return fault_in(c, to + done, bytes - done, true);
+		if (n <= 0)
+			return -EFAULT;
+		done += n;
+	}
+	return 0;
+}
+
+/* Page by page: the text may end in the last page that is there. Short first: most texts are. */
+long copy_in_text(struct call *c, char *to, uint64_t from, size_t size)
+{
+	size_t done = 0, want = 64;
+
+	while (done < size) {
+		size_t n = PAGE_BYTES - (from + done) % PAGE_BYTES;
+		const char *end;
+		long error;
+
+		n = n < want ? n : want;
+		n = n < size - done ? n : size - done;
+		error = copy_in(c, to + done, from + done, n);
+		if (error)
+			return error;
+		end = memchr(to + done, 0, n);
+		if (end)
+			return end - to;
+		done += n;
+		want = PAGE_BYTES;
+	}
+	return -ENAMETOOLONG;
+}

@@ -1,0 +1,222 @@
+/*
+ * main.c - the Linux personality: its loop                                                      ring 3
+ *
+ * Every call of a Linux program that the kernel does not own arrives here as a message, as do its exceptions and its end.
+ * README.md says what is served; linux.h how the files fit together.
+ *
+ * IDEA
+ *   receive --> a thread's call -----> call_begin, call_run -----+
+ *      ^        its exception, end --> signals, family           +--> calls that were woken run --> answers
+ *      |        a notification ------> the console has news      |
+ *      |        the time has come ---> timers -------------------+
+ *      '---------------- the last answer goes out with the next receive <-------------------------'
+ *
+ * INVARIANT  L1  an answer that is kept back is sent before anything is done to its thread: answers_flush()
+ *
+ * LOCKS      none: nothing here runs at the same time as anything else here.
+ */
+#include "core.h"
+#include "tty.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+uint32_t linux_notification;
+
+/* --- answers ------------------------------------------------------------------------------------------------ */
+
+static struct message kept; /* token 0: none */
+
+void answers_flush(void)
+{
+	if (!kept.token)
+		return;
+	ipc_reply(SLOT_SERVICE, &kept); /* -ESRCH: the thread was killed meanwhile */
+	kept.token = 0;
+}
+
+void answer(uint64_t token, uint64_t label)
+{
+	answers_flush();
+	kept.token = token;
+	kept.label = label;
+	kept.handle = HANDLE_NONE;
+}
+
+void answer_fault_in(uint64_t token, uint64_t addr, uint64_t bytes, bool write)
+{
+	answer(token, REPLY_FAULT_IN);
+	kept.word[0] = addr;
+	kept.word[1] = bytes;
+	kept.word[2] = write;
+}
+
+void linux_log(const char *format, ...)
+{
+	char line[256];
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	if (n > 0)
+		machine_log(SLOT_MACHINE, line,
+			(size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
+}
+
+/* --- events --------------------------------------------------------------------------------------------------- */
+
+/* A signal that is not to be waited with: the thread cannot go on without a handler for it. */
+static void exception(struct thread *t, const struct message *m)
+{
+	int sig = (int)m->word[4];
+	siginfo_t info = {.si_signo = sig, .si_code = (int)m->word[5]};
+	struct process *p = t->process;
+
+	if (sig < 1 || sig > NR_SIGNALS)
+		sig = SIGSEGV;
+	info.si_addr = (void *)m->word[2];
+	if ((t->blocked & SIGNAL_BIT(sig)) || p->actions[sig].handler <= 1) {
+		/* The kernel prints why, and ends the task with this status. */
+		process_mark_ending(p, sig);
+		answer(m->token, (uint64_t)sig);
+		return;
+	}
+	signal_send_thread(t, sig, &info);
+	thread_return(t, CALL_SET);
+}
+
+static void event(struct thread *t, const struct message *m)
+{
+	t->call.token = m->token;
+	t->call.resume = false;
+	t->state = THREAD_IN_EVENT;
+	t->in_event = m->label == MESSAGE_INTERRUPTED;
+	if (t->in_event)
+		t->interrupted = false;
+	if (t->process->ending)
+		t->state = THREAD_ENDING;
+	else if (m->label == MESSAGE_EXCEPTION)
+		exception(t, m);
+	else
+		thread_return(t, CALL_SET);
+}
+
+static void thread_ended(struct thread *t, const struct message *m)
+{
+	struct process *p = t->process;
+	struct task_info usage = {
+		.minflt = m->word[2],
+		.majflt = m->word[3],
+		.runtime_ns = m->word[4],
+		.peak_rss_pages = m->word[5],
+	};
+
+	thread_released(t);
+	if (m->word[1])
+		process_ended(p, p->ending ? p->status : (int)m->word[0], &usage);
+	else
+		wait_list_wake(&p->threads_changed);
+}
+
+/* --- the loop --------------------------------------------------------------------------------------------------- */
+
+static void other_message(const struct message *m)
+{
+	struct thread *t;
+
+	switch (m->label) {
+	case MESSAGE_NOTIFICATION:
+		if (m->word[0] & LINUX_BIT_CONSOLE)
+			tty_init();
+		if (m->word[0] & (NOTIFY_CONSOLE | LINUX_BIT_CONSOLE))
+			files_console_event();
+		return;
+	case MESSAGE_SPAWN:
+		answer(m->token, (uint64_t)boot_spawn(m));
+		return;
+	case MESSAGE_EXCEPTION:
+	case MESSAGE_INTERRUPTED:
+	case MESSAGE_EXIT:
+		t = thread_by_cookie(m->badge);
+		if (!t)
+			answer(m->token, SIGKILL);
+		else if (m->label == MESSAGE_EXIT)
+			thread_ended(t, m);
+		else
+			event(t, m);
+		return;
+	default:
+		if (m->handle)
+			handle_close((uint32_t)m->handle);
+		answer(m->token, (uint64_t)-ENOSYS);
+	}
+}
+
+static void serve(const struct message *m)
+{
+	struct thread *t;
+
+	if ((m->label & ~0xffffffffull) != MESSAGE_SYSCALL) {
+		other_message(m);
+		return;
+	}
+	t = thread_by_cookie(m->badge);
+	if (__builtin_expect(!t || t->state == THREAD_ENDING, 0)) {
+		answer(m->token, (uint64_t)-ESRCH);
+		return;
+	}
+	t->state = THREAD_IN_CALL;
+	t->in_event = false;
+	call_begin(&t->call, m);
+	call_run(&t->call);
+}
+
+/*
+ * Timers are looked at when nothing arrived until the first was due, and after every so many messages: a busy server is never
+ * told that time has passed.
+ */
+static void loop(void)
+{
+	struct message m = {0};
+
+	for (unsigned served = 0;; served++) {
+		long status;
+
+		if (calls_ready()) {
+			answers_flush();
+			calls_run_ready();
+		}
+		m.token = kept.token;
+		if (m.token) {
+			m = kept;
+			kept.token = 0;
+		}
+		m.handle = HANDLE_NONE;
+		status = ipc_reply_receive(SLOT_SERVICE, &m, calls_ready() ? 1 : timer_next());
+		if (status == 0)
+			serve(&m);
+		if (timer_next() != DEADLINE_NEVER && (status || served % 32 == 0))
+			timer_run();
+	}
+}
+
+int main(void)
+{
+	long h = notification_create(SLOT_SERVICE);
+
+	if (h < 0) {
+		linux_log("linux: no notification: error %ld", h);
+		return 1;
+	}
+	linux_notification = (uint32_t)h;
+	h = files_init();
+	if (h < 0) {
+		linux_log("linux: no files: error %ld", h);
+		return 1;
+	}
+	boot_start();
+	loop();
+}
