@@ -34,6 +34,7 @@
 #include "mm/memmap.h"
 #include "mm/mm.h"
 #include "mm/mmap.h"
+#include "mm/memory.h"
 #include "mm/page.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
@@ -201,6 +202,7 @@ static void init_memory(void)
 	mm_init();
 	vma_init();
 	rmap_init();
+	memory_init();
 	printk("memory: %lu KiB, %lu KiB free, initrd %lu KiB", memmap_usable_bytes() >> 10,
 		buddy_free_pages() << (PAGE_SHIFT - 10),
 		(boot_info.module_end - boot_info.module_start) >> 10);

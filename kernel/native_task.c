@@ -233,7 +233,7 @@ static void fill_info(struct task *t, struct task_info *info)
 	if (mm) { /* under the tasks' lock it does not go away */
 		info->vm_pages = READ_ONCE(mm->total_vm);
 		info->rss_pages = mm_rss(mm);
-		info->peak_rss_pages = MAX(READ_ONCE(mm->peak_anon), info->rss_pages);
+		info->peak_rss_pages = MAX(READ_ONCE(mm->peak_rss), info->rss_pages);
 		info->brk_start = READ_ONCE(mm->brk_start);
 		info->brk = READ_ONCE(mm->brk);
 		info->stack_top = mm->stack_top;

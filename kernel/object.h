@@ -1,5 +1,5 @@
 /*
- * object.h - what a handle names: counted, typed, released by its own kind.                    floor 4
+ * object.h - what a handle names: counted, typed, released by its own kind.                    floor 0
  *
  * An object is embedded in the struct it makes shareable (task, thread, endpoint ...). It is alive while references are
  * held: by handles, messages, mappings, and by kernel code for as long as it works with it.

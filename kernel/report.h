@@ -109,9 +109,9 @@ void report_space_done(struct mm *mm);
  */
 #define REPORT_PSS_SHIFT 12
 struct report_usage {
-	u64 rss, pss, pss_dirty, pss_locked;
+	u64 rss, pss, pss_dirty, pss_locked, pss_shared;
 	u64 shared_clean, shared_dirty, private_clean, private_dirty;
-	u64 referenced, anonymous, lazyfree, anon_huge;
+	u64 referenced, anonymous, lazyfree, anon_huge, shared_huge;
 };
 void report_usage(struct vma *v, struct report_usage *u);
 bool report_thp_eligible(const struct vma *v); /* THPeligible of smaps; mm->lock held */

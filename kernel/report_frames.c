@@ -26,6 +26,7 @@
 struct leaf {
 	bool accessed, dirty;
 	bool locked;
+	bool shared; /* a memory object's page */
 };
 
 static void usage_add(struct report_usage *u, const struct leaf *l, u64 bytes, u32 mapcount)
@@ -33,6 +34,8 @@ static void usage_add(struct report_usage *u, const struct leaf *l, u64 bytes, u
 	u64 pss = (bytes << REPORT_PSS_SHIFT) / mapcount;
 
 	u->pss += pss;
+	if (l->shared)
+		u->pss_shared += pss;
 	if (l->dirty)
 		u->pss_dirty += pss;
 	if (l->locked)
@@ -47,7 +50,8 @@ static void usage_add_page(
 	struct report_usage *u, const struct leaf *l, const struct page *head, u64 bytes)
 {
 	u->rss += bytes;
-	u->anonymous += bytes;
+	if (!l->shared)
+		u->anonymous += bytes;
 	if (l->accessed)
 		u->referenced += bytes;
 	if (head->flags & PG_LAZYFREE && !l->dirty)
@@ -64,6 +68,7 @@ static void usage_pte(struct report_usage *u, struct leaf *l, pte_t e)
 	head = pfn_head(pfn);
 	if (head->type != PAGE_ANON && head->type != PAGE_ANON_HUGE)
 		return;
+	l->shared = head->flags & PG_SHARED;
 	l->accessed = pte_accessed(e);
 	l->dirty = pte_dirty(e);
 	usage_add_page(u, l, head, PAGE_SIZE);
@@ -80,10 +85,11 @@ static void usage_pmd(struct report_usage *u, struct leaf *l, pmd_t e)
 		return;
 	head = pfn_to_page(pfn);
 	pmds = page_pmd_mapcount(head);
+	l->shared = head->flags & PG_SHARED;
 	l->accessed = pmd_accessed(e);
 	l->dirty = pmd_dirty(e);
 	usage_add_page(u, l, head, HPAGE_PMD_SIZE);
-	u->anon_huge += HPAGE_PMD_SIZE;
+	*(l->shared ? &u->shared_huge : &u->anon_huge) += HPAGE_PMD_SIZE;
 	if (page_refcount(head) == 1 || !page_pte_mappings(head)) {
 		usage_add(u, l, HPAGE_PMD_SIZE, MAX(pmds, 1u));
 		return;
@@ -184,7 +190,8 @@ static u64 pagemap_frame(pfn_t pfn, bool device)
 	enum page_type type = !device && pfn_valid(pfn) ? pfn_type(pfn) : PAGE_RESERVED;
 
 	if (type == PAGE_ANON || type == PAGE_ANON_HUGE)
-		return pfn_mapcount(pfn) == 1 ? bits | PM_EXCLUSIVE : bits;
+		return bits | (pfn_mapcount(pfn) == 1 ? PM_EXCLUSIVE : 0) |
+		       (pfn_head(pfn)->flags & PG_SHARED ? PM_FILE : 0);
 	return type == PAGE_ZERO || device ? bits : bits | PM_FILE;
 }
 
@@ -265,7 +272,7 @@ u64 report_pagemap_entry(struct mm *mm, vaddr_t addr)
 /* As in Linux, being on the LRU is told of a head only, being anonymous and mapped of every tail. */
 static u64 anon_flags(pfn_t pfn, const struct page *head)
 {
-	u64 bits = KPF_ANON;
+	u64 bits = head->flags & PG_SHARED ? 0 : KPF_ANON;
 	bool is_head = pfn_to_page(pfn) == head;
 
 	if (page_total_mapcount(head))

@@ -81,6 +81,21 @@ static u64 available_pages(void)
 	return free > reserve ? free - reserve : 0;
 }
 
+static bool add_mapped(struct mm *mm, void *ctx)
+{
+	*(u64 *)ctx += READ_ONCE(mm->nr_shared);
+	return true;
+}
+
+/* Pages of objects that spaces map; one that two map counts twice, up to all there are. */
+static u64 mapped_pages(void)
+{
+	u64 pages = 0;
+
+	mm_for_each(add_mapped, &pages);
+	return MIN(pages, gauge(VM_nr_shmem));
+}
+
 static void show_meminfo_anon(struct report_out *out)
 {
 	u64 active = gauge(VM_nr_active_anon), inactive = gauge(VM_nr_inactive_anon);
@@ -98,8 +113,8 @@ static void show_meminfo_anon(struct report_out *out)
 	kb_line(out, "Dirty:", 0);
 	kb_line(out, "Writeback:", 0);
 	kb_line(out, "AnonPages:", KB(gauge(VM_nr_anon_pages)));
-	kb_line(out, "Mapped:", 0);
-	kb_line(out, "Shmem:", 0);
+	kb_line(out, "Mapped:", KB(mapped_pages()));
+	kb_line(out, "Shmem:", KB(gauge(VM_nr_shmem)));
 }
 
 static bool show_meminfo(struct report_out *out, struct task *task, u64 *cursor)
@@ -113,7 +128,8 @@ static bool show_meminfo(struct report_out *out, struct task *task, u64 *cursor)
 	kb_line(out, "MemFree:", KB(buddy_free_pages()));
 	kb_line(out, "MemAvailable:", KB(available_pages()));
 	kb_line(out, "Buffers:", 0);
-	kb_line(out, "Cached:", 0);
+	kb_line(out,
+		"Cached:", KB(gauge(VM_nr_shmem))); /* as on Linux, where they are page cache */
 	kb_line(out, "SwapCached:", 0);
 	show_meminfo_anon(out);
 	kb_line(out, "KReclaimable:", 0);
@@ -124,7 +140,7 @@ static bool show_meminfo(struct report_out *out, struct task *task, u64 *cursor)
 	kb_line(out, "PageTables:", KB(gauge(VM_nr_page_table_pages)));
 	kb_line(out,
 		"AnonHugePages:", gauge(VM_nr_anon_transparent_hugepages) * (HPAGE_PMD_SIZE >> 10));
-	kb_line(out, "ShmemHugePages:", 0);
+	kb_line(out, "ShmemHugePages:", gauge(VM_nr_shmem_hugepages) * (HPAGE_PMD_SIZE >> 10));
 	kb_line(out, "ShmemPmdMapped:", 0);
 	kb_line(out, "FileHugePages:", 0);
 	kb_line(out, "FilePmdMapped:", 0);

@@ -144,17 +144,23 @@ static void view_space_done(struct task_view *view)
 
 /* "00400000-00401000 r-xp 00000000 00:00 0", padded to the column of the name when there is one. */
 static void show_range(
-	struct report_out *out, vaddr_t start, vaddr_t end, u32 flags, const char *name)
+	struct report_out *out, vaddr_t start, vaddr_t end, u32 flags, u64 offset, const char *name)
 {
 	char line[64];
-	int n = format(line, sizeof(line), "%08lx-%08lx %c%c%cp 00000000 00:00 0 ", start, end,
+	int n = format(line, sizeof(line), "%08lx-%08lx %c%c%c%c %08lx 00:00 0 ", start, end,
 		flags & VM_READ ? 'r' : '-', flags & VM_WRITE ? 'w' : '-',
-		flags & VM_EXEC ? 'x' : '-');
+		flags & VM_EXEC ? 'x' : '-', flags & VM_SHARED ? 's' : 'p', offset);
 
 	report_puts(out, line);
 	if (*name)
 		report_printf(out, "%*s%s", n < 72 ? 73 - n : 1, " ", name);
 	report_puts(out, "\n");
+}
+
+/* Where in its object the area begins. */
+static u64 area_offset(const struct vma *v)
+{
+	return v->kind == VMA_OBJECT ? v->pgoff << PAGE_SHIFT : 0;
 }
 
 static bool show_maps(struct report_out *out, struct task *task, u64 *cursor)
@@ -166,7 +172,7 @@ static bool show_maps(struct report_out *out, struct task *task, u64 *cursor)
 		return false;
 	v = vma_find_from(view.mm, *cursor);
 	if (v) {
-		show_range(out, v->start, v->end, v->flags, v->name);
+		show_range(out, v->start, v->end, v->flags, area_offset(v), v->name);
 		*cursor = v->end;
 	}
 	view_space_done(&view);
@@ -184,9 +190,9 @@ static void show_usage(struct report_out *out, const struct report_usage *u, boo
 	smaps_kb(out, "Pss:", u->pss >> REPORT_PSS_SHIFT);
 	smaps_kb(out, "Pss_Dirty:", u->pss_dirty >> REPORT_PSS_SHIFT);
 	if (rollup) {
-		smaps_kb(out, "Pss_Anon:", u->pss >> REPORT_PSS_SHIFT);
+		smaps_kb(out, "Pss_Anon:", (u->pss - u->pss_shared) >> REPORT_PSS_SHIFT);
 		smaps_kb(out, "Pss_File:", 0);
-		smaps_kb(out, "Pss_Shmem:", 0);
+		smaps_kb(out, "Pss_Shmem:", u->pss_shared >> REPORT_PSS_SHIFT);
 	}
 	smaps_kb(out, "Shared_Clean:", u->shared_clean);
 	smaps_kb(out, "Shared_Dirty:", u->shared_dirty);
@@ -196,7 +202,7 @@ static void show_usage(struct report_out *out, const struct report_usage *u, boo
 	smaps_kb(out, "Anonymous:", u->anonymous);
 	smaps_kb(out, "LazyFree:", u->lazyfree);
 	smaps_kb(out, "AnonHugePages:", u->anon_huge);
-	smaps_kb(out, "ShmemPmdMapped:", 0);
+	smaps_kb(out, "ShmemPmdMapped:", u->shared_huge);
 	smaps_kb(out, "FilePmdMapped:", 0);
 	smaps_kb(out, "Shared_Hugetlb:", 0);
 	smaps_kb(out, "Private_Hugetlb:", 0);
@@ -208,14 +214,16 @@ static void show_usage(struct report_out *out, const struct report_usage *u, boo
 /* Two letters for each flag, in Linux's order. mr mw me: mprotect may give the right. sd: see pagemap. */
 static void show_vm_flags(struct report_out *out, const struct vma *v)
 {
-	static const struct {
+	const struct {
 		u32 flag;
 		const char *letters;
 	} names[] = {
 		{VM_READ, "rd "},
 		{VM_WRITE, "wr "},
 		{VM_EXEC, "ex "},
-		{0, "mr mw me "},
+		{VM_SHARED, "sh "},
+		{0, v->flags & VM_NOWRITE ? "mr me " : "mr mw me "},
+		{VM_SHARED, "ms "},
 		{VM_GROWSDOWN, "gd "},
 		{VM_LOCKED, "lo "},
 		{VM_DONTFORK, "dc "},
@@ -253,7 +261,7 @@ static bool show_smaps(struct report_out *out, struct task *task, u64 *cursor)
 	v = vma_find_from(view.mm, *cursor);
 	if (v) {
 		report_usage(v, &u);
-		show_range(out, v->start, v->end, v->flags, v->name);
+		show_range(out, v->start, v->end, v->flags, area_offset(v), v->name);
 		smaps_kb(out, "Size:", v->end - v->start);
 		smaps_kb(out, "KernelPageSize:", PAGE_SIZE);
 		smaps_kb(out, "MMUPageSize:", PAGE_SIZE);
@@ -281,7 +289,7 @@ static bool show_smaps_rollup(struct report_out *out, struct task *task, u64 *cu
 		end = v->end;
 	}
 	if (first) {
-		show_range(out, first->start, end, 0, "[rollup]");
+		show_range(out, first->start, end, 0, 0, "[rollup]");
 		show_usage(out, &u, true);
 	}
 	view_space_done(&view);
@@ -304,7 +312,7 @@ static void sizes_count(struct mm *mm, struct sizes *s)
 			s->locked += pages;
 		if (v->flags & (VM_STACK | VM_GROWSDOWN))
 			s->stack += pages;
-		else if (v->flags & VM_WRITE)
+		else if ((v->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE)
 			s->data += pages;
 		else if (v->flags & VM_EXEC)
 			s->exec += pages;
@@ -320,11 +328,11 @@ static void show_status_memory(struct report_out *out, struct mm *mm)
 	report_printf(out, "VmSize:\t%8lu kB\n", KB(mm->total_vm));
 	report_printf(out, "VmLck:\t%8lu kB\n", KB(s.locked));
 	report_printf(out, "VmPin:\t%8u kB\n", 0);
-	report_printf(out, "VmHWM:\t%8lu kB\n", KB(MAX(mm->peak_anon, rss)));
+	report_printf(out, "VmHWM:\t%8lu kB\n", KB(MAX(mm->peak_rss, rss)));
 	report_printf(out, "VmRSS:\t%8lu kB\n", KB(rss));
 	report_printf(out, "RssAnon:\t%8lu kB\n", KB(READ_ONCE(mm->nr_anon)));
 	report_printf(out, "RssFile:\t%8u kB\n", 0);
-	report_printf(out, "RssShmem:\t%8u kB\n", 0);
+	report_printf(out, "RssShmem:\t%8lu kB\n", KB(READ_ONCE(mm->nr_shared)));
 	report_printf(out, "VmData:\t%8lu kB\n", KB(s.data));
 	report_printf(out, "VmStk:\t%8lu kB\n", KB(s.stack));
 	report_printf(out, "VmExe:\t%8lu kB\n", KB(s.exec));
@@ -411,8 +419,8 @@ static bool show_statm(struct report_out *out, struct task *task, u64 *cursor)
 		return true;
 	}
 	sizes_count(view.mm, &s);
-	report_printf(out, "%lu %lu 0 %lu 0 %lu 0\n", view.mm->total_vm, mm_rss(view.mm), s.exec,
-		s.data + s.stack);
+	report_printf(out, "%lu %lu %lu %lu 0 %lu 0\n", view.mm->total_vm, mm_rss(view.mm),
+		READ_ONCE(view.mm->nr_shared), s.exec, s.data + s.stack);
 	view_space_done(&view);
 	return true;
 }

@@ -28,6 +28,7 @@ enum thread_state {
 #define KSTACK_PAGES 4 /* 16 KiB, with an unmapped guard page below */
 
 struct task;
+struct pager_wait;
 
 struct waitq {
 	struct spinlock lock;
@@ -78,6 +79,7 @@ struct thread {
 	struct list task_link; /* LOCK_TASKS: task->threads */
 	u64 cookie;            /* (c) badge of its messages to the personality */
 	struct ipc_thread ipc;
+	struct pager_wait *pager_wait; /* pager.c: the page it waits for; NULL: none */
 	bool in_call; /* (t) its ipc is a call to its personality: user_regs are what it goes on with */
 	bool regs_set; /* lock of that endpoint: set_regs while it sat in a call: rax is not the answer's */
 	u32 suspend_count; /* LOCK_TASKS: stops at its next return to ring 3 */

@@ -25,6 +25,7 @@ enum lock_class {
 	LOCK_TASKS,     /* the table of tasks */
 	LOCK_MM_LIST,   /* the list of all spaces */
 	LOCK_THP_LIST,  /* khugepaged's list of spaces */
+	LOCK_MEMORY,    /* memory objects */
 	LOCK_ANON,      /* struct anon */
 	LOCK_PT,        /* mm->pt_lock */
 	LOCK_HUGE_MAPS, /* counts of a huge page that is mapped by pmds and by ptes */

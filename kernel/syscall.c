@@ -83,13 +83,14 @@ static s64 mmap_refused(u64 len, u64 flags, int fd)
 /* MAP_POPULATE is a favour: its failure is not told. Linux: mm_populate */
 static void populate(vaddr_t start, u64 len, u64 prot, u64 flags)
 {
-	bool wanted = flags & MAP_LOCKED || (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE;
+	bool locked = flags & MAP_LOCKED || current_mm()->lock_flags == VM_LOCKED;
+	bool wanted = locked || (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE;
+	bool write = prot & PROT_WRITE && (flags & MAP_TYPE) == MAP_PRIVATE;
 	u64 faults = 0;
 
 	if (!wanted || !(prot & (PROT_READ | PROT_WRITE | PROT_EXEC)))
 		return;
-	(void)fault_populate(
-		current_mm(), start, start + ALIGN_UP(len, PAGE_SIZE), prot & PROT_WRITE, &faults);
+	(void)fault_populate(current_mm(), start, start + ALIGN_UP(len, PAGE_SIZE), write, &faults);
 	count_faults(faults);
 }
 
@@ -138,6 +139,48 @@ static s64 sys_madvise(struct regs *r)
 
 	count_faults(faults);
 	return result;
+}
+
+static s64 sys_mlock(struct regs *r)
+{
+	u64 faults = 0;
+	int result = mmap_lock(current_mm(), ARG0(r), ARG1(r), 0, &faults);
+
+	count_faults(faults);
+	return result;
+}
+
+static s64 sys_mlock2(struct regs *r)
+{
+	u64 faults = 0;
+	int result = mmap_lock(current_mm(), ARG0(r), ARG1(r), (u32)ARG2(r), &faults);
+
+	count_faults(faults);
+	return result;
+}
+
+static s64 sys_munlock(struct regs *r)
+{
+	return mmap_unlock(current_mm(), ARG0(r), ARG1(r));
+}
+
+static s64 sys_mlockall(struct regs *r)
+{
+	u64 faults = 0;
+	int result = mmap_lock_all(current_mm(), (u32)ARG0(r), &faults);
+
+	count_faults(faults);
+	return result;
+}
+
+static s64 sys_munlockall(struct regs *r)
+{
+	return mmap_unlock_all(current_mm());
+}
+
+static s64 sys_msync(struct regs *r)
+{
+	return mmap_sync(current_mm(), ARG0(r), ARG1(r), (u32)ARG2(r));
 }
 
 /* A byte for each page, 512 pages under one hold of the lock. */
@@ -491,6 +534,12 @@ static s64 sys_futex(struct regs *r)
 
 static syscall_fn *const table[NR_SYSCALLS] = {
 	[SYS_mmap] = sys_mmap,
+	[SYS_mlock] = sys_mlock,
+	[SYS_mlock2] = sys_mlock2,
+	[SYS_munlock] = sys_munlock,
+	[SYS_mlockall] = sys_mlockall,
+	[SYS_munlockall] = sys_munlockall,
+	[SYS_msync] = sys_msync,
 	[SYS_mprotect] = sys_mprotect,
 	[SYS_munmap] = sys_munmap,
 	[SYS_brk] = sys_brk,

@@ -494,7 +494,7 @@ static struct mm *end_locked(struct task *t, int status)
 
 	t->ending = true;
 	t->exit_status = t->killed ? t->kill_status : status;
-	t->peak_rss = MAX(READ_ONCE(mm->peak_anon), mm_rss(mm));
+	t->peak_rss = MAX(READ_ONCE(mm->peak_rss), mm_rss(mm));
 	t->mm = NULL; /* task_mm() gives it to nobody any more */
 	list_del(&t->created_link);
 	t->creator = NULL;
@@ -623,7 +623,7 @@ static void thread_gone(struct thread *th)
 	spin_lock(&tasks_lock);
 	t->runtime_ns += th->runtime_ns;
 	th->last_of_task = --t->nr_stacks == 0 && t->ending;
-	th->peak_rss = t->mm ? MAX(READ_ONCE(t->mm->peak_anon), mm_rss(t->mm)) : t->peak_rss;
+	th->peak_rss = t->mm ? MAX(READ_ONCE(t->mm->peak_rss), mm_rss(t->mm)) : t->peak_rss;
 	if (th->last_of_task)
 		forgotten = become_zombie_locked(t);
 	spin_unlock(&tasks_lock);

@@ -29,6 +29,7 @@
 #include "mm/reclaim.h"
 #include "mm/uaccess.h"
 #include "mm/vmap.h"
+#include "pager.h"
 #include "panic.h"
 #include "printk.h"
 #include "sched.h"
@@ -223,6 +224,10 @@ static __noinline void not_served(const struct fault *f, enum fault_result resul
 
 	if (result == FAULT_NO_MEMORY)
 		result = serve_without_memory(f);
+	if (result == FAULT_PAGER)
+		result = pager_ask(f);
+	if (thread_killed()) /* it ends on the way out */
+		return;
 	switch (result) {
 	case FAULT_DONE:
 		return;
@@ -232,12 +237,12 @@ static __noinline void not_served(const struct fault *f, enum fault_result resul
 	case FAULT_BAD_ACCESS:
 		refuse_access(regs, f, "the mapping does not allow it", SIGSEGV, SEGV_ACCERR);
 		return;
-	case FAULT_PAGER:
-		refuse_access(regs, f, "its pager does not answer", SIGBUS, BUS_ADRERR);
+	case FAULT_BUS:
+		refuse_access(regs, f, "the object ends before it, or its pager has no such page",
+			SIGBUS, BUS_ADRERR);
 		return;
 	case FAULT_NO_MEMORY:
-		if (!thread_killed()) /* else it ends on the way out, with the OOM policy's line */
-			end_without_memory(f);
+		end_without_memory(f);
 		return;
 	default:
 		panic_trap(__FILE__, __LINE__, regs, f->addr, "fault-result",
@@ -294,6 +299,8 @@ static __noinline void kernel_fault(struct regs *regs, vaddr_t addr)
 		count_fault();
 		if (result == FAULT_NO_MEMORY)
 			result = serve_without_memory(&f);
+		if (result == FAULT_PAGER)
+			result = pager_ask(&f);
 		if (result == FAULT_DONE)
 			return;
 	}

@@ -16,6 +16,8 @@
 	X(nr_inactive_anon)              /* pages on the inactive anonymous LRU */                 \
 	X(nr_isolated_anon)              /* pages taken off the LRU by collapse or migration */    \
 	X(nr_slab_unreclaimable)         /* pages of kmalloc caches */                             \
+	X(nr_shmem)                      /* pages of memory objects */                             \
+	X(nr_shmem_hugepages)            /* huge pages of memory objects */                        \
 	X(nr_anon_transparent_hugepages) /* huge pages mapped by a pmd at least once */
 
 #define VMSTAT_EVENTS(X)                                                                           \

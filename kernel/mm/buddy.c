@@ -622,6 +622,7 @@ void page_free_last(struct page *head)
 	if (head->flags) {
 		lru_deferred_del(head);
 		lru_del(head);
+		head->flags &= ~PG_SHARED;
 	}
 	buddy_free(head);
 }

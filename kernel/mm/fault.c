@@ -9,8 +9,10 @@
  *   just below a growing stack               grow it, start again
  *   hole at the pud                          thp_fault_pud: a gigabyte at once? "fallback" is the normal answer
  *   leaf at the pud                          write to read-only: thp_wp_pud; else set accessed
+ *   hole at the pmd, area of an object       memory_fault_pmd: its huge page, or who supplies one; or fallback
  *   hole at the pmd, area may be huge        thp_fault: huge page, or huge zero page for a read, or fallback
  *   leaf at the pmd                          protnone: thp_numa_fault; write to read-only: thp_wp; else set accessed
+ *   hole at the pte, area of an object       memory_fault_pte: its page, a copy of it, or who supplies one
  *   hole at the pte                          read: the zero page. write: a fresh zeroed page
  *   leaf at the pte                          protnone: rights back; write to read-only: reuse or copy; else set accessed
  *   nothing wrong                            another CPU was faster: done
@@ -33,6 +35,8 @@
 #include "mutex.h"
 #include "sched.h"
 #include "mm/thp.h"
+#include "mm/memory.h"
+#include "pager.h"
 #include "mm/fault.h"
 
 #define STACK_LIMIT (8ul << 20) /* RLIMIT_STACK's usual value */
@@ -118,6 +122,11 @@ static enum fault_result pte_copy(
 	gen = tlb_flush(&mm->tlb, addr, addr + PAGE_SIZE, PAGE_SIZE, TLB_cow);
 	rmap_remove_pte(old_pfn);
 	rmap_new_anon(copy, v, addr);
+	if (old->flags & PG_SHARED) { /* an object's: from here on the area has a page of its own */
+		mm_uncount(mm, 0, 1);
+		mm->nr_anon++;
+		v->copied = true;
+	}
 	lru_add_active(copy);
 	pte_write(ptep, pte_make(page_to_pfn(copy), vma_rights_write(v)));
 	spin_unlock(&mm->pt_lock);
@@ -145,7 +154,7 @@ static enum fault_result pte_wp(struct vma *v, vaddr_t addr, pte_t *ptep, pte_t 
 		spin_unlock(&mm->pt_lock);
 		return FAULT_DONE;
 	}
-	if (rmap_pte_exclusive(pte_pfn(seen))) {
+	if (v->flags & VM_SHARED || rmap_pte_exclusive(pte_pfn(seen))) {
 		pte_write(ptep, (pte_t){seen.v | PTE_RW | PTE_D | PTE_A});
 		spin_unlock(&mm->pt_lock);
 		vmstat_inc(VM_pgreuse);
@@ -191,7 +200,8 @@ static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *
 	pte = pte_read(ptep);
 	if (pte_kind(pte) == ENTRY_HOLE) {
 		if (unlikely(v->kind != VMA_ANON))
-			return v->kind == VMA_PAGER ? FAULT_PAGER : FAULT_BAD_ADDRESS;
+			return v->kind == VMA_OBJECT ? memory_fault_pte(f, v, ptep)
+						     : FAULT_BAD_ADDRESS;
 		if (f->write || v->mm->forbid_zero)
 			return pte_fresh(v, addr, ptep, pte);
 		return pte_zero(v, ptep);
@@ -206,8 +216,11 @@ static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *
 /* A hole that thp_fault may fill, or a huge leaf. FAULT_FALLBACK: go on below. */
 static enum fault_result fault_pmd(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t pmd)
 {
-	if (pmd_kind(pmd) == ENTRY_HOLE)
+	if (pmd_kind(pmd) == ENTRY_HOLE) {
+		if (unlikely(v->kind == VMA_OBJECT))
+			return memory_fault_pmd(f, v, pmdp);
 		return thp_vma_reason(v) == THP_OK ? thp_fault(f, v, pmdp) : FAULT_FALLBACK;
+	}
 	if (pmd_protnone(pmd)) /* the area has rights: they were checked before the walk */
 		return thp_numa_fault(f, v, pmdp, pmd);
 	if (f->write && !pmd_writable(pmd))
@@ -380,6 +393,8 @@ int fault_populate(struct mm *mm, vaddr_t start, vaddr_t end, bool write, u64 *f
 		if (thread_killed())
 			return -EINTR;
 		r = fault_handle(&f);
+		if (r == FAULT_PAGER && mm == current_thread()->mm)
+			r = pager_ask(&f);
 		if (r == FAULT_BAD_ADDRESS || r == FAULT_NO_MEMORY)
 			return -ENOMEM;
 		if (r != FAULT_DONE)

@@ -22,6 +22,7 @@
 #include "mm/vma.h"
 #include "mutex.h"
 #include "sched.h"
+#include "object.h"
 #include "mm/thp.h"
 #include "mm/zap.h"
 #include "mm/fork.h"
@@ -41,6 +42,12 @@ static void unlock_both(struct mm *parent, struct mm *child)
 {
 	spin_unlock(&child->pt_lock);
 	spin_unlock(&parent->pt_lock);
+}
+
+/* An object's page: the child finds it in the object when it looks for it. */
+static bool is_shared(pfn_t pfn)
+{
+	return pfn_head(pfn)->flags & PG_SHARED;
 }
 
 /*
@@ -68,6 +75,11 @@ static int copy_huge(struct mm *child, struct vma *v, vaddr_t haddr, pmd_t *from
 		pgtable_free_table(table);
 		return -EAGAIN;
 	}
+	if (!zero && is_shared(pmd_pfn(pmd))) {
+		unlock_both(parent, child);
+		pgtable_free_table(table);
+		return 0;
+	}
 	if (!zero) {
 		rmap_dup_pmd(pfn_to_page(pmd_pfn(pmd)));
 		child->nr_anon += HPAGE_PMD_NR;
@@ -83,12 +95,12 @@ static int copy_huge(struct mm *child, struct vma *v, vaddr_t haddr, pmd_t *from
 }
 
 /* One entry of a pte table; true: the parent's lost its write right. */
-static bool copy_pte(struct mm *child, pte_t *from, pte_t *to)
+static __always_inline bool copy_pte(struct mm *child, bool object, pte_t *from, pte_t *to)
 {
 	pte_t pte = pte_read(from);
 	pfn_t pfn = pte_pfn(pte);
 
-	if (pte_kind(pte) == ENTRY_HOLE)
+	if (pte_kind(pte) == ENTRY_HOLE || (unlikely(object) && is_shared(pfn)))
 		return false;
 	if (pte.v & PTE_DEVICE) {
 		pte_write(to, pte);
@@ -112,17 +124,21 @@ static int copy_ptes(
 	struct mm *child, struct vma *v, vaddr_t start, vaddr_t end, pmd_t *from, pmd_t *to)
 {
 	struct mm *parent = v->mm;
-	bool weakened = false;
+	bool weakened = false, object = v->kind == VMA_OBJECT;
 	pte_t *src, *dst;
 	int err = pgtable_make_pte(child, to);
 
 	if (err && err != -EEXIST)
 		return err;
 	lock_both(parent, child);
+	if (pmd_kind(pmd_read(from)) != ENTRY_TABLE) { /* a huge page was withdrawn meanwhile */
+		unlock_both(parent, child);
+		return 0;
+	}
 	src = pte_ptr(pmd_read(from), start);
 	dst = pte_ptr(pmd_read(to), start);
 	for (vaddr_t a = start; a < end; a += PAGE_SIZE)
-		weakened |= copy_pte(child, src++, dst++);
+		weakened |= copy_pte(child, object, src++, dst++);
 	if (weakened)
 		tlb_flush(&parent->tlb, start, end, PAGE_SIZE, TLB_fork);
 	unlock_both(parent, child);
@@ -175,10 +191,14 @@ static struct vma *clone_vma(struct mm *child, const struct vma *v)
 		return NULL;
 	n->start = v->start;
 	n->end = v->end;
-	n->flags = v->flags;
+	n->flags = v->flags & ~(VM_LOCKED | VM_LOCKONFAULT);
 	n->kind = v->kind;
 	n->pgoff = v->pgoff;
 	n->device_pa = v->device_pa;
+	n->copied = v->copied;
+	n->object = v->object;
+	if (n->object)
+		object_get(n->object);
 	__builtin_memcpy(n->name, v->name, sizeof(n->name));
 	if (vma_insert(child, n)) {
 		vma_free(n);
@@ -198,8 +218,8 @@ static int clone_areas(struct mm *child, struct mm *parent)
 			continue;
 		if (!clone_vma(child, v))
 			return -ENOMEM;
-		if (v->flags & VM_WIPEONFORK)
-			continue;
+		if (v->flags & VM_WIPEONFORK || (v->kind == VMA_OBJECT && !v->copied))
+			continue; /* what an object has, the child finds there */
 		err = copy_area(child, v);
 		if (err)
 			return err;

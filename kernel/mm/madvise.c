@@ -22,6 +22,7 @@
 #include "mm/thp.h"
 #include "mm/zap.h"
 #include "mm/collapse.h"
+#include "mm/memory.h"
 #include "mm/fault.h"
 #include "mm/range.h"
 #include "mm/mmap.h"
@@ -170,6 +171,8 @@ static int advise_flags(struct mm *mm, vaddr_t start, vaddr_t end, u32 set, u32 
 	if (err)
 		return err;
 	for (v = range_first(mm, start, end); v; v = range_next(v, end)) {
+		if (set & VM_WIPEONFORK && v->kind != VMA_ANON)
+			return -EINVAL;
 		v->flags = (v->flags & ~clear) | set;
 		if (set & VM_HUGEPAGE && thp_vma_reason(v) == THP_OK)
 			thp_enter_mm(mm);
@@ -181,18 +184,44 @@ static int advise_flags(struct mm *mm, vaddr_t start, vaddr_t end, u32 set, u32 
 	return 0;
 }
 
-/* DONTNEED and FREE, area by area. held: mm(write) */
+/* REMOVE: the pages leave the object itself. A pager's object is the pager's to punch. Linux: madvise_remove */
+static int remove_pages(struct vma *v, vaddr_t start, vaddr_t stop)
+{
+	if (v->kind != VMA_OBJECT)
+		return -EINVAL;
+	if ((v->flags & (VM_SHARED | VM_WRITE)) != (VM_SHARED | VM_WRITE))
+		return -EACCES;
+	if (vma_memory(v)->pager)
+		return -EINVAL;
+	return memory_withdraw(vma_memory(v), vma_index(v, start) << PAGE_SHIFT, stop - start);
+}
+
+/* held: mm(write) */
+static int advise_area(struct vma *v, vaddr_t start, vaddr_t stop, int advice)
+{
+	if (v->kind == VMA_DEVICE || v->flags & VM_LOCKED)
+		return -EINVAL;
+	if (advice == MADV_REMOVE)
+		return remove_pages(v, start, stop);
+	if (advice == MADV_DONTNEED)
+		zap_range(v, start, stop);
+	else if (v->kind == VMA_ANON)
+		free_range(v, start, stop);
+	else
+		return -EINVAL;
+	return 0;
+}
+
+/* DONTNEED, FREE and REMOVE, area by area. held: mm(write) */
 static int advise_pages(struct mm *mm, vaddr_t start, vaddr_t end, int advice)
 {
 	for (struct vma *v = range_first(mm, start, end); v; v = range_next(v, end)) {
 		vaddr_t a = MAX(start, v->start), stop = MIN(end, v->end);
 
-		if (v->kind == VMA_DEVICE || v->flags & VM_LOCKED)
-			return -EINVAL;
-		if (advice == MADV_DONTNEED)
-			zap_range(v, a, stop);
-		else
-			free_range(v, a, stop);
+		int err = advise_area(v, a, stop, advice);
+
+		if (err)
+			return err;
 	}
 	return 0;
 }
@@ -217,7 +246,7 @@ static bool advice_known(int advice)
 	u32 set, clear;
 
 	return advice_flags(advice, &set, &clear) || advice == MADV_DONTNEED ||
-	       advice == MADV_FREE || advice == MADV_POPULATE_READ ||
+	       advice == MADV_FREE || advice == MADV_REMOVE || advice == MADV_POPULATE_READ ||
 	       advice == MADV_POPULATE_WRITE || advice == MADV_COLLAPSE;
 }
 

@@ -163,8 +163,8 @@ void mm_free_root(struct mm *mm)
 	for (unsigned i = 0; i < USER_ENTRIES; i++)
 		ASSERT_RULE("M2", mm->pgd[i].v == 0, "root entry %u of space %u is %#lx", i, mm->id,
 			mm->pgd[i].v);
-	ASSERT_RULE("M2", mm->nr_tables == 0 && mm->nr_anon == 0,
-		"space %u: %lu tables and %lu pages left", mm->id, mm->nr_tables, mm->nr_anon);
+	ASSERT_RULE("M2", mm->nr_tables == 0 && mm_rss(mm) == 0,
+		"space %u: %lu tables and %lu pages left", mm->id, mm->nr_tables, mm_rss(mm));
 	buddy_free(virt_to_page(mm->pgd));
 	mm->pgd = NULL;
 	mm->pgd_pa = 0;
@@ -224,5 +224,5 @@ void mm_for_each(bool (*fn)(struct mm *mm, void *ctx), void *ctx)
 /* mm_rss - pages of memory that this space maps, 4 KiB units: VmRSS. Zero frames are nobody's memory. */
 u64 mm_rss(struct mm *mm)
 {
-	return READ_ONCE(mm->nr_anon);
+	return READ_ONCE(mm->nr_anon) + READ_ONCE(mm->nr_shared);
 }

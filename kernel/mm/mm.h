@@ -15,28 +15,31 @@
 
 struct anon;
 struct mm;
+struct object;
 
-#define VM_READ       0x0001
-#define VM_WRITE      0x0002
-#define VM_EXEC       0x0004
-#define VM_ACCESS     (VM_READ | VM_WRITE | VM_EXEC)
-#define VM_HUGEPAGE   0x0010
-#define VM_NOHUGEPAGE 0x0020
-#define VM_NORESERVE  0x0040
-#define VM_DONTFORK   0x0080
-#define VM_WIPEONFORK 0x0100
-#define VM_STACK      0x0200 /* the initial stack: no huge pages, as Linux's temporary stack */
-#define VM_GROWSDOWN  0x0400
-#define VM_HEAP       0x0800 /* brk; for names only */
-#define VM_MERGEABLE  0x1000
-#define VM_LOCKED     0x2000
-#define VM_DONTDUMP   0x4000
-#define VM_NOWRITE    0x20000 /* mprotect never gives the right to write */
+#define VM_READ        0x0001
+#define VM_WRITE       0x0002
+#define VM_EXEC        0x0004
+#define VM_ACCESS      (VM_READ | VM_WRITE | VM_EXEC)
+#define VM_HUGEPAGE    0x0010
+#define VM_NOHUGEPAGE  0x0020
+#define VM_NORESERVE   0x0040
+#define VM_DONTFORK    0x0080
+#define VM_WIPEONFORK  0x0100
+#define VM_STACK       0x0200 /* the initial stack: no huge pages, as Linux's temporary stack */
+#define VM_GROWSDOWN   0x0400
+#define VM_HEAP        0x0800 /* brk; for names only */
+#define VM_MERGEABLE   0x1000
+#define VM_LOCKED      0x2000
+#define VM_DONTDUMP    0x4000
+#define VM_SHARED      0x8000  /* VMA_OBJECT: writes go to the object, for everybody to see */
+#define VM_LOCKONFAULT 0x10000 /* with VM_LOCKED: pages are not brought in beforehand */
+#define VM_NOWRITE     0x20000 /* mprotect never gives the right to write */
 
 enum vma_kind {
 	VMA_ANON,
-	VMA_DEVICE,
-	VMA_PAGER
+	VMA_DEVICE, /* frames that are nobody's memory: registers, the initrd */
+	VMA_OBJECT  /* a piece of a memory object: mm/memory.h */
 };
 
 struct vma {
@@ -47,6 +50,8 @@ struct vma {
 	u64 pgoff;                  /* (m, anon lock) index of the first page in its anon object */
 	struct anon *anon;          /* (p) set once, by rmap_prepare or fork */
 	paddr_t device_pa;          /* (c) VMA_DEVICE: physical address behind start */
+	struct object *object;      /* (c) VMA_OBJECT: what it maps, with a reference; else NULL */
+	bool copied;                /* (p) VMA_OBJECT: it may have pages of its own */
 	struct tree_node node;      /* (m) mm->vmas, by start */
 	u64 gap, max_gap;           /* (m) free bytes below start; the largest of the subtree */
 	struct tree_node anon_node; /* anon lock: interval tree by pgoff */
@@ -70,6 +75,7 @@ struct mm {
 	pgd_t *pgd;              /* (c) */
 	paddr_t pgd_pa;          /* (c) what CR3 holds */
 
+	u32 lock_flags;         /* (m) mlockall(MCL_FUTURE): VM_LOCKED ... of new areas */
 	struct tree_root vmas;  /* (m) by address, augmented with the largest gap */
 	u32 nr_vmas;            /* (m) */
 	struct vma *vma_cache;  /* (x) last found: stored under (m) read, dropped under (m) write */
@@ -80,8 +86,9 @@ struct mm {
 	vaddr_t arg_start, arg_end; /* (c) for /proc/PID/cmdline */
 
 	u64 nr_anon;   /* (p) anonymous pages mapped here, 4 KiB units: RssAnon */
+	u64 nr_shared; /* (p) pages of memory objects mapped here: RssShmem */
 	u64 nr_tables; /* (a) frames of pud, pmd and pte tables, deposited ones included: VmPTE */
-	u64 peak_anon; /* (p) the most nr_anon was before it last fell: VmHWM */
+	u64 peak_rss;  /* (p) the most both were before one last fell: VmHWM */
 
 	u32 users;          /* (a) tasks that run in it; at 0 the space is emptied */
 	u32 refs;           /* (a) users count as one; khugepaged and /proc hold others */
@@ -98,12 +105,15 @@ struct mm {
 	u32 id;               /* (c) serial number, for messages */
 };
 
-/* `nr` pages leave the space; the most there ever were is remembered. pt_lock held. */
-static inline void mm_uncount_anon(struct mm *mm, u64 nr)
+/* Pages leave the space; the most there ever were is remembered. pt_lock held. */
+static inline void mm_uncount(struct mm *mm, u64 anon, u64 shared)
 {
-	if (mm->nr_anon > mm->peak_anon)
-		mm->peak_anon = mm->nr_anon;
-	mm->nr_anon -= nr;
+	u64 rss = mm->nr_anon + mm->nr_shared;
+
+	if (rss > mm->peak_rss)
+		mm->peak_rss = rss;
+	mm->nr_anon -= anon;
+	mm->nr_shared -= shared;
 }
 
 /* What the door (trap.c, uaccess, populate) asks fault.c to do. Read-only afterwards. */
@@ -119,10 +129,11 @@ enum fault_result {
 	FAULT_DONE,        /* mapped, or nothing was wrong: run on */
 	FAULT_FALLBACK,    /* no huge page: the next smaller size is tried; never leaves fault.c */
 	FAULT_RETRY,       /* something moved while a lock was dropped: start again */
-	FAULT_PAGER,       /* handed to user space; never comes back as fallback */
+	FAULT_PAGER,       /* handed to user space: pager_ask(); never comes back as fallback */
 	FAULT_BAD_ADDRESS, /* no vma there: SIGSEGV, SEGV_MAPERR */
 	FAULT_BAD_ACCESS,  /* the vma does not allow it: SIGSEGV, SEGV_ACCERR */
-	FAULT_NO_MEMORY,   /* the door runs the shrinkers, retries once, then the OOM policy */
+	FAULT_BUS,       /* the object ends before it, or nobody supplies it: SIGBUS, BUS_ADRERR */
+	FAULT_NO_MEMORY, /* the door runs the shrinkers, retries once, then the OOM policy */
 };
 
 /* The vma that contains addr, from the tree alone: for checkers. All others ask vma_find(). */

@@ -20,8 +20,11 @@
 #include "mm/vma.h"
 #include "mm/uaccess.h"
 #include "mutex.h"
+#include "mm/rmap.h"
+#include "object.h"
 #include "mm/thp.h"
 #include "mm/zap.h"
+#include "mm/memory.h"
 #include "mm/range.h"
 #include "mm/mmap.h"
 
@@ -46,8 +49,12 @@ int mmap_unmap(struct mm *mm, vaddr_t addr, u64 len)
 
 /* --- mmap --- */
 
-/* A new anonymous area in a free range; united with its neighbours when they agree. NULL: too many areas, no memory. */
-static struct vma *new_area(struct mm *mm, vaddr_t start, vaddr_t end, u32 flags, const char *name)
+/*
+ * A new area in a free range; united with its neighbours when they agree. m: what it maps from page `pgoff` on, NULL:
+ * anonymous memory. NULL: too many areas, no memory.
+ */
+static struct vma *new_area_of(struct mm *mm, struct memory *m, u64 pgoff, vaddr_t start,
+	vaddr_t end, u32 flags, const char *name)
 {
 	struct vma *v = vma_alloc(mm);
 
@@ -56,15 +63,26 @@ static struct vma *new_area(struct mm *mm, vaddr_t start, vaddr_t end, u32 flags
 	v->start = start;
 	v->end = end;
 	v->flags = flags;
-	v->kind = VMA_ANON;
-	v->pgoff = start >> PAGE_SHIFT;
+	v->kind = m ? VMA_OBJECT : VMA_ANON;
+	v->pgoff = pgoff;
+	if (m) {
+		v->object = &m->object;
+		object_get(v->object);
+	}
 	for (unsigned i = 0; name && name[i] && i < sizeof(v->name) - 1; i++)
 		v->name[i] = name[i];
 	if (vma_insert(mm, v)) {
 		vma_free(v);
 		return NULL;
 	}
+	if (m)
+		rmap_link(v, m->anon);
 	return vma_merge(v);
+}
+
+static struct vma *new_area(struct mm *mm, vaddr_t start, vaddr_t end, u32 flags, const char *name)
+{
+	return new_area_of(mm, NULL, start >> PAGE_SHIFT, start, end, flags, name);
 }
 
 /* Where the new area goes. Address, or -errno. held: mm(write) */
@@ -94,34 +112,118 @@ static s64 place(struct mm *mm, vaddr_t addr, u64 len, u32 flags)
 	return addr ? (s64)addr : -ENOMEM;
 }
 
-/*
- * mmap_map - a new anonymous private area.
- *   returns  its address; -EINVAL (length 0, alignment, flags), -ENODEV (not private anonymous memory), -EEXIST,
- *            -EPERM (below mmap_min_addr), -ENOMEM (no room, too many areas, more than all memory)
- *   Linux    do_mmap
- */
-s64 mmap_map(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 flags)
+/* The highest gap in which `phase` bytes behind a 2 MiB line come first. 0: none. */
+static vaddr_t place_aligned(struct mm *mm, u64 phase, u64 len)
 {
-	u32 vm_flags = prot_flags(prot) | (flags & MAP_NORESERVE ? VM_NORESERVE : 0);
+	vaddr_t gap = vma_find_gap(mm, len + HPAGE_PMD_SIZE, USER_START, mm->mmap_base, PAGE_SIZE);
+
+	return gap ? gap + ((phase - gap) & ~HPAGE_PMD_MASK) : 0;
+}
+
+/* Objects with a pager may get huge pages: where the caller does not say, address and offset agree in 2 MiB. */
+static s64 place_object(
+	struct mm *mm, struct memory *m, u64 pgoff, vaddr_t addr, u64 len, u32 flags)
+{
+	vaddr_t at = 0;
+
+	if (m && READ_ONCE(m->pager) && len >= HPAGE_PMD_SIZE && !addr &&
+		!(flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)))
+		at = place_aligned(mm, pgoff << PAGE_SHIFT, len);
+	return at ? (s64)at : place(mm, addr, len, flags);
+}
+
+/* MAP_* as VM_*; -EINVAL: neither shared nor private. */
+static s64 map_flags(u32 prot, u32 flags)
+{
 	u32 type = flags & MAP_TYPE;
+
+	if (type != MAP_PRIVATE && type != MAP_SHARED && type != MAP_SHARED_VALIDATE)
+		return -EINVAL;
+	return prot_flags(prot) | (type == MAP_PRIVATE ? 0 : VM_SHARED) |
+	       (flags & MAP_NORESERVE ? VM_NORESERVE : 0) | (flags & MAP_LOCKED ? VM_LOCKED : 0) |
+	       (flags & MAP_GROWSDOWN ? VM_GROWSDOWN : 0);
+}
+
+/* A new area at a place of its own, of m from page `pgoff` on, or anonymous. Address, or -errno. */
+static s64 map_area(struct mm *mm, struct memory *m, u64 pgoff, vaddr_t addr, u64 len, u32 vm_flags,
+	u32 flags, const char *name)
+{
 	s64 at;
 
-	if (len == 0 || (type != MAP_PRIVATE && type != MAP_SHARED && type != MAP_SHARED_VALIDATE))
+	rwsem_write_lock(&mm->lock);
+	at = place_object(mm, m, pgoff, addr, len, flags);
+	if (at >= 0 && !new_area_of(mm, m, m ? pgoff : (u64)at >> PAGE_SHIFT, at, at + len,
+			       vm_flags | mm->lock_flags, name))
+		at = -ENOMEM;
+	rwsem_write_unlock(&mm->lock);
+	return at;
+}
+
+/* Shared anonymous memory: an object that only this area, and its copies in children, will ever map. */
+static s64 map_shared(struct mm *mm, vaddr_t addr, u64 len, u32 vm_flags, u32 flags)
+{
+	struct memory *m = memory_create(len);
+	s64 at;
+
+	if (!m)
+		return -ENOMEM;
+	at = map_area(mm, m, 0, addr, len, vm_flags, flags, "/dev/zero");
+	object_put(&m->object);
+	return at;
+}
+
+/*
+ * mmap_map_as - a new anonymous area, private or shared.
+ *   name     for /proc/PID/maps, or NULL
+ *   returns  its address; -EINVAL (length 0, alignment, flags), -ENODEV (not anonymous memory), -EEXIST,
+ *            -EPERM (below mmap_min_addr), -ENOMEM (no room, too many areas, more than all memory)
+ *   Linux    do_mmap, shmem_zero_setup
+ */
+s64 mmap_map_as(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 flags, const char *name)
+{
+	s64 vm_flags = map_flags(prot, flags);
+
+	if (len == 0 || vm_flags < 0)
 		return -EINVAL;
-	if (type != MAP_PRIVATE || !(flags & MAP_ANONYMOUS) || flags & MAP_HUGETLB)
+	if (!(flags & MAP_ANONYMOUS) || flags & MAP_HUGETLB)
 		return -ENODEV;
 	if (len > USER_END)
 		return -ENOMEM;
 	len = ALIGN_UP(len, PAGE_SIZE);
-	if (range_overcommits(len, vm_flags))
+	if (range_overcommits(len, (u32)vm_flags))
 		return -ENOMEM;
+	if (vm_flags & VM_SHARED && vm_flags & VM_GROWSDOWN)
+		return -EINVAL;
+	if (vm_flags & VM_SHARED)
+		return map_shared(mm, addr, len, (u32)vm_flags, flags);
+	if (flags & MAP_STACK && name)
+		vm_flags |= VM_STACK | VM_GROWSDOWN;
+	return map_area(mm, NULL, 0, addr, len, (u32)vm_flags, flags, name);
+}
 
-	rwsem_write_lock(&mm->lock);
-	at = place(mm, addr, len, flags);
-	if (at >= 0 && !new_area(mm, at, at + len, vm_flags, NULL))
-		at = -ENOMEM;
-	rwsem_write_unlock(&mm->lock);
-	return at;
+/*
+ * mmap_map_object - map a piece of a memory object.
+ *   may_write  the handle allows it: a shared area without it never becomes writable
+ *   returns    as mmap_map; -EACCES: shared, writable, and the handle may not; -EINVAL: offset is not of pages
+ *   Linux      do_mmap with a file
+ */
+s64 mmap_map_object(struct mm *mm, struct memory *m, u64 offset, vaddr_t addr, u64 len, u32 prot,
+	u32 flags, bool may_write, const char *name)
+{
+	s64 vm_flags = map_flags(prot, flags);
+
+	if (len == 0 || vm_flags < 0 || offset & ~PAGE_MASK || flags & MAP_HUGETLB)
+		return -EINVAL;
+	if (len > USER_END || offset + len < offset || offset >> 47)
+		return -ENOMEM;
+	len = ALIGN_UP(len, PAGE_SIZE);
+	if (vm_flags & VM_SHARED && !may_write) {
+		if (vm_flags & VM_WRITE)
+			return -EACCES;
+		vm_flags |= VM_NOWRITE;
+	}
+	vm_flags &= ~VM_GROWSDOWN;
+	return map_area(mm, m, offset >> PAGE_SHIFT, addr, len, (u32)vm_flags, flags, name);
 }
 
 /*
@@ -233,7 +335,7 @@ s64 mmap_map_module(struct mm *mm, u64 len, paddr_t pa)
 
 static bool brk_grow(struct mm *mm, vaddr_t from, vaddr_t to)
 {
-	u32 flags = VM_READ | VM_WRITE | VM_HEAP;
+	u32 flags = VM_READ | VM_WRITE | VM_HEAP | mm->lock_flags;
 
 	struct vma *above = vma_find_from(mm, from);
 
@@ -279,10 +381,13 @@ int mmap_mincore(struct mm *mm, vaddr_t addr, u64 pages, u8 *vec)
 
 	rwsem_read_lock(&mm->lock);
 	for (u64 i = 0; i < pages && !err; i++, addr += PAGE_SIZE) {
-		if (!vma_find(mm, addr))
+		struct vma *v = vma_find(mm, addr);
+
+		if (!v)
 			err = -ENOMEM;
 		else
-			vec[i] = page_resident(mm, addr);
+			vec[i] = page_resident(mm, addr) ||
+				 (v->object && memory_has(vma_memory(v), vma_index(v, addr)));
 	}
 	rwsem_read_unlock(&mm->lock);
 	return err;

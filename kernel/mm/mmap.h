@@ -10,10 +10,22 @@
 #include "mm/mm.h"
 #include <abi/advice.h>
 
+struct memory;
+
 /* --- mmap.c --- */
 
-/* A new private anonymous area. Its address, or -errno. MAP_POPULATE is the caller's: fault_populate(). */
-s64 mmap_map(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 flags);
+/*
+ * A new anonymous area, private or shared. Its address, or -errno. MAP_POPULATE is the caller's: fault_populate().
+ * With a name, MAP_STACK makes it an initial stack.
+ */
+s64 mmap_map_as(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 flags, const char *name);
+static inline s64 mmap_map(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 flags)
+{
+	return mmap_map_as(mm, addr, len, prot, flags, NULL);
+}
+/* A piece of a memory object. may_write: what the handle allows. */
+s64 mmap_map_object(struct mm *mm, struct memory *m, u64 offset, vaddr_t addr, u64 len, u32 prot,
+	u32 flags, bool may_write, const char *name);
 /* The loader's form: a named area at a fixed place with extra VM_* flags (VM_STACK, VM_GROWSDOWN, VM_HEAP). */
 int mmap_map_named(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 vm_flags, const char *name);
 /* A device's registers, mapped at once, by 2 MiB leaves where both addresses are aligned. */
@@ -28,6 +40,21 @@ int mmap_mincore(struct mm *mm, vaddr_t addr, u64 pages, u8 *vec);
 int mmap_set_thp_disable(struct mm *mm, bool disable);
 /* users fell to 0: unmap all, free all tables, drop the huge zero page. Linux: exit_mmap */
 void mmap_exit(struct mm *mm);
+
+/* --- mlock.c --- */
+
+#define MLOCK_ONFAULT 1
+#define MCL_CURRENT   1
+#define MCL_FUTURE    2
+#define MCL_ONFAULT   4
+#define MS_ASYNC      1
+#define MS_INVALIDATE 2
+#define MS_SYNC       4
+int mmap_lock(struct mm *mm, vaddr_t addr, u64 len, u32 flags, u64 *faults);
+int mmap_unlock(struct mm *mm, vaddr_t addr, u64 len);
+int mmap_lock_all(struct mm *mm, u32 flags, u64 *faults);
+int mmap_unlock_all(struct mm *mm);
+int mmap_sync(struct mm *mm, vaddr_t addr, u64 len, u32 flags);
 
 /* --- mprotect.c, mremap.c, madvise.c --- */
 

@@ -46,6 +46,10 @@ static void protect_ptes(struct vma *v, vaddr_t start, vaddr_t end, pmd_t *pmdp)
 	pte_t *ptep;
 
 	spin_lock(&mm->pt_lock);
+	if (pmd_kind(pmd_read(pmdp)) != ENTRY_TABLE) { /* a huge page was withdrawn meanwhile */
+		spin_unlock(&mm->pt_lock);
+		return;
+	}
 	ptep = pte_ptr(pmd_read(pmdp), start);
 	for (vaddr_t a = start; a < end; a += PAGE_SIZE, ptep++) {
 		pte_t old = pte_read(ptep), new;
@@ -117,6 +121,10 @@ static int protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, u32 prot)
 
 		if (flags == v->flags)
 			continue;
+		if (flags & VM_WRITE && v->flags & VM_NOWRITE) {
+			err = -EACCES;
+			break;
+		}
 		if (!(v->flags & VM_WRITE) && range_overcommits(v->end - v->start, flags)) {
 			err = -ENOMEM;
 			break;
@@ -133,7 +141,8 @@ static int protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, u32 prot)
 
 /*
  * mmap_protect - other rights for a range without holes.
- *   returns  0; -EINVAL (alignment, unknown bits); -ENOMEM (a hole, past user space, too many areas)
+ *   returns  0; -EINVAL (alignment, unknown bits); -ENOMEM (a hole, past user space, too many areas); -EACCES (shared
+ *            memory by a handle that may not write)
  *   Linux    do_mprotect_pkey
  */
 int mmap_protect(struct mm *mm, vaddr_t addr, u64 len, u32 prot)

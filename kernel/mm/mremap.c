@@ -19,6 +19,7 @@
 #include "mm/uaccess.h"
 #include "mutex.h"
 #include "sched.h"
+#include "object.h"
 #include "mm/thp.h"
 #include "mm/zap.h"
 #include "mm/range.h"
@@ -51,6 +52,10 @@ static void move_ptes(
 	bool moved = false;
 
 	spin_lock(&mm->pt_lock);
+	if (pmd_kind(pmd_read(from)) != ENTRY_TABLE) { /* a huge page was withdrawn meanwhile */
+		spin_unlock(&mm->pt_lock);
+		return;
+	}
 	src = pte_ptr(pmd_read(from), start);
 	out = pte_ptr(pmd_read(to), dst);
 	for (vaddr_t a = start; a < end; a += PAGE_SIZE, src++, out++) {
@@ -118,6 +123,10 @@ static struct vma *twin_area(struct vma *v, vaddr_t start, vaddr_t old, u64 len)
 	n->flags = v->flags;
 	n->kind = v->kind;
 	n->pgoff = vma_index(v, old);
+	n->copied = v->copied;
+	n->object = v->object;
+	if (n->object)
+		object_get(n->object);
 	__builtin_memcpy(n->name, v->name, sizeof(n->name));
 	if (vma_insert(v->mm, n)) {
 		vma_free(n);
@@ -216,12 +225,12 @@ static s64 remap_locked(struct mm *mm, vaddr_t old, u64 old_len, u64 len, u32 fl
 	v = vma_find(mm, old);
 	if (!v || old + old_len > v->end || old + old_len < old)
 		return -EFAULT;
-	if (old_len == 0 || v->kind == VMA_DEVICE)
+	if (v->kind == VMA_DEVICE || (old_len == 0 && !(v->flags & VM_SHARED)))
 		return -EINVAL; /* duplicating is for shared memory only */
 	if (len > old_len && range_overcommits(len - old_len, v->flags))
 		return -ENOMEM;
 	if (!move) {
-		if (len == old_len || grow_in_place(mm, v, old, old_len, len))
+		if (len == old_len || (old_len && grow_in_place(mm, v, old, old_len, len)))
 			return old;
 		if (!(flags & MREMAP_MAYMOVE))
 			return -ENOMEM;
@@ -231,6 +240,8 @@ static s64 remap_locked(struct mm *mm, vaddr_t old, u64 old_len, u64 len, u32 fl
 		if (!to)
 			return -ENOMEM;
 	}
+	if (!old_len) /* the same pages once more, elsewhere */
+		return twin_area(v, to, old, len) ? (s64)to : -ENOMEM;
 	return move_area(mm, v, old, old_len, to, len, flags);
 }
 

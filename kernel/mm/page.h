@@ -51,6 +51,8 @@ enum page_type {
 #define PG_ACTIVE   0x08 /* ... the active one */
 #define PG_LAZYFREE 0x10 /* MADV_FREE: may be dropped if still clean */
 #define PG_DEFERRED 0x20 /* head: on the deferred-split queue */
+#define PG_SHARED                                                                                  \
+	0x40 /* (c) a memory object's page, which holds one reference of its own; on no LRU list */
 
 struct anon;
 

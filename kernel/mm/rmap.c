@@ -24,7 +24,7 @@
  *   R2  the counts of a page are the entries that are found through its family
  *   R3  a page has at least as many references as mappings
  *   R4  an area stands in its family's tree; the tree is in order and nr_areas is its size
- *   R5  mm->nr_anon, nr_anon_pages and nr_anon_transparent_hugepages are what the leaves say; a page
+ *   R5  mm->nr_anon and nr_shared, nr_anon_pages and nr_anon_transparent_hugepages are what the leaves say; a page
  *       counts once, however many spaces map it
  *
  * LOCKS     anon->lock: the tree and the ranges of its areas. Counts: pt_lock of the space, atomic
@@ -215,6 +215,20 @@ int rmap_prepare_slow(struct vma *v)
 }
 
 /*
+ * rmap_family - a family that no area belongs to yet: a memory object's.
+ *
+ *   returns  with one reference, for rmap_unpin_anon(); NULL: no memory
+ */
+struct anon *rmap_family(void)
+{
+	struct anon *anon = anon_alloc();
+
+	if (anon)
+		anon_get(anon);
+	return anon;
+}
+
+/*
  * rmap_link - v joins a family: the child's area at fork, the copy of an area at mremap.
  *
  *   locks    mm->lock of v's space held for writing (or the space is not known to anybody yet)
@@ -360,6 +374,12 @@ void rmap_remove_huge_pte(pfn_t pfn)
 	struct spinlock *lock = huge_lock_of(head);
 	bool last;
 
+	if (head->flags &
+		PG_SHARED) { /* the object keeps it whole: nothing to gauge, nothing to split */
+		__atomic_sub_fetch(page_pte_mappings_ptr(head), 1, __ATOMIC_RELAXED);
+		__atomic_sub_fetch(&pfn_to_page(pfn)->mapcount, 1, __ATOMIC_ACQ_REL);
+		return;
+	}
 	spin_lock(lock);
 	__atomic_sub_fetch(page_pte_mappings_ptr(head), 1, __ATOMIC_RELAXED);
 	last = __atomic_sub_fetch(&pfn_to_page(pfn)->mapcount, 1, __ATOMIC_ACQ_REL) == 0 &&
@@ -382,6 +402,10 @@ void rmap_remove_pmd(struct page *head)
 {
 	struct spinlock *lock = huge_lock_of(head);
 
+	if (unlikely(head->flags & PG_SHARED)) {
+		__atomic_sub_fetch(page_pmd_mapcount_ptr(head), 1, __ATOMIC_ACQ_REL);
+		return;
+	}
 	/* The only reference is this mapping's: nobody else can count, and nobody can start to. */
 	if (likely(page_refcount(head) == 1)) {
 		*page_pmd_mapcount_ptr(head) = 0;
@@ -428,7 +452,8 @@ void rmap_pmd_to_ptes(struct page *head)
 	spin_lock(lock);
 	count_512_up(head);
 	__atomic_add_fetch(page_pte_mappings_ptr(head), HPAGE_PMD_NR, __ATOMIC_RELAXED);
-	if (__atomic_sub_fetch(page_pmd_mapcount_ptr(head), 1, __ATOMIC_ACQ_REL) == 0)
+	if (__atomic_sub_fetch(page_pmd_mapcount_ptr(head), 1, __ATOMIC_ACQ_REL) == 0 &&
+		!(head->flags & PG_SHARED))
 		vmstat_add(VM_nr_anon_transparent_hugepages, -1);
 	spin_unlock(lock);
 }
@@ -534,8 +559,13 @@ static bool check_family(struct vma *v)
 	return true;
 }
 
-/* R1 for one leaf over nr pages; *pages grows by what it maps of anonymous memory. */
-static bool check_leaf(struct mm *mm, pfn_t pfn, u64 nr, vaddr_t at, u64 *pages)
+/* What the leaves of a space map, in pages. */
+struct mapped {
+	u64 anon, shared;
+};
+
+/* R1 for one leaf over nr pages. */
+static bool check_leaf(struct mm *mm, pfn_t pfn, u64 nr, vaddr_t at, struct mapped *pages)
 {
 	struct vma *v = mm_lookup(mm, at);
 	struct page *head;
@@ -555,11 +585,11 @@ static bool check_leaf(struct mm *mm, pfn_t pfn, u64 nr, vaddr_t at, u64 *pages)
 			"area has %p and %#lx",
 			at, mm->id, pfn, head->type, page_anon(head), index, v->anon,
 			vma_index(v, at));
-	*pages += nr;
+	*(head->flags & PG_SHARED ? &pages->shared : &pages->anon) += nr;
 	return true;
 }
 
-static bool check_table(struct mm *mm, pmd_t pmd, vaddr_t base, u64 *pages)
+static bool check_table(struct mm *mm, pmd_t pmd, vaddr_t base, struct mapped *pages)
 {
 	const pte_t *table = pte_ptr(pmd, base);
 
@@ -576,7 +606,7 @@ static bool check_table(struct mm *mm, pmd_t pmd, vaddr_t base, u64 *pages)
 static bool check_space(struct mm *mm, void *ctx)
 {
 	bool *good = ctx;
-	u64 pages = 0;
+	struct mapped pages = {0};
 	vaddr_t at = 0;
 
 	*good = true;
@@ -594,9 +624,10 @@ static bool check_space(struct mm *mm, void *ctx)
 			*good = check_leaf(
 				mm, pmd_pfn(pmd), HPAGE_PMD_NR, at & HPAGE_PMD_MASK, &pages);
 	}
-	if (*good && pages != mm->nr_anon)
-		*good = BROKEN("R5", "space %u maps %lu anonymous pages, nr_anon is %lu", mm->id,
-			pages, mm->nr_anon);
+	if (*good && (pages.anon != mm->nr_anon || pages.shared != mm->nr_shared))
+		*good = BROKEN("R5",
+			"space %u maps %lu anonymous and %lu shared pages, counted %lu and %lu",
+			mm->id, pages.anon, pages.shared, mm->nr_anon, mm->nr_shared);
 	return *good;
 }
 
@@ -637,6 +668,7 @@ static bool check_counts(struct page *head, u64 *frames, u64 *huge)
 	pfn_t pfn = page_to_pfn(head);
 	u64 ptes = 0, mappings = page_total_mapcount(head);
 	u32 pmds = page_is_huge(head) ? page_pmd_mapcount(head) : 0;
+	bool anon = !(head->flags & PG_SHARED);
 
 	tally.head = head;
 	tally.pmds = 0;
@@ -649,9 +681,9 @@ static bool check_counts(struct page *head, u64 *frames, u64 *huge)
 			return BROKEN("R2", "frame %#lx: %u ptes found, mapcount is %u", pfn + i,
 				tally.ptes[i], head[i].mapcount);
 		ptes += tally.ptes[i];
-		*frames += tally.ptes[i] || pmds;
+		*frames += anon && (tally.ptes[i] || pmds);
 	}
-	*huge += pmds != 0;
+	*huge += anon && pmds != 0;
 	if (tally.pmds != pmds || ptes + pmds != mappings)
 		return BROKEN("R2", "huge page %#lx: %u pmds and %lu ptes found, counted %u of %lu",
 			pfn, tally.pmds, ptes, pmds, mappings);

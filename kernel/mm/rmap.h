@@ -37,6 +37,8 @@ static inline int rmap_prepare(struct vma *v)
 	return likely(READ_ONCE(v->anon)) ? 0 : rmap_prepare_slow(v);
 }
 void rmap_link(struct vma *v, struct anon *anon); /* v joins the family; takes the anon lock */
+struct anon *rmap_family(
+	void); /* a new one without areas, pinned: rmap_unpin_anon(). NULL: no memory */
 void rmap_unlink(struct vma *v); /* v leaves; the last one frees the object. No-op without anon */
 /* A bracket around a change of v's range or pgoff: walkers never see a half-changed area. */
 void rmap_vma_begin(struct vma *v);
@@ -92,13 +94,19 @@ static inline void rmap_dup_pmd(struct page *head)
 	__atomic_add_fetch(page_pmd_mapcount_ptr(head), 1, __ATOMIC_RELAXED);
 }
 
-/* One mapping gone; the caller still owns its reference and drops it after the flush (page_put). */
+/*
+ * One mapping gone; the caller still owns its reference and drops it after the flush (page_put).
+ * The gauges are about anonymous memory: pages of objects are counted where they are kept.
+ */
 void rmap_remove_huge_pte(pfn_t pfn);
 static inline void rmap_remove_pte(pfn_t pfn)
 {
+	struct page *page = pfn_to_page(pfn);
+
 	if (unlikely(pfn_in_huge(pfn)))
 		rmap_remove_huge_pte(pfn);
-	else if (__atomic_sub_fetch(&pfn_to_page(pfn)->mapcount, 1, __ATOMIC_ACQ_REL) == 0)
+	else if (__atomic_sub_fetch(&page->mapcount, 1, __ATOMIC_ACQ_REL) == 0 &&
+		 !(page->flags & PG_SHARED))
 		vmstat_add(VM_nr_anon_pages, -1);
 }
 void rmap_remove_pmd(struct page *head);

@@ -103,7 +103,7 @@ const char *thp_reason_text(enum thp_reason r)
  */
 enum thp_reason thp_vma_reason(const struct vma *v)
 {
-	if (unlikely(v->kind == VMA_DEVICE))
+	if (unlikely(v->kind != VMA_ANON))
 		return THP_NOT_ANON;
 	if (unlikely(v->flags & (VM_NOHUGEPAGE | VM_STACK)))
 		return v->flags & VM_STACK ? THP_STACK : THP_NOHUGEPAGE;
@@ -279,15 +279,6 @@ enum fault_result thp_set_accessed_pud(
 
 /* --- the 2 MiB level: nothing is mapped yet --- */
 
-/* A pager's area is handed to user space before any frame is installed. What comes back is never "fallback". */
-static enum fault_result hand_to_user(void)
-{
-	enum fault_result r = FAULT_PAGER;
-
-	ASSERT(r != FAULT_FALLBACK);
-	return r;
-}
-
 /* Map the huge zero page, read-only. */
 static enum fault_result fault_zero(struct vma *v, vaddr_t haddr, pmd_t *pmdp)
 {
@@ -304,10 +295,10 @@ static enum fault_result fault_zero(struct vma *v, vaddr_t haddr, pmd_t *pmdp)
 		return FAULT_FALLBACK;
 	}
 	spin_lock(&mm->pt_lock);
-	if (pmd_kind(pmd_read(pmdp)) != ENTRY_HOLE || v->kind == VMA_PAGER) {
+	if (pmd_kind(pmd_read(pmdp)) != ENTRY_HOLE) {
 		spin_unlock(&mm->pt_lock);
 		pgtable_free_table(table);
-		return v->kind == VMA_PAGER ? hand_to_user() : FAULT_DONE;
+		return FAULT_DONE;
 	}
 	pgtable_deposit(mm, pmdp, table);
 	pmd_write(pmdp, pmd_make_huge(zero, vma_rights(v)));
@@ -326,7 +317,7 @@ static bool install_huge(struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_t seen, 
 	struct mm *mm = v->mm;
 
 	spin_lock(&mm->pt_lock);
-	if (pmd_read(pmdp).v != seen.v || v->kind == VMA_PAGER) {
+	if (pmd_read(pmdp).v != seen.v) {
 		spin_unlock(&mm->pt_lock);
 		return false;
 	}
@@ -347,8 +338,7 @@ static bool install_huge(struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_t seen, 
 /*
  * thp_fault - a hole at the pmd, in an area that may have huge pages.
  *   locks    mm->lock held for reading; takes pt_lock
- *   returns  FAULT_DONE; FAULT_FALLBACK (the range does not fit, or no block); FAULT_NO_MEMORY (not even tables);
- *            FAULT_PAGER
+ *   returns  FAULT_DONE; FAULT_FALLBACK (the range does not fit, or no block); FAULT_NO_MEMORY (not even tables)
  *   Linux    do_huge_pmd_anonymous_page
  */
 enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp)
@@ -381,7 +371,7 @@ enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp)
 	if (!install_huge(v, haddr, pmdp, (pmd_t){0}, page, table)) {
 		pgtable_free_table(table);
 		page_put(page);
-		return v->kind == VMA_PAGER ? hand_to_user() : FAULT_DONE;
+		return FAULT_DONE;
 	}
 	vmstat_inc(VM_thp_fault_alloc);
 	trace(TRACE_thp_fault, haddr, FAULT_DONE, page_to_pfn(page));
@@ -565,6 +555,7 @@ static enum fault_result wp_copy(
  * thp_wp - a write to a read-only huge leaf that the area allows.
  *   locks    mm->lock held for reading; takes pt_lock
  *   returns  FAULT_DONE; FAULT_FALLBACK: now 4 KiB entries stand there, fault.c goes on; FAULT_BAD_ACCESS: a device
+ *   objects  a shared area writes into the object's page; a private one copies 4 KiB of it at a time
  *   Linux    do_huge_pmd_wp_page; knob cow: copy is 4.11's rule, split that of 5.8 to 6.12
  */
 enum fault_result thp_wp(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen)
@@ -585,13 +576,13 @@ enum fault_result thp_wp(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_
 		return FAULT_DONE;
 	}
 	page = pfn_to_page(pmd_pfn(seen));
-	if (rmap_pmd_exclusive(page)) {
+	if (v->flags & VM_SHARED || rmap_pmd_exclusive(page)) {
 		pmd_write(pmdp, (pmd_t){seen.v | PTE_RW | PTE_D | PTE_A});
 		spin_unlock(&mm->pt_lock);
 		vmstat_inc(VM_thp_wp_reuse);
 		return FAULT_DONE;
 	}
-	if (thp_settings.cow == COW_SPLIT) {
+	if (thp_settings.cow == COW_SPLIT || page->flags & PG_SHARED) {
 		thp_split_pmd(v, haddr, pmdp);
 		spin_unlock(&mm->pt_lock);
 		return FAULT_FALLBACK;

@@ -29,6 +29,7 @@
 #include "lib/tree.h"
 #include "mm/kmalloc.h"
 #include "mm/rmap.h"
+#include "object.h"
 #include "printk.h"
 #include <abi/errno.h>
 
@@ -142,6 +143,8 @@ void vma_free(struct vma *v)
 {
 	ASSERT(!tree_linked(&v->node));
 	rmap_unlink(v);
+	if (v->object)
+		object_put(v->object);
 	kmem_cache_free(&vma_cache, v);
 }
 
@@ -254,6 +257,10 @@ static struct vma *copy_upper(struct vma *v, vaddr_t addr)
 	upper->kind = v->kind;
 	upper->pgoff = vma_index(v, addr);
 	upper->device_pa = v->kind == VMA_DEVICE ? v->device_pa + (addr - v->start) : 0;
+	upper->object = v->object;
+	upper->copied = v->copied;
+	if (v->object)
+		object_get(v->object);
 	memcpy(upper->name, v->name, sizeof(upper->name));
 	return upper;
 }
@@ -296,7 +303,8 @@ struct vma *vma_split(struct vma *v, vaddr_t addr)
 bool vma_can_merge(const struct vma *a, const struct vma *b)
 {
 	return a->end == b->start && a->mm == b->mm && a->flags == b->flags && a->kind == b->kind &&
-	       (!a->anon || !b->anon || a->anon == b->anon) && vma_index(a, a->end) == b->pgoff &&
+	       a->object == b->object && (!a->anon || !b->anon || a->anon == b->anon) &&
+	       vma_index(a, a->end) == b->pgoff &&
 	       (a->kind != VMA_DEVICE || a->device_pa + (a->end - a->start) == b->device_pa) &&
 	       strcmp(a->name, b->name) == 0;
 }
@@ -308,6 +316,7 @@ static struct vma *unite(struct vma *a, struct vma *b)
 
 	if (!a->anon && b->anon)
 		rmap_link(a, b->anon);
+	a->copied |= b->copied;
 	rmap_vma_begin(a);
 	if (b->anon)
 		rmap_vma_leave(a, b);

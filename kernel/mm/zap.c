@@ -27,16 +27,32 @@
 #include "sched.h"
 #include "mm/zap.h"
 
-/* The entries of [start, end), all in the table under *pmdp. */
-static void zap_ptes(struct mm *mm, pmd_t *pmdp, vaddr_t start, vaddr_t end)
+/* How many of these frames are an object's. */
+static u64 count_shared(const u32 *pfns, unsigned nr)
 {
+	u64 shared = 0;
+
+	for (unsigned i = 0; i < nr; i++)
+		shared += pfn_head(pfns[i])->flags & PG_SHARED ? 1 : 0;
+	return shared;
+}
+
+/* The entries of [start, end), all in the table under *pmdp. */
+static void zap_ptes(struct vma *v, pmd_t *pmdp, vaddr_t start, vaddr_t end)
+{
+	struct mm *mm = v->mm;
 	u32 pfns[HPAGE_PMD_NR]; /* the frames of one table at most */
 	unsigned nr = 0;
 	bool found = false;
-	u64 gen = 0;
+	u64 gen = 0, shared;
 	pte_t *ptep;
 
 	spin_lock(&mm->pt_lock);
+	if (unlikely(pmd_kind(pmd_read(pmdp)) !=
+		     ENTRY_TABLE)) { /* a huge page was withdrawn meanwhile */
+		spin_unlock(&mm->pt_lock);
+		return;
+	}
 	ptep = pte_ptr(pmd_read(pmdp), start);
 	for (vaddr_t a = start; a < end; a += PAGE_SIZE, ptep++) {
 		pte_t pte = pte_read(ptep);
@@ -50,7 +66,8 @@ static void zap_ptes(struct mm *mm, pmd_t *pmdp, vaddr_t start, vaddr_t end)
 		rmap_remove_pte(pte_pfn(pte));
 		pfns[nr++] = pte_pfn(pte);
 	}
-	mm_uncount_anon(mm, nr);
+	shared = v->kind == VMA_OBJECT ? count_shared(pfns, nr) : 0;
+	mm_uncount(mm, nr - shared, shared);
 	if (found)
 		gen = tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_unmap);
 	spin_unlock(&mm->pt_lock);
@@ -77,7 +94,8 @@ static bool zap_huge(struct mm *mm, vaddr_t haddr, pmd_t *pmdp)
 		if (!pfn_is_huge_zero(pmd_pfn(pmd))) {
 			page = pfn_to_page(pmd_pfn(pmd));
 			rmap_remove_pmd(page);
-			mm_uncount_anon(mm, HPAGE_PMD_NR);
+			mm_uncount(mm, page->flags & PG_SHARED ? 0 : HPAGE_PMD_NR,
+				page->flags & PG_SHARED ? HPAGE_PMD_NR : 0);
 		}
 	}
 	gen = tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_unmap);
@@ -116,7 +134,7 @@ void zap_range(struct vma *v, vaddr_t start, vaddr_t end)
 				goto done;
 			split_partial(v, a & HPAGE_PMD_MASK, pmdp);
 		}
-		zap_ptes(mm, pmdp, a, next);
+		zap_ptes(v, pmdp, a, next);
 	done:
 		preempt_point();
 		a = next;
@@ -143,8 +161,8 @@ void zap_all(struct mm *mm)
 
 	while ((v = vma_first(mm)))
 		zap_area(v);
-	ASSERT_RULE("ledger", mm->nr_anon == 0 && mm->nr_tables == 0,
-		"space %u is empty but counts %lu pages and %lu tables", mm->id, mm->nr_anon,
+	ASSERT_RULE("ledger", mm_rss(mm) == 0 && mm->nr_tables == 0,
+		"space %u is empty but counts %lu pages and %lu tables", mm->id, mm_rss(mm),
 		mm->nr_tables);
 	if (mm->has_huge_zero) {
 		mm->has_huge_zero = false;

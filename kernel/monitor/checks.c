@@ -10,6 +10,7 @@
 #include "mm/buddy.h"
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
+#include "mm/memory.h"
 #include "mm/mm.h"
 #include "mm/page.h"
 #include "mm/pgtable.h"
@@ -75,6 +76,7 @@ static const struct {
 	{"vma", all_areas_check},
 	{"rmap", rmap_check},
 	{"thp", thp_check},
+	{"memory", memory_check},
 	{"sched", sched_check},
 	{"task", task_check},
 };
@@ -123,10 +125,10 @@ int cmd_check(struct monitor *m, int argc, char **argv)
 
 struct space_sum {
 	u32 id;
-	u64 small;              /* ptes that name an anonymous frame */
-	u64 huge;               /* pmds that name a huge page */
-	u64 tables;             /* table frames met, deposited ones included, without the root */
-	u64 nr_anon, nr_tables; /* what the space itself says */
+	u64 small;             /* ptes that name an anonymous frame, or an object's */
+	u64 huge;              /* pmds that name a huge page */
+	u64 tables;            /* table frames met, deposited ones included, without the root */
+	u64 nr_rss, nr_tables; /* what the space itself says */
 };
 
 struct ledger {
@@ -135,6 +137,7 @@ struct ledger {
 	u64 small, huge, tables, roots; /* over all spaces, from their tables */
 	u64 mapcounts, pmd_mapcounts;   /* over all frames, from their descriptors */
 	u64 unmapped;                   /* anonymous frames that nothing maps */
+	u64 shared, gauge_shared;       /* frames of memory objects */
 	u64 mapped_frames, mapped_huge; /* frames that something maps; huge pages that a pmd maps */
 	u64 gauge_tables, gauge_anon, gauge_huge;
 	u32 zero_users, zero_refs;
@@ -163,7 +166,7 @@ static void count_pmd(struct space_sum *s, pmd_t *pmdp, vaddr_t addr)
 
 static bool count_space(struct mm *mm, void *ctx)
 {
-	struct space_sum s = {.id = mm->id, .nr_anon = mm->nr_anon, .nr_tables = mm->nr_tables};
+	struct space_sum s = {.id = mm->id, .nr_rss = mm_rss(mm), .nr_tables = mm->nr_tables};
 	struct ledger *l = ctx;
 	vaddr_t a = 0;
 	pmd_t *pmdp;
@@ -179,7 +182,7 @@ static bool count_space(struct mm *mm, void *ctx)
 	l->tables += s.tables;
 	l->roots++;
 	l->zero_users += mm->has_huge_zero;
-	l->wrong_spaces += s.nr_anon != s.small + s.huge * HPAGE_PMD_NR || s.tables != s.nr_tables;
+	l->wrong_spaces += s.nr_rss != s.small + s.huge * HPAGE_PMD_NR || s.tables != s.nr_tables;
 	if (l->nr_spaces < LEDGER_SPACES)
 		l->space[l->nr_spaces] = s;
 	l->nr_spaces++;
@@ -197,11 +200,15 @@ static void count_frames(struct ledger *l)
 		if (!huge && p->type != PAGE_ANON)
 			continue;
 		l->mapcounts += own;
-		l->mapped_frames += all != 0;
-		if (huge && pfn_head(pfn) == p) {
+		if (huge && pfn_head(pfn) == p)
 			l->pmd_mapcounts += page_pmd_mapcount(p);
-			l->mapped_huge += page_pmd_mapcount(p) != 0;
+		if (pfn_head(pfn)->flags & PG_SHARED) { /* an object keeps it, mapped or not */
+			l->shared++;
+			continue;
 		}
+		l->mapped_frames += all != 0;
+		if (huge && pfn_head(pfn) == p)
+			l->mapped_huge += page_pmd_mapcount(p) != 0;
 		l->unmapped += !huge ? !own : pfn_head(pfn) == p && !page_total_mapcount(p);
 	}
 }
@@ -217,6 +224,7 @@ static void ledger_count(void *arg)
 	l->gauge_tables = vmstat_read(VM_nr_page_table_pages);
 	l->gauge_anon = vmstat_read(VM_nr_anon_pages);
 	l->gauge_huge = vmstat_read(VM_nr_anon_transparent_hugepages);
+	l->gauge_shared = vmstat_read(VM_nr_shmem);
 	l->zero_refs = zero_huge_refs();
 }
 
@@ -245,6 +253,8 @@ static u32 ledger_entries(const struct ledger *l, struct entry *e)
 	e[n++] = (struct entry){"huge pages mapped by a pmd", "descriptors",
 		"nr_anon_transparent_hugepages", l->mapped_huge, l->gauge_huge};
 	e[n++] = (struct entry){
+		"frames of memory objects", "descriptors", "nr_shmem", l->shared, l->gauge_shared};
+	e[n++] = (struct entry){
 		"anonymous pages nobody maps", "descriptors", "none", l->unmapped, 0};
 	e[n++] = (struct entry){
 		"huge zero page's references", "spaces + 1", "its count", zero_refs, l->zero_refs};
@@ -266,12 +276,12 @@ static void ledger_text(struct monitor *m, const struct ledger *l, const struct 
 			say(m, " %s %lu", page_type_name(t), l->frames[t]);
 	}
 	say(m, "; total %lu\n", total);
-	say(m, "space   4K mapped   2M mapped  tables  (nr_anon  nr_tables)\n");
+	say(m, "space   4K mapped   2M mapped  tables  (    rss  nr_tables)\n");
 	for (u32 i = 0; i < MIN(l->nr_spaces, (u32)LEDGER_SPACES); i++) {
 		const struct space_sum *s = &l->space[i];
 
 		say(m, "%5u %11lu %11lu %7lu  (%7lu %10lu)\n", s->id, s->small, s->huge, s->tables,
-			s->nr_anon, s->nr_tables);
+			s->nr_rss, s->nr_tables);
 	}
 	if (l->nr_spaces > LEDGER_SPACES)
 		say(m, "... and %u more\n", l->nr_spaces - LEDGER_SPACES);

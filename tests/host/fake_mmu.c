@@ -12,11 +12,13 @@
 #include "fake_mmu.h"
 #include "mm/buddy.h"
 #include "mm/fault.h"
+#include "mm/memory.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
 #include "mm/thp.h"
 #include "mm/vma.h"
 #include "mm/zero.h"
+#include "pager.h"
 #include "printk.h"
 #include "sched.h"
 
@@ -29,6 +31,7 @@ struct tlb_space tlb_kernel_space;
 u32 tlb_skip_local, tlb_skip_remote, tlb_skip_ack;
 
 void (*mmu_before_flush)(struct mm *mm, vaddr_t start, vaddr_t end, enum tlb_site site);
+enum fault_result (*mmu_pager)(const struct fault *f);
 u64 mmu_faults;
 u64 mmu_flushes[NR_TLB_SITES];
 
@@ -55,9 +58,15 @@ void mmu_start(u64 bytes)
 	vma_init();
 	rmap_init();
 	thp_init();
+	memory_init();
 	root = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_TABLE, 0);
 	clear_page(page_to_virt(root));
 	tlb_kernel_root = page_to_phys(root);
+}
+
+enum fault_result pager_ask(const struct fault *f)
+{
+	return mmu_pager ? mmu_pager(f) : FAULT_BUS;
 }
 
 static bool spinlock_held(void)

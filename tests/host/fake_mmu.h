@@ -55,6 +55,9 @@ bool mmu_check(struct mm *mm);
 /* Called by tlb_flush() before anything is flushed: other CPUs are still at work. NULL: nothing. */
 extern void (*mmu_before_flush)(struct mm *mm, vaddr_t start, vaddr_t end, enum tlb_site site);
 
+/* What pager_ask() does here: the test plays the pager. NULL: nobody answers, FAULT_BUS. */
+extern enum fault_result (*mmu_pager)(const struct fault *f);
+
 extern u64 mmu_faults;                /* fault_handle() was called so often */
 extern u64 mmu_flushes[NR_TLB_SITES]; /* and tlb_flush() */
 

@@ -419,7 +419,7 @@ TEST(the_peak_is_remembered)
 	write_pages(HERE, 1024);
 	CHECK_EQ(model_advise(s, HERE, 3 * MIB, MADV_DONTNEED), 0);
 	write_pages(HERE, 1);
-	CHECK_EQ(mm->peak_anon, 1024);
+	CHECK_EQ(mm->peak_rss, 1024);
 	CHECK(mm->nr_anon < 1024);
 	end();
 }

@@ -11,6 +11,7 @@
 #include "mm/fault.h"
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
+#include "mm/memory.h"
 #include "mm/mmap.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
@@ -62,7 +63,7 @@ static void look_at_everything(void *arg)
 	struct health *h = arg;
 
 	h->ok = buddy_check() && lru_check() && kmalloc_check() && zero_check() && rmap_check() &&
-		thp_check();
+		thp_check() && memory_check();
 	mm_for_each(space_ok, h);
 }
 

@@ -3,9 +3,12 @@
  */
 #include "khugepaged.h"
 #include "lab.h"
+#include "handle.h"
+#include "ipc.h"
 #include "mm/buddy.h"
 #include "mm/fault.h"
 #include "mm/fork.h"
+#include "mm/memory.h"
 #include "mm/mmap.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
@@ -73,16 +76,26 @@ KTEST(fault, no_zero_page_where_it_is_forbidden)
 	lab_end(ctx, &before);
 }
 
-/* No call makes such an area yet: it becomes one behind the back of the space. */
+/* An area of an object whose pager is asked for everything, and has no server that could answer. */
 static struct mm *space_with_pager(void)
 {
 	struct mm *mm = lab_space();
+	struct memory *m = memory_create(2 * HPAGE_PMD_SIZE);
+	struct endpoint *ep = endpoint_create();
 
-	if (!mm || !lab_area(mm, LAB_AREA, 2 * HPAGE_PMD_SIZE))
-		return mm;
-	rwsem_write_lock(&mm->lock);
-	vma_find(mm, LAB_AREA)->kind = VMA_PAGER;
-	rwsem_write_unlock(&mm->lock);
+	if (mm && m && ep) {
+		memory_set_pager(m, &ep->object, 1);
+		mmap_map_object(mm, m, 0, LAB_AREA, 2 * HPAGE_PMD_SIZE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_FIXED_NOREPLACE, false, "paged");
+	}
+	if (m)
+		object_put(&m->object);
+	if (ep) {
+		ep->object.ops->opened(&ep->object, RIGHT_RECEIVE);
+		ep->object.ops->closed(
+			&ep->object, RIGHT_RECEIVE); /* the last one who could receive */
+		object_put(&ep->object);
+	}
 	return mm;
 }
 

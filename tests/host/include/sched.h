@@ -12,10 +12,12 @@
 #include "sync.h"
 
 struct task;
+struct pager_wait;
 
 struct thread {
 	u32 tid;
 	bool kill_pending;
+	struct mm *mm;
 };
 
 struct waitq {
