@@ -1,5 +1,5 @@
 /*
- * init.c - the first server, and that there always is one                     floor 7, below: loader.c
+ * init.c - the first server, and that there always is one                     floor 7, below: loader.c, monitor/
  *
  * A kernel thread that starts /servers/init, waits for its end and starts it anew. All other servers are init's:
  * it creates them, so they end with it (task.c, CREATOR), and the new one begins from nothing.
@@ -7,14 +7,16 @@
  * IDEA
  *   start --> wait for its end --> a line on the console --> start ...     at most RESTARTS in a minute:
  *                                                                          an init that cannot live is given up
+ *   While CMD runs an end is the end of the boot, with status 1: a new init would run the command again.
  *
  * LOCKS     none.
  * LINUX     panics when its init ends: it has no monitor to go on with.
  */
 #include "init.h"
 
-#include "lib/cpio.h"
 #include "loader.h"
+#include "machine.h"
+#include "monitor/monitor.h"
 #include "printk.h"
 #include "sched.h"
 #include "task.h"
@@ -57,6 +59,10 @@ static void init_thread(void *arg)
 			return;
 		}
 		status = task_wait_console(t);
+		if (machine_has_shell() && machine_cmd()) {
+			printk("init: ended with status 0x%x while the command ran", status);
+			monitor_power(1);
+		}
 		printk("init: ended with status 0x%x, the servers with it; starting anew", status);
 	}
 	printk("init: started %u times within a minute: given up", RESTARTS);
@@ -64,12 +70,9 @@ static void init_thread(void *arg)
 
 void init_start(struct object *machine)
 {
-	struct cpio_entry entry;
 	struct thread *t;
-	usize bytes;
-	const void *initrd = loader_initrd(&bytes);
 
-	if (!bytes || cpio_find(initrd, bytes, INIT_PATH, &entry) != CPIO_OK)
+	if (!machine_has_servers())
 		return;
 	t = thread_create("init", init_thread, machine, NULL, NULL);
 	if (t)

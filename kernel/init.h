@@ -6,7 +6,7 @@
 
 #include "object.h"
 
-/* Start /servers/init if the initrd has it, with `machine` as its HANDLE_MACHINE; again when it ends. Once, at boot. */
+/* Start /servers/init if the initrd has the servers, with `machine` as its HANDLE_MACHINE; again when it ends. Once, at boot. */
 void init_start(struct object *machine);
 
 #endif

@@ -21,6 +21,7 @@
 #include "config.h"
 #include "control.h"
 #include "futex.h"
+#include "init.h"
 #include "ipc.h"
 #include "khugepaged.h"
 #include "lib/acpi.h"
@@ -329,6 +330,7 @@ static void init_tasks(void)
 	khugepaged_init();
 	init_initrd();
 	machine_init(boot_info.cmdline);
+	init_start(machine_object());
 	monitor_init();
 }
 
