@@ -31,7 +31,7 @@
  * INVARIANTS
  *   C1  th->suspended is true only while th is inside stand(); it changes under LOCK_TASKS
  *   C2  registers and FPU area of a thread are touched by others only while it stands, under the lock that keeps it
- *       from going on, and BLOCKED or NEW, so that they are in memory (asserted by the way try_standing() is built)
+ *       from going on, and BLOCKED or NEW, so that they are in memory (asserted by the way visit_standing() is built)
  *   C3  what is put into user_regs can be loaded: rip below USER_END, user selectors, no flag but the user's
  *
  * LOCKS     LOCK_TASKS; the lock of the personality's endpoint; inside either the run queue's.
@@ -181,7 +181,6 @@ static bool in_call_locked(struct thread *th)
 struct visit {
 	void (*fn)(struct thread *th, void *ctx);
 	void *ctx;
-	bool in_call;
 };
 
 /* NEW or suspended. 1: done, 0: neither, -EAGAIN: on its way. tasks_lock held. */
@@ -199,7 +198,7 @@ static int visit_stopped(struct thread *th, const struct visit *v)
 }
 
 /* The same for one that sits in a call: its endpoint's lock keeps the answer away. */
-static int visit_in_call(struct thread *th, struct visit *v)
+static int visit_in_call(struct thread *th, const struct visit *v)
 {
 	struct endpoint *ep = th->task->personality;
 	int result = 0;
@@ -208,7 +207,6 @@ static int visit_in_call(struct thread *th, struct visit *v)
 	if (!ep)
 		return 0;
 	flags = spin_lock_irqsave(&ep->lock);
-	v->in_call = true;
 	if (in_call_locked(th))
 		result = sched_if_blocked(th, v->fn, v->ctx) ? 1 : -EAGAIN;
 	spin_unlock_irqrestore(&ep->lock, flags);
@@ -216,27 +214,39 @@ static int visit_in_call(struct thread *th, struct visit *v)
 }
 
 #define LOOK_AGAIN_NS (NS_PER_MS / 2)
-#define TRIES                                                                                      \
-	1000 /* it is between two states: a few turns of a lock, unless somebody wakes it all the time */
+
+/* It is between two states, for a few instructions: unless its CPU is an emulator's and has no time, or somebody wakes
+ * it all the time. */
+#define PATIENCE_NS NS_PER_SEC
+
+/* False: enough. Else everybody else had a turn. */
+static bool try_again(u64 *until)
+{
+	u64 now = time_ns();
+
+	if (!*until)
+		*until = now + PATIENCE_NS;
+	if (now >= *until || thread_killed())
+		return false;
+	sched_yield();
+	return true;
+}
 
 /* C2. 0: fn was called; -EBUSY: it runs; -ESRCH: it has ended, or will now. */
 static int visit_standing(struct thread *th, void (*fn)(struct thread *th, void *ctx), void *ctx)
 {
 	struct visit v = {.fn = fn, .ctx = ctx};
+	u64 until = 0;
+	int result;
 
-	for (u32 i = 0; i < TRIES; i++) {
-		int result;
-
+	do {
 		task_lock();
 		result = visit_stopped(th, &v);
 		task_unlock();
 		if (!result)
 			result = visit_in_call(th, &v);
-		if (result != -EAGAIN)
-			return result == 1 ? 0 : result ? result : -EBUSY;
-		sched_yield();
-	}
-	return -EBUSY;
+	} while (result == -EAGAIN && try_again(&until));
+	return result == 1 ? 0 : result == -ESRCH ? -ESRCH : -EBUSY;
 }
 
 /* --- suspend, resume, interrupt --------------------------------------------------------------------------------- */
@@ -275,8 +285,7 @@ int control_suspend(struct thread *th)
 	th->suspend_count++;
 	thread_halt(th);
 	task_unlock();
-	while (!has_stopped(th) &&
-		!thread_interrupted()) /* nobody tells when a call begins: look again */
+	while (!has_stopped(th) && !thread_interrupted()) /* nobody tells when a call begins */
 		waitq_wait_until(&th->stopped, has_stopped(th) || thread_interrupted(),
 			time_ns() + LOOK_AGAIN_NS, "suspend");
 	if (is_gone(th))
@@ -415,9 +424,10 @@ static void change_space(struct thread *th, void *ctx)
 int control_swap_space(struct task *t, struct mm *mm, struct mm **old)
 {
 	struct visit v = {.fn = change_space, .ctx = mm};
-	int result = -EAGAIN;
+	u64 until = 0;
+	int result;
 
-	for (u32 i = 0; i < TRIES && result == -EAGAIN; i++) {
+	do {
 		task_lock();
 		if (t->killed || t->ending)
 			result = -ESRCH;
@@ -430,8 +440,6 @@ int control_swap_space(struct task *t, struct mm *mm, struct mm **old)
 			t->mm = mm;
 		}
 		task_unlock();
-		if (result == -EAGAIN)
-			sched_yield();
-	}
+	} while (result == -EAGAIN && try_again(&until));
 	return result == 1 ? 0 : result == -ESRCH ? -ESRCH : -EBUSY;
 }
