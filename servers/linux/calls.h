@@ -42,7 +42,7 @@
 	X(write) X(readv) X(writev) X(pread64) X(pwrite64) X(preadv) X(pwritev) X(preadv2) X(       \
 		pwritev2) X(sendfile) X(copy_file_range) X(vmsplice) X(lseek) X(open) X(openat)     \
 		X(openat2) X(creat) X(close) X(close_range) X(dup) X(dup2) X(dup3) X(fcntl) X(      \
-			ioctl) X(flock) X(pipe) X(pipe2) X(memfd_create) X(poll) X(ppoll)           \
+			ioctl) X(flock) X(pipe) X(pipe2) X(memfd_create) X(eventfd) X(eventfd2) X(poll) X(ppoll)           \
 			X(select) X(pselect6) X(stat) X(lstat) X(fstat) X(newfstatat) X(statx) X(   \
 				statfs) X(fstatfs) X(access) X(faccessat) X(faccessat2)             \
 				X(readlink) X(readlinkat) X(getdents) X(getdents64) X(getcwd) X(    \

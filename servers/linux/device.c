@@ -10,41 +10,41 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
-#include <sys/sysmacros.h>
 
-#define CHARACTER(mode)    (S_IFCHR | (mode))
-#define EFD_SEMAPHORE_FLAG 0x80000000u /* in file.flags, where Linux has no flag */
+#define CHARACTER(mode)      (S_IFCHR | (mode))
+#define NUMBER(major, minor) ((uint64_t)(major) << 8 | (minor)) /* as makedev() for small ones */
+#define EFD_SEMAPHORE_FLAG   0x80000000u /* in file.flags, where Linux has no flag */
 
 const struct device_node device_nodes[] = {
-	{"dev/null", CHARACTER(0666), makedev(1, 3)},
-	{"dev/zero", CHARACTER(0666), makedev(1, 5)},
-	{"dev/full", CHARACTER(0666), makedev(1, 7)},
-	{"dev/random", CHARACTER(0666), makedev(1, 8)},
-	{"dev/urandom", CHARACTER(0666), makedev(1, 9)},
-	{"dev/kmsg", CHARACTER(0644), makedev(1, 11)},
-	{"dev/tty", CHARACTER(0666), makedev(5, 0)},
-	{"dev/console", CHARACTER(0600), makedev(5, 1)},
-	{"dev/ttyS0", CHARACTER(0660), makedev(4, 64)},
+	{"dev/null", CHARACTER(0666), NUMBER(1, 3)},
+	{"dev/zero", CHARACTER(0666), NUMBER(1, 5)},
+	{"dev/full", CHARACTER(0666), NUMBER(1, 7)},
+	{"dev/random", CHARACTER(0666), NUMBER(1, 8)},
+	{"dev/urandom", CHARACTER(0666), NUMBER(1, 9)},
+	{"dev/kmsg", CHARACTER(0644), NUMBER(1, 11)},
+	{"dev/tty", CHARACTER(0666), NUMBER(5, 0)},
+	{"dev/console", CHARACTER(0600), NUMBER(5, 1)},
+	{"dev/ttyS0", CHARACTER(0660), NUMBER(4, 64)},
 };
 const size_t nr_device_nodes = sizeof(device_nodes) / sizeof(device_nodes[0]);
 
 const struct file_ops *device_find(uint64_t rdev)
 {
 	switch (rdev) {
-	case makedev(1, 3):
+	case NUMBER(1, 3):
 		return &null_ops;
-	case makedev(1, 5):
+	case NUMBER(1, 5):
 		return &zero_ops;
-	case makedev(1, 7):
+	case NUMBER(1, 7):
 		return &full_ops;
-	case makedev(1, 8):
-	case makedev(1, 9):
+	case NUMBER(1, 8):
+	case NUMBER(1, 9):
 		return &random_ops;
-	case makedev(1, 11):
+	case NUMBER(1, 11):
 		return &kmsg_ops;
-	case makedev(5, 0):
-	case makedev(5, 1):
-	case makedev(4, 64):
+	case NUMBER(5, 0):
+	case NUMBER(5, 1):
+	case NUMBER(4, 64):
 		return &tty_ops;
 	}
 	return NULL;

@@ -307,6 +307,8 @@ int files_init(
 void files_console_event(
 	void); /* NOTIFY_CONSOLE came: signals to job_foreground(), readers are woken */
 
+void files_console_restarted(void); /* LINUX_BIT_CONSOLE came: register again, settings again */
+
 /* A first process: 0, 1, 2 are the console, folder "/", umask 022. -ENOMEM */
 int files_create(struct process *p);
 /* fork, clone: share: CLONE_FILES, CLONE_FS. -ENOMEM: nothing is held */

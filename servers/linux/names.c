@@ -45,7 +45,7 @@ static long last_at(struct call *c, uint64_t at, const char *path, struct last *
 	struct walk w;
 	long err = walk_begin(call_process(c), at, path, &w);
 
-	return err ? err : path_last(&w, path, WALK_NOFOLLOW, last);
+	return err ? err : path_last(&w, path, WALK_NAME, last);
 }
 
 /* For a new name: nothing may be there. */
@@ -244,7 +244,7 @@ static long removable(const struct last *last, const char *path, bool folder)
 	if (last->dir->kind != INODE_DIRECTORY)
 		return -EPERM;
 	if (!folder)
-		return inode_is_directory(inode) ? -EISDIR : 0;
+		return inode_is_directory(inode) ? -EISDIR : last->slash ? -ENOTDIR : 0;
 	if (!inode_is_directory(inode))
 		return -ENOTDIR;
 	if (inode->kind != INODE_DIRECTORY)
@@ -296,21 +296,24 @@ static long rename_steps(const struct last *from, const struct last *to, uint32_
 	struct entry *entry;
 
 	if (from->special || to->special)
-		return -EBUSY;
+		return !from->special && (flags & NO_REPLACE) ? -EEXIST : -EBUSY;
 	if (!from->inode)
+		return -ENOENT;
+	if (to->inode && (flags & NO_REPLACE))
+		return -EEXIST;
+	if (!to->inode && (flags & EXCHANGE))
 		return -ENOENT;
 	if (from->dir->kind != INODE_DIRECTORY || to->dir->kind != INODE_DIRECTORY)
 		return from->dir->kind == to->dir->kind ? -EPERM : -EXDEV;
-	if (!inode_is_directory(from->inode) && (from->slash || (to->slash && !to->inode)))
+	if ((flags & EXCHANGE) && to->slash && !inode_is_directory(to->inode))
+		return -ENOTDIR;
+	if (!inode_is_directory(from->inode) && (from->slash || (to->slash && !(flags & EXCHANGE))))
 		return -ENOTDIR;
 	if (inode_is_directory(from->inode) && from->inode->kind != INODE_DIRECTORY)
 		return -EBUSY;
 	entry = directory_find(from->dir, from->name, from->bytes);
-	if (flags & EXCHANGE) {
-		if (!to->inode)
-			return -ENOENT;
+	if (flags & EXCHANGE)
 		return ramfs_exchange(entry, directory_find(to->dir, to->name, to->bytes));
-	}
 	return ramfs_rename(from->dir, entry, to->dir, to->name, to->bytes, flags & NO_REPLACE);
 }
 
@@ -366,7 +369,7 @@ static long read_link(struct call *c, uint64_t at, uint64_t from, uint64_t to, u
 
 	if ((int)size <= 0)
 		return -EINVAL;
-	err = inode_at(c, at, from, AT_EMPTY_PATH, WALK_NOFOLLOW, &inode);
+	err = inode_at(c, at, from, (int)at == AT_FDCWD ? 0 : AT_EMPTY_PATH, WALK_NOFOLLOW, &inode);
 	if (err)
 		return err;
 	if (inode->kind == INODE_LINK)

@@ -253,8 +253,6 @@ static long create(
 	struct inode *inode;
 	long err;
 
-	if (last->slash)
-		return -EISDIR;
 	if (last->dir->kind != INODE_DIRECTORY)
 		return -ENOENT;
 	mode &= 07777 & ~call_process(c)->fs->umask;
@@ -301,6 +299,7 @@ static long open_existing(struct call *c, struct inode *inode, uint32_t flags, s
 static long open_path(struct call *c, uint64_t at, const char *path, uint32_t flags, uint32_t mode)
 {
 	struct process *p = call_process(c);
+	unsigned walk_flags = (flags & O_NOFOLLOW) ? WALK_NOFOLLOW : 0;
 	struct file *file = NULL;
 	struct last last;
 	struct walk w;
@@ -313,9 +312,15 @@ static long open_path(struct call *c, uint64_t at, const char *path, uint32_t fl
 	err = walk_begin(p, at, path, &w);
 	if (err)
 		return err;
-	err = path_last(&w, path,
-		(flags & O_NOFOLLOW) || ((flags & O_CREAT) && (flags & O_EXCL)) ? WALK_NOFOLLOW : 0,
-		&last);
+	if ((flags & O_CREAT) && (flags & O_EXCL))
+		walk_flags = WALK_NOFOLLOW;
+	if (flags & O_CREAT)
+		walk_flags |= WALK_CREATE;
+	err = path_last(&w, path, walk_flags, &last);
+	if (!err && last.slash && (flags & O_CREAT)) {
+		last_put(&last);
+		err = -EISDIR;
+	}
 	if (err)
 		return err;
 	if (last.inode)

@@ -135,9 +135,9 @@ static bool is_dots(const char *name, size_t bytes)
 
 /* The end of the path: `child` (or NULL) is what its last step names. Takes both references. */
 static int finish(struct position *p, const char *name, size_t bytes, bool slash,
-	struct inode *child, struct last *last)
+	bool must_be_directory, struct inode *child, struct last *last)
 {
-	if (slash && child && !inode_is_directory(child)) {
+	if (must_be_directory && child && !inode_is_directory(child)) {
 		inode_put(child);
 		inode_put(p->at);
 		return -ENOTDIR;
@@ -165,6 +165,7 @@ static int finish_special(struct position *p, struct last *last)
 
 int path_last(const struct walk *w, const char *path, unsigned flags, struct last *last)
 {
+	bool by_name = flags & WALK_NAME, create = flags & WALK_CREATE;
 	struct position p;
 	int err = begin(&p, w, path);
 
@@ -198,10 +199,11 @@ int path_last(const struct walk *w, const char *path, unsigned flags, struct las
 		}
 		err = look_up(&p, name, bytes, &child);
 		if (err == -ENOENT && !*rest)
-			return finish(&p, name, bytes, slash, NULL, last);
+			return finish(&p, name, bytes, slash, false, NULL, last);
 		if (err)
 			break;
-		if (is_link(child) && (*rest || slash || !(flags & WALK_NOFOLLOW))) {
+		if (is_link(child) && (*rest || (!by_name && !(slash && create) &&
+							(slash || !(flags & WALK_NOFOLLOW))))) {
 			/* A slash behind a link at the end stays: its target must be a directory. */
 			err = follow(&p, child, *rest ? rest : slash ? "/" : "", &jump);
 			inode_put(child);
@@ -212,7 +214,8 @@ int path_last(const struct walk *w, const char *path, unsigned flags, struct las
 			child = jump;
 		}
 		if (!*rest)
-			return finish(&p, name, bytes, slash, child, last);
+			return finish(
+				&p, name, bytes, slash, slash && !by_name && !create, child, last);
 		err = -ENOTDIR;
 		if (!inode_is_directory(child)) {
 			inode_put(child);

@@ -10,8 +10,8 @@
  *                      waits        <--NOTIFY_CONSOLE--   something was typed: the call is run again
  *   What was taken from the console and could not yet be given to the program stays in `input`.
  *
- *   The console may end at any time; init starts another behind the same endpoint. A call that fails for it is made once
- *   more; while somebody waits for input we register again every WATCH_NS, as the new one does not know of us.
+ *   The console may end at any time; init starts another behind the same endpoint and tells us. A call that fails for it is
+ *   made once more.
  *
  * LINUX  drivers/tty/tty_io.c, n_tty.c
  */
@@ -23,8 +23,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#define ANSWER_NS (1 * NS_PER_SEC) /* the console has that long to answer, or be replaced */
-#define WATCH_NS  (1 * NS_PER_SEC)
+#define ANSWER_NS (1 * NS_PER_SEC) /* the console has that long to answer, or its successor */
 
 /* What TCGETS moves: not the C library's struct termios, which is longer. */
 struct kernel_termios {
@@ -34,12 +33,9 @@ struct kernel_termios {
 };
 _Static_assert(sizeof(struct kernel_termios) == 36, "as in Linux");
 
-#define LFLAG_ICANON 0000002u
 #define LFLAG_TOSTOP 0000400u
 #define FLUSH_OUTPUT 1 /* TCFLSH: 0 input, 1 output, 2 both */
 #define FLUSH_BOTH   2
-#define CC_VTIME     5
-#define CC_VMIN      6
 
 static struct wait_list readable = {{&readable.waiters, &readable.waiters}};
 static struct kernel_termios termios; /* as last told to or by the console */
@@ -64,16 +60,13 @@ static int console_register(void)
 	return 0;
 }
 
-/* -> the answer's label, *m: the answer; -EIO: there is no console. */
+/* -> the answer's label, *m: the answer; -EIO: there is no console. One that ended while it served us has a successor. */
 static long console_call(uint64_t label, uint64_t a, uint64_t b, struct message *m)
 {
 	for (int tries = 0; tries < 2; tries++) {
 		*m = (struct message){.label = label, .word = {a, b}};
 		if (ipc_call(SLOT_CONSOLE, m, time_now() + ANSWER_NS) == 0)
 			return (long)m->label;
-		termios_known = false;
-		if (console_register())
-			break;
 	}
 	return -EIO;
 }
@@ -116,20 +109,13 @@ void files_console_event(void)
 		wait_list_wake(&readable);
 }
 
-static void watch(struct timer *t)
+/* Another console has taken over: it knows neither us nor the settings. */
+void files_console_restarted(void)
 {
-	(void)t;
 	(void)console_register();
+	if (termios_known)
+		(void)console_ask(CONSOLE_SET_TERMIOS, (uint64_t)&termios, 0);
 	wait_list_wake(&readable);
-}
-
-static struct timer watcher = {.link = {&watcher.link, &watcher.link}, .expired = watch};
-
-static long wait_for_input(struct call *c)
-{
-	if (!watcher.when)
-		timer_set(&watcher, time_now() + WATCH_NS);
-	return call_wait(c, &readable);
 }
 
 int tty_init(void)
@@ -142,12 +128,17 @@ int tty_init(void)
 
 /* --- reading -------------------------------------------------------------------------------- */
 
-/* Takes up to `bytes` from the console into input[], which is empty. -> what is there; 0: Ctrl-D; -EAGAIN, -EIO */
-static long read_ahead(size_t bytes)
+/*
+ * Takes up to `bytes` from the console into input[], which is empty. -> how many; 0: Ctrl-D; -EAGAIN and how patient the
+ * mode is; -EIO
+ */
+static long read_ahead(size_t bytes, unsigned *patience)
 {
 	size_t n = bytes < sizeof(input) ? bytes : sizeof(input);
-	long got = console_ask(CONSOLE_READ, (uint64_t)input, n);
+	struct message m;
+	long got = console_call(CONSOLE_READ, (uint64_t)input, n, &m);
 
+	*patience = (unsigned)m.word[0];
 	if (got < 0)
 		return got;
 	input_at = 0;
@@ -156,27 +147,24 @@ static long read_ahead(size_t bytes)
 	return got;
 }
 
-/* Nothing is typed yet. Raw mode may not want to wait, or only for some tenths of a second. */
-static long nothing_typed(struct call *c, const struct file *f)
+/* Nothing is typed yet. patience: tenths of a second after which raw mode gives up (VTIME); 0: never. */
+static long nothing_typed(struct call *c, const struct file *f, unsigned patience)
 {
-	const struct kernel_termios *t = termios_now();
-	bool timed = !(t->c_lflag & LFLAG_ICANON) && !t->c_cc[CC_VMIN];
-
 	if (f->flags & O_NONBLOCK)
 		return -EAGAIN;
-	if (timed && (!t->c_cc[CC_VTIME] || c->timed_out))
+	if (c->timed_out)
 		return 0;
-	if (timed) {
-		if (!c->deadline)
-			c->deadline = time_now() + t->c_cc[CC_VTIME] * (NS_PER_SEC / 10);
+	if (patience && !c->deadline)
+		c->deadline = time_now() + patience * (NS_PER_SEC / 10);
+	if (c->deadline)
 		(void)call_wait_until(c, c->deadline);
-	}
-	return wait_for_input(c);
+	return call_wait(c, &readable);
 }
 
 static long tty_read(struct call *c, struct file *f, uint64_t at, size_t bytes, uint64_t *pos)
 {
 	long err = job_check(c, SIGTTIN);
+	unsigned patience;
 	size_t n;
 
 	(void)pos;
@@ -185,9 +173,9 @@ static long tty_read(struct call *c, struct file *f, uint64_t at, size_t bytes, 
 	if (!bytes)
 		return 0;
 	if (input_at == input_end && !input_eof) {
-		err = read_ahead(bytes);
+		err = read_ahead(bytes, &patience);
 		if (err == -EAGAIN)
-			return nothing_typed(c, f);
+			return nothing_typed(c, f, patience);
 		if (err < 0)
 			return err;
 	}
@@ -230,7 +218,7 @@ static unsigned tty_poll(struct call *c, struct file *f)
 
 	(void)f;
 	if (c && !ready)
-		(void)wait_for_input(c);
+		(void)call_wait(c, &readable);
 	return (ready ? POLLIN | POLLRDNORM : 0u) | POLLOUT | POLLWRNORM;
 }
 
@@ -313,8 +301,10 @@ static long set_group(struct call *c, uint64_t from)
 
 static long bytes_typed(struct call *c, uint64_t to)
 {
-	if (input_at == input_end && !input_eof)
-		(void)read_ahead(sizeof(input));
+	unsigned patience;
+
+	if (input_at == input_end && !input_eof && take_events())
+		(void)read_ahead(sizeof(input), &patience);
 	return int_out(c, to, (int)(input_end - input_at));
 }
 

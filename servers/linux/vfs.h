@@ -181,6 +181,9 @@ struct walk {
 
 #define WALK_NOFOLLOW  0x1u /* a symbolic link at the end is what is meant */
 #define WALK_DIRECTORY 0x2u /* it must be a directory: -ENOTDIR */
+#define WALK_NAME                                                                                  \
+	0x4u /* path_last: the name itself is meant, a link too, even with a slash behind it */
+#define WALK_CREATE 0x8u /* path_last: a slash at the end is the caller's business, not -ENOTDIR */
 
 /*
  * path_find - the inode a path names.
@@ -202,7 +205,7 @@ struct last {
 /*
  * path_last - the directory in which the last step of a path is, and that step.
  *
- *   flags    0: links at the end are followed (open with O_CREAT makes what a dangling link names); WALK_NOFOLLOW
+ *   flags    0: links at the end are followed (open with O_CREAT makes what a dangling link names); WALK_NOFOLLOW; WALK_NAME
  *   returns  0; as path_find, but that the last step is missing is no error. last_put() afterwards
  */
 int path_last(const struct walk *w, const char *path, unsigned flags, struct last *last);
