@@ -46,6 +46,7 @@
 #include "monitor/monitor.h"
 #include "panic.h"
 #include "printk.h"
+#include "spawn.h"
 #include "sched.h"
 #include "task.h"
 #include "trap.h"
@@ -330,8 +331,9 @@ static void init_tasks(void)
 	khugepaged_init();
 	init_initrd();
 	machine_init(boot_info.cmdline);
-	init_start(machine_object());
+	spawn_init();
 	monitor_init();
+	init_start(machine_object());
 }
 
 /*

@@ -23,6 +23,7 @@
 #include "panic.h"
 #include "printk.h"
 #include "report.h"
+#include "spawn.h"
 #include "task.h"
 #include "x86/layout.h"
 #include "x86/timer.h"
@@ -173,6 +174,19 @@ s64 native_machine_initrd(struct regs *r)
 		return -EFAULT;
 	}
 	return at;
+}
+
+s64 native_machine_spawner(struct regs *r)
+{
+	struct object *ep;
+	int err = machine_right(NATIVE_ARG0(r), RIGHT_CREATE)
+			  ?: object_of(NATIVE_ARG1(r), OBJECT_ENDPOINT, RIGHT_SEND, &ep);
+
+	if (err)
+		return err;
+	spawn_set_server(container_of(ep, struct endpoint, object));
+	object_put(ep);
+	return 0;
 }
 
 /* --- the console ------------------------------------------------------------------------------------------------- */

@@ -39,6 +39,7 @@
 #include <abi/errno.h>
 #include "vmstat.h"
 #include "printk.h"
+#include "lib/string.h"
 #include "mm/buddy.h"
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
@@ -368,6 +369,45 @@ static enum fault_result fill(struct memory *m, u64 index)
 	if (page)
 		page_put(page);
 	return r;
+}
+
+/* One page's part of memory_write(). False: no memory for the page. */
+static bool write_page(struct memory *m, u64 offset, const void *data, u64 bytes)
+{
+	u64 index = offset >> PAGE_SHIFT;
+	pfn_t pfn;
+
+	if (!memory_has(m, index) && fill(m, index) == FAULT_NO_MEMORY)
+		return false;
+	spin_lock(&m->lock);
+	pfn = index < m->nr_pages ? page_at(m, index) : 0;
+	if (pfn)
+		memcpy((char *)page_to_virt(pfn_to_page(pfn)) + offset % PAGE_SIZE, data, bytes);
+	spin_unlock(&m->lock);
+	return pfn;
+}
+
+/*
+ * memory_write - bytes of the kernel's into an object.
+ *
+ *   m        without a pager; [offset, +bytes) lies inside
+ *   locks    none held; takes m->lock for each page
+ *   returns  0, -ENOMEM
+ */
+int memory_write(struct memory *m, u64 offset, const void *data, u64 bytes)
+{
+	const char *from = data;
+
+	while (bytes) {
+		u64 n = MIN(bytes, PAGE_SIZE - offset % PAGE_SIZE);
+
+		if (!write_page(m, offset, from, n))
+			return -ENOMEM;
+		offset += n;
+		from += n;
+		bytes -= n;
+	}
+	return 0;
 }
 
 /* What a page that is not there means. memory->lock held. FAULT_RETRY: it may be made. */

@@ -52,6 +52,9 @@ u64 memory_areas(const struct memory *m); /* that map it */
 struct memory *memory_create(u64 bytes);
 int memory_resize(struct memory *m, u64 bytes) __must_check;
 
+/* Bytes of the kernel's into an object without a pager, all inside it. -ENOMEM: some are there. */
+int memory_write(struct memory *m, u64 offset, const void *data, u64 bytes) __must_check;
+
 /* What is missing is asked for at `endpoint` from now on; takes a reference. The one before, or NULL, is returned. */
 struct object *memory_set_pager(struct memory *m, struct object *endpoint, u64 cookie);
 

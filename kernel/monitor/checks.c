@@ -342,6 +342,8 @@ int cmd_ledger(struct monitor *m, int argc, char **argv)
 
 /* --- ktest, bench ---------------------------------------------------------------------------------------------------- */
 
+static u32 ktest_busy; /* (a) the tests have state of their own */
+
 int cmd_ktest(struct monitor *m, int argc, char **argv)
 {
 	struct ktest_out out = {m->out.put, m->out.ctx};
@@ -349,7 +351,10 @@ int cmd_ktest(struct monitor *m, int argc, char **argv)
 
 	if (argc > 2)
 		return usage(m);
+	if (__atomic_exchange_n(&ktest_busy, 1, __ATOMIC_ACQUIRE))
+		return fail(m, "somebody else is running it");
 	failed = ktest_run(argc == 2 ? argv[1] : NULL, &out);
+	__atomic_store_n(&ktest_busy, 0, __ATOMIC_RELEASE);
 	if (failed == -ENOENT)
 		return fail(m, "%s: no such suite", argc == 2 ? argv[1] : "");
 	return failed ? STATUS_FAILED : STATUS_OK;
@@ -358,14 +363,7 @@ int cmd_ktest(struct monitor *m, int argc, char **argv)
 /* A program of ring 3, because what is measured is what a program pays. */
 int cmd_bench(struct monitor *m, int argc, char **argv)
 {
-	struct task *t = NULL;
-	char text[128] = "";
-	int err;
-
-	err = loader_start("bench", argc, argv, NULL, &t, text, sizeof(text));
-	if (err)
-		return fail(m, "%s", text[0] ? text : errno_text(err));
-	return monitor_run_status(m, "bench", monitor_foreground(m, t));
+	return monitor_program(m, argc, argv);
 }
 
 /* --- trace ---------------------------------------------------------------------------------------------------------------- */
@@ -394,14 +392,18 @@ static void trace_line(struct monitor *m, struct json *j, const struct trace_rec
 	json_close(j, '}');
 }
 
-/* Static: it must work when no memory can be had. One reader at a time: the console, or the stopped monitor. */
-static struct trace_record trace_buffer[2][TRACE_SHOWN];
+/* When everything is stopped there is no memory to be had. */
+static struct trace_record trace_stopped[TRACE_SHOWN];
 
 static int trace_show(struct monitor *m, u64 count)
 {
-	struct trace_record *records = trace_buffer[m->stopped];
+	struct trace_record *records = m->stopped ? trace_stopped : kmalloc(sizeof(trace_stopped));
 	struct json j;
-	u32 n = trace_read(records, (u32)MIN(count, ARRAY_SIZE(trace_buffer[0])));
+	u32 n;
+
+	if (!records)
+		return fail_errno(m, "trace", -ENOMEM);
+	n = trace_read(records, (u32)MIN(count, ARRAY_SIZE(trace_stopped)));
 
 	if (m->json) {
 		json_begin(&j, m);
@@ -416,6 +418,8 @@ static int trace_show(struct monitor *m, u64 count)
 	} else {
 		say(m, "%u records%s\n", n, trace_on ? "" : " (trace is off)");
 	}
+	if (!m->stopped)
+		kfree(records);
 	return STATUS_OK;
 }
 

@@ -87,6 +87,10 @@ const char *errno_text(int err)
 		return "not possible while everything is stopped";
 	case ENOMEM:
 		return "no memory";
+	case EPIPE:
+		return "its server ended";
+	case ETIMEDOUT:
+		return "nobody answers";
 	case EACCES:
 		return "read-only";
 	case ENOTDIR:

@@ -348,19 +348,14 @@ int cmd_demo(struct monitor *m, int argc, char **argv)
 	static const char *const demos[] = {"thp", "zero", "cow", "bloat"};
 	struct thp_settings saved = thp_settings;
 	char *words[] = {"demo", argc == 2 ? argv[1] : NULL};
-	struct task *t = NULL;
-	char text[128] = "";
-	int err, status;
+	int status;
 
 	if (argc != 2 || !is_one_of(argv[1], demos, ARRAY_SIZE(demos)))
 		return usage(m);
-	err = loader_start("demo", 2, words, NULL, &t, text, sizeof(text));
-	if (err)
-		return fail(m, "%s", text[0] ? text : errno_text(err));
-	status = monitor_foreground(m, t);
+	status = monitor_program(m, 2, words);
 	thp_settings = saved;
 	khugepaged_wake();
 	if (status)
-		return fail(m, "%s did not come to its end (status 0x%x)", argv[1], status);
+		return fail(m, "%s did not come to its end (status %d)", argv[1], status);
 	return STATUS_OK;
 }

@@ -23,7 +23,12 @@ __noreturn void monitor_exit(int status);
 
 /* A task runs in the foreground: what is typed goes to it, Ctrl-C ends it. Returns its exit status. */
 int monitor_foreground(struct monitor *m, struct task *t);
-int monitor_run_status(struct monitor *m, const char *name, int status);
+
+/*
+ * monitor_program - run a program, and wait for it unless m->background.
+ *   returns  as sh: its exit code, 128 + signal; STATUS_FAILED: it was not started, and it is said why
+ */
+int monitor_program(struct monitor *m, int argc, char *const argv[]);
 
 /* Switch off on behalf of ring 3; with CMD, say how that line went as the monitor does. */
 __noreturn void monitor_power(int status);

@@ -1,5 +1,5 @@
 /*
- * tasks.c - ps, pmap, smaps, pagemap, run, kill                                              floor 7
+ * tasks.c - ps, pmap, smaps, pagemap                                                         floor 7
  *
  * LOCKS     ps copies what it shows under the tasks' and threads' locks and prints afterwards; the others hold
  *           mm->lock (read) of the one space they show.
@@ -7,14 +7,12 @@
 #include "ksyms.h"
 #include "lib/format.h"
 #include "lib/string.h"
-#include "loader.h"
 #include "mm/kmalloc.h"
 #include "mm/mm.h"
 #include "mm/pgtable.h"
 #include "mm/vma.h"
 #include "monitor/command.h"
 #include "monitor/json.h"
-#include "monitor/monitor.h"
 #include "sched.h"
 #include "task.h"
 #include "x86/smp.h"
@@ -425,81 +423,6 @@ int cmd_pagemap(struct monitor *m, int argc, char **argv)
 		json_close(&j, ']');
 		json_end(&j);
 	}
-	task_put(t);
-	return STATUS_OK;
-}
-
-/* --- run, kill --------------------------------------------------------------------------------------------------- */
-
-/* The names a student meets; others are numbers. */
-static const char *signal_name(int signal)
-{
-	switch (signal) {
-	case 2:
-		return "interrupted";
-	case 4:
-		return "illegal instruction";
-	case 5:
-		return "breakpoint";
-	case 6:
-		return "aborted";
-	case 7:
-		return "bus error";
-	case 8:
-		return "arithmetic error";
-	case 9:
-		return "killed";
-	case 11:
-		return "segmentation fault";
-	}
-	return "signal";
-}
-
-/* monitor_run_status - as in sh: the exit code, or 128 + the signal; what is not 0 is said. */
-int monitor_run_status(struct monitor *m, const char *name, int status)
-{
-	int signal = status & 0x7f;
-
-	if (!signal) {
-		if (status)
-			say(m, "%s: exit status %d\n", name, status >> 8 & 0xff);
-		return status >> 8 & 0xff;
-	}
-	say(m, "%s: %s (signal %d)\n", name, signal_name(signal), signal);
-	return 128 + signal;
-}
-
-int cmd_run(struct monitor *m, int argc, char **argv)
-{
-	struct task *t = NULL;
-	char text[128] = "";
-	int err;
-
-	if (argc < 2)
-		return usage(m);
-	err = loader_start(argv[1], argc - 1, argv + 1, NULL, &t, text, sizeof(text));
-	if (err)
-		return fail(m, "%s", text[0] ? text : errno_text(err));
-	if (m->background) {
-		say(m, "[%u] %s\n", t->pid, argv[1]);
-		task_put(t);
-		return STATUS_OK;
-	}
-	return monitor_run_status(m, argv[1], monitor_foreground(m, t));
-}
-
-#define SIGKILL_STATUS 9
-
-int cmd_kill(struct monitor *m, int argc, char **argv)
-{
-	struct task *t;
-
-	if (argc != 2)
-		return usage(m);
-	t = arg_task(m, argv[1]);
-	if (!t)
-		return STATUS_FAILED;
-	task_kill(t, SIGKILL_STATUS);
 	task_put(t);
 	return STATUS_OK;
 }
