@@ -310,3 +310,15 @@ long sys_get_robust_list(struct call *c)
 
 	return error ? error : copy_out(c, c->arg[2], &bytes, sizeof(bytes));
 }
+
+/* Libraries ask and do without it. */
+long sys_rseq(struct call *c)
+{
+	return -ENOSYS;
+}
+
+/* Libraries use clone() then, which says all that can be said here. */
+long sys_clone3(struct call *c)
+{
+	return -ENOSYS;
+}
