@@ -293,7 +293,7 @@ static s64 thread_set_up(struct thread *th, struct thread *source, const struct 
 {
 	s64 error = 0;
 
-	th->tid = s->tid;
+	th->tid = s->tid ? s->tid : th->task->pid;
 	th->cookie = s->cookie;
 	th->clear_child_tid = s->clear_child_tid;
 	if (source)

@@ -161,7 +161,7 @@ struct thread_regs {
 
 struct thread_start {
 	uint64_t cookie; /* badge of this thread's messages to the personality */
-	uint32_t tid;    /* what gettid() says */
+	uint32_t tid;    /* what gettid() says; 0: the number that the kernel gave the task */
 	uint32_t
 		source; /* thread[MANAGE] | 0: registers and FPU state are a copy of that thread's, which sits
 	                             in a call; the copy sees the call return 0 */
