@@ -62,17 +62,25 @@ static const struct own_name proc_names[] = {
 	{NULL, 0, 0, 0},
 };
 
+#define PROCESS_NAMES                                                                              \
+	{"exe", PROC_EXE, INODE_PROC_LINK, 0777}, {"cwd", PROC_CWD, INODE_PROC_LINK, 0777},        \
+		{"root", PROC_ROOT, INODE_PROC_LINK, 0777},                                        \
+		{"fd", PROC_FDS, INODE_PROC_DIRECTORY, 0500},                                      \
+		{"mem", PROC_MEMORY, INODE_PROC_MEMORY, 0600},                                     \
+		{"mounts", PROC_MOUNTS, INODE_PROC_TEXT, 0444},                                    \
+	{                                                                                          \
+		"mountinfo", PROC_MOUNTINFO, INODE_PROC_TEXT, 0444                                 \
+	}
+
+/* A thread's folder has what its process's has, but no threads. */
+static const struct own_name thread_names[] = {PROCESS_NAMES, {NULL, 0, 0, 0}};
 static const struct own_name process_names[] = {
-	{"exe", PROC_EXE, INODE_PROC_LINK, 0777},
-	{"cwd", PROC_CWD, INODE_PROC_LINK, 0777},
-	{"root", PROC_ROOT, INODE_PROC_LINK, 0777},
-	{"fd", PROC_FDS, INODE_PROC_DIRECTORY, 0500},
-	{"task", PROC_TASKS, INODE_PROC_DIRECTORY, 0555},
-	{"mem", PROC_MEMORY, INODE_PROC_MEMORY, 0600},
-	{"mounts", PROC_MOUNTS, INODE_PROC_TEXT, 0444},
-	{"mountinfo", PROC_MOUNTINFO, INODE_PROC_TEXT, 0444},
-	{NULL, 0, 0, 0},
-};
+	PROCESS_NAMES, {"task", PROC_TASKS, INODE_PROC_DIRECTORY, 0555}, {NULL, 0, 0, 0}};
+
+static const struct own_name *names_of(const struct proc_place *place)
+{
+	return place->special == PROC_TASK ? thread_names : process_names;
+}
 
 /* --- inodes --------------------------------------------------------------------------------- */
 
@@ -275,7 +283,7 @@ static int look_up_of_process(
 
 	if (!p)
 		return -ENOENT;
-	err = look_up_own(process_names, dir, name, bytes, child);
+	err = look_up_own(names_of(&dir->proc), dir, name, bytes, child);
 	if (err != -ENOENT)
 		return err;
 	if (!p->task && bytes == 4 && !memcmp(name, "stat", 4))
@@ -709,7 +717,7 @@ static long names_collect(struct file *f)
 	if (root)
 		names_add_own(&names, proc_names);
 	else if (is_task_folder(place))
-		names_add_own(&names, process_names);
+		names_add_own(&names, names_of(place));
 	if (place->special == PROC_KERNEL || place->special == PROC_TASK)
 		names_add_kernel(&names, place);
 	free(f->proc.text);
