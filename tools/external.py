@@ -187,7 +187,7 @@ def run_on_linux(program, kernel, version):
 
 def run_on_pagoda(program, build):
     options = Options(build=build, boot="pvh", initrd=str(WORK / "initrd.cpio"), mem=program["mem"],
-                      cmd="sh /root/run.sh " + " ".join(words_of(program)))
+                      monitor=False, cmd="sh /root/run.sh " + " ".join(words_of(program)))
     result = Guest(options).run(program["seconds"] + BOOT_SECONDS)
     return Verdict("Pagoda", result, program["endless"])
 
