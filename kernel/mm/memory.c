@@ -320,28 +320,37 @@ static void map_around(struct memory *m, struct vma *v, vaddr_t addr, pte_t *pte
 	spin_unlock(&mm->pt_lock);
 }
 
-/* A private write to a page that is not mapped yet: a copy at once. `head` is pinned by the caller. */
-static enum fault_result copy_page_of(struct vma *v, vaddr_t addr, pte_t *ptep, pfn_t pfn)
+/*
+ * A private write to a page that is not mapped yet: a copy at once. Its frame is pinned by the caller. FAULT_RETRY: the
+ * object has become shorter, and a copy behind its end would stay for ever.
+ */
+static enum fault_result copy_page_of(
+	struct memory *m, struct vma *v, vaddr_t addr, pte_t *ptep, pfn_t pfn)
 {
 	struct mm *mm = v->mm;
 	struct page *copy = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
+	enum fault_result r = FAULT_DONE;
 
 	if (unlikely(!copy))
 		return FAULT_NO_MEMORY;
 	copy_page(page_to_virt(copy), phys_to_virt(pfn << PAGE_SHIFT));
+	spin_lock(&m->lock);
 	spin_lock(&mm->pt_lock);
-	if (unlikely(pte_kind(pte_read(ptep)) != ENTRY_HOLE)) {
-		spin_unlock(&mm->pt_lock);
-		page_put(copy);
-		return FAULT_DONE;
+	if (unlikely(vma_index(v, addr) >= m->nr_pages)) {
+		r = FAULT_RETRY;
+	} else if (likely(pte_kind(pte_read(ptep)) == ENTRY_HOLE)) {
+		rmap_new_anon(copy, v, addr);
+		mm->nr_anon++;
+		v->copied = true;
+		lru_add_active(copy);
+		pte_write(ptep, pte_make(page_to_pfn(copy), vma_rights_write(v)));
+		copy = NULL;
 	}
-	rmap_new_anon(copy, v, addr);
-	mm->nr_anon++;
-	v->copied = true;
-	lru_add_active(copy);
-	pte_write(ptep, pte_make(page_to_pfn(copy), vma_rights_write(v)));
 	spin_unlock(&mm->pt_lock);
-	return FAULT_DONE;
+	spin_unlock(&m->lock);
+	if (unlikely(copy))
+		page_put(copy);
+	return r;
 }
 
 /* An object without a pager: a page of zeroes. FAULT_RETRY: look again, somebody has put one there, we or another. */
@@ -422,7 +431,7 @@ static inline enum fault_result missing(const struct memory *m, u64 index)
  * memory_fault_pte - a hole at the pte in an area of an object.
  *
  *   locks    mm->lock held for reading; takes memory->lock and pt_lock
- *   returns  FAULT_DONE; FAULT_BUS (beyond the object); FAULT_PAGER; FAULT_NO_MEMORY
+ *   returns  FAULT_DONE; FAULT_BUS (beyond the object); FAULT_PAGER; FAULT_NO_MEMORY; FAULT_RETRY: it got shorter
  *   Linux    do_read_fault, do_cow_fault, do_shared_fault
  */
 enum fault_result memory_fault_pte(const struct fault *f, struct vma *v, pte_t *ptep)
@@ -454,7 +463,7 @@ enum fault_result memory_fault_pte(const struct fault *f, struct vma *v, pte_t *
 	head = pfn_head(pfn);
 	page_get(head); /* stays while it is copied, whoever withdraws it */
 	spin_unlock(&m->lock);
-	r = copy_page_of(v, addr, ptep, pfn);
+	r = copy_page_of(m, v, addr, ptep, pfn);
 	page_put(head);
 	return r;
 }
@@ -983,8 +992,13 @@ static int private_install(struct memory *m, u64 offset, struct mm *into, vaddr_
 	v = private_area(into, m, offset, bytes, at);
 	if (v)
 		err = private_tables(into, bytes, at, &pmdp);
-	if (v && !err)
-		err = private_map(v, at, head, pmdp, table);
+	if (v && !err) {
+		spin_lock(&m->lock);
+		err = (offset + bytes) >> PAGE_SHIFT > m->nr_pages
+			      ? -EINVAL
+			      : private_map(v, at, head, pmdp, table);
+		spin_unlock(&m->lock);
+	}
 	rwsem_read_unlock(&into->lock);
 	return err;
 }

@@ -1,0 +1,562 @@
+/*
+ * objects.c - memory objects, pagers, memory of other spaces: memory.c, pager.c, access.c      self-tests
+ *
+ * The actors are threads of the lab with spaces of their own: a pager that fills pages of its memory and gives them away,
+ * clients that touch what they map, and others who write, discard and withdraw in their way.
+ */
+#include "handle.h"
+#include "ipc.h"
+#include "lab.h"
+#include "lib/string.h"
+#include "mm/access.h"
+#include "mm/buddy.h"
+#include "mm/fault.h"
+#include "mm/fork.h"
+#include "mm/memory.h"
+#include "mm/mmap.h"
+#include "mm/uaccess.h"
+#include "mm/vma.h"
+#include "native.h"
+#include "pager.h"
+#include "printk.h"
+#include "sched.h"
+#include "vmstat.h"
+#include "x86/timer.h"
+#include <abi/errno.h>
+
+#define RW     (PROT_READ | PROT_WRITE)
+#define BUF    0x20000000ul /* the pager's page to fill, at a multiple of 2 MiB */
+#define COOKIE 77
+
+/* What a page of the object has in each of its words, as this pager fills it. */
+static u64 word_at(u64 offset)
+{
+	return offset * 0x9e3779b97f4a7c15ull + COOKIE;
+}
+
+static enum fault_result fault_at(struct mm *mm, vaddr_t addr, bool write)
+{
+	struct fault f = {.mm = mm, .addr = addr, .write = write, .user = true};
+
+	return fault_handle(&f);
+}
+
+/* --- a pager ------------------------------------------------------------------------------------ */
+
+enum manner {
+	HONEST,
+	HUGE,    /* 2 MiB where they fit */
+	MOVING,  /* into the client's own memory */
+	SILENT,  /* answers, and supplies nothing */
+	REFUSES, /* answers with an error */
+	LIAR     /* a frame that is not its own, a wrong place, twice */
+};
+
+struct pager {
+	struct lab_thread thread;
+	struct mm *mm;
+	struct endpoint *ep;
+	enum manner manner;
+	u32 asked,
+		stop_after; /* leaves, without an answer to the last, after so many; 0: when killed */
+	u32 wrong;          /* results that were not what they had to be */
+	bool huge_asked;
+};
+
+static u64 fill_buffer(u64 offset, u64 bytes)
+{
+	u64 page[8];
+
+	for (u64 at = 0; at < bytes; at += PAGE_SIZE) {
+		for (unsigned i = 0; i < ARRAY_SIZE(page); i++)
+			page[i] = word_at(offset + at);
+		if (copy_to_user((void __user *)(BUF + at), page, sizeof(page)))
+			return 0;
+	}
+	return bytes;
+}
+
+static int give(struct pager *p, u64 token, u64 offset, u64 bytes, vaddr_t source, u32 flags)
+{
+	struct pager_supply s = {
+		.token = token, .offset = offset, .source = source, .bytes = bytes, .flags = flags};
+
+	return pager_supply(p->ep, NULL, &s, p->mm);
+}
+
+static void lie(struct pager *p, u64 token, u64 offset)
+{
+	p->wrong += give(p, token, offset, PAGE_SIZE, BUF + 64 * PAGE_SIZE + 1, 0) != -EINVAL;
+	p->wrong += give(p, token, offset, PAGE_SIZE, LAB_ELSEWHERE, 0) != -EFAULT;
+	p->wrong += give(p, token, 1ul << 40, PAGE_SIZE, BUF, 0) != -EINVAL;
+	p->wrong += give(p, token, offset, 3 * PAGE_SIZE, BUF, 0) != -EINVAL;
+	p->wrong += give(p, token + 1000, offset, PAGE_SIZE, BUF, 0) != -ESRCH;
+	p->wrong += give(p, token, offset, PAGE_SIZE, BUF, 0x80) != -EINVAL;
+	p->wrong += give(p, token, offset, PAGE_SIZE, BUF, 0) != 0;
+	fill_buffer(offset, PAGE_SIZE);
+	p->wrong += give(p, token, offset, PAGE_SIZE, BUF, 0) != -EEXIST;
+}
+
+static void serve(struct pager *p, struct message *m)
+{
+	u64 offset = m->word[0], bytes = PAGE_SIZE;
+
+	p->wrong += m->label != MESSAGE_FAULT || m->badge != COOKIE || offset % PAGE_SIZE;
+	p->huge_asked |= m->word[2];
+	m->label = p->manner == REFUSES;
+	if (p->manner == SILENT || p->manner == REFUSES)
+		return;
+	if (p->manner == HUGE && m->word[2]) {
+		bytes = HPAGE_PMD_SIZE;
+		offset &= HPAGE_PMD_MASK;
+	}
+	fill_buffer(offset, bytes);
+	if (p->manner == LIAR)
+		lie(p, m->token, offset);
+	else
+		p->wrong += give(p, m->token, offset, bytes, BUF,
+				    p->manner == MOVING ? SUPPLY_MOVED : 0) != 0;
+}
+
+static void pager_run(void *arg)
+{
+	struct pager *p = arg;
+	struct ipc_thread *self = &current_thread()->ipc;
+	int status;
+
+	self->handles = current_handles();
+	handle_install(self->handles, &p->ep->object, RIGHT_RECEIVE, 0, 1);
+	status = ipc_receive(p->ep, DEADLINE_NEVER);
+	while (!status) {
+		if (++p->asked == p->stop_after)
+			return;
+		serve(p, &self->message);
+		status = ipc_reply_receive(p->ep, DEADLINE_NEVER);
+	}
+}
+
+/* A pager, an object it serves, and a client's space. */
+struct stage {
+	struct thp_settings before;
+	struct pager pager;
+	struct memory *m;
+	struct mm *mm;
+	u64 frames;
+};
+
+static bool stage_open(struct stage *s, u64 bytes, enum manner manner, bool shared)
+{
+	struct pager *p = &s->pager;
+	bool ok;
+
+	*s = (struct stage){.before = lab_begin(), .frames = lab_frames_used()};
+	p->manner = manner;
+	p->mm = lab_space();
+	p->ep = endpoint_create();
+	s->m = memory_create(bytes);
+	s->mm = lab_space();
+	ok = p->mm && p->ep && s->m && s->mm && lab_area(p->mm, BUF, HPAGE_PMD_SIZE);
+	if (!ok)
+		return false;
+	memory_set_pager(s->m, &p->ep->object, COOKIE);
+	return mmap_map_object(s->mm, s->m, 0, LAB_AREA, bytes, RW,
+		       MAP_FIXED | (shared ? MAP_SHARED : MAP_PRIVATE), true, "paged") == LAB_AREA;
+}
+
+static bool pager_start(struct stage *s)
+{
+	return lab_start(&s->pager.thread, s->pager.mm, LAB_ANY_CPU, pager_run, &s->pager);
+}
+
+static void stage_close(struct ktest_ctx *ctx, struct stage *s)
+{
+	if (s->pager.thread.task) {
+		task_kill(s->pager.thread.task, LAB_KILLED);
+		lab_join(&s->pager.thread);
+	}
+	lab_space_end(s->mm);
+	lab_space_end(s->pager.mm);
+	if (s->m)
+		object_put(&s->m->object);
+	if (s->pager.ep)
+		object_put(&s->pager.ep->object);
+	KT_EXPECT(ctx, s->pager.wrong == 0);
+	KT_EXPECT(ctx, lab_frames_back(s->frames));
+	lab_end(ctx, &s->before);
+}
+
+/* --- clients ------------------------------------------------------------------------------------ */
+
+struct client {
+	struct lab_thread thread;
+	u64 bytes, step;
+	bool write;
+	u32 good, bad; /* pages: with the right contents; without an answer */
+};
+
+static void client_run(void *arg)
+{
+	struct client *c = arg;
+
+	for (u64 at = 0; at < c->bytes; at += c->step) {
+		u64 value = 0;
+
+		if (!lab_look_here(LAB_READ, LAB_AREA + at, &value)) {
+			c->bad++;
+			continue;
+		}
+		c->good += value == word_at(at & PAGE_MASK);
+		if (c->write && lab_look_here(LAB_WRITE, LAB_AREA + at + 32, &value))
+			c->good++;
+	}
+}
+
+static bool client_go(struct client *c, struct mm *mm, u64 bytes, u64 step, bool write)
+{
+	*c = (struct client){.bytes = bytes, .step = step, .write = write};
+	return lab_start(&c->thread, mm, LAB_ANY_CPU, client_run, c);
+}
+
+KTEST(pager, supplies_4k)
+{
+	struct stage s;
+	struct client c;
+
+	KT_REQUIRE(ctx, stage_open(&s, 64 * PAGE_SIZE, HONEST, false) && pager_start(&s));
+	KT_EXPECT(ctx, client_go(&c, s.mm, 64 * PAGE_SIZE, PAGE_SIZE, true));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.good == 128 && c.bad == 0 && s.pager.asked == 64);
+	KT_EXPECT(ctx, s.m->present == 64 && s.mm->nr_anon == 64 && s.mm->nr_shared == 0);
+	stage_close(ctx, &s);
+}
+
+/* Text as the personality maps it: huge, read-only, shared by all; a write by one takes 4 KiB of its own. */
+KTEST(pager, supplies_2m)
+{
+	struct stage s;
+	struct client c;
+	struct mm *other;
+
+	KT_REQUIRE(ctx, stage_open(&s, 2 * HPAGE_PMD_SIZE, HUGE, false) && pager_start(&s));
+	other = lab_space();
+	KT_EXPECT(ctx,
+		other && mmap_map_object(other, s.m, 0, LAB_AREA, 2 * HPAGE_PMD_SIZE, PROT_READ,
+				 MAP_FIXED | MAP_PRIVATE, false, "text") == LAB_AREA);
+	KT_EXPECT(ctx, client_go(&c, s.mm, 2 * HPAGE_PMD_SIZE, PAGE_SIZE, false));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.good == 1024 && s.pager.asked == 2 && s.pager.huge_asked);
+	KT_EXPECT(ctx, lab_is_huge(s.mm, LAB_AREA) && !(lab_leaf(s.mm, LAB_AREA) & PTE_RW));
+	KT_EXPECT(ctx, client_go(&c, other, 2 * HPAGE_PMD_SIZE, 64 * PAGE_SIZE, false));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.good == 16 && s.pager.asked == 2 && lab_is_huge(other, LAB_AREA));
+	KT_EXPECT(ctx, lab_pfn(s.mm, LAB_AREA) == lab_pfn(other, LAB_AREA));
+	KT_EXPECT(ctx, fault_at(s.mm, LAB_AREA + 5 * PAGE_SIZE, true) == FAULT_DONE);
+	KT_EXPECT(ctx, s.mm->nr_anon == 1 && lab_is_huge(other, LAB_AREA));
+	KT_EXPECT(ctx, memory_withdraw(s.m, 0, HPAGE_PMD_SIZE) == 0);
+	KT_EXPECT(ctx, other->nr_shared == HPAGE_PMD_NR && s.mm->nr_shared == HPAGE_PMD_NR);
+	lab_space_end(other);
+	stage_close(ctx, &s);
+}
+
+KTEST(pager, supplies_moved)
+{
+	struct stage s;
+	struct client c;
+
+	KT_REQUIRE(ctx, stage_open(&s, 16 * PAGE_SIZE, MOVING, false) && pager_start(&s));
+	KT_EXPECT(ctx, client_go(&c, s.mm, 16 * PAGE_SIZE, PAGE_SIZE, true));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.good == 32 && s.pager.asked == 16);
+	KT_EXPECT(ctx, s.m->present == 0 && s.mm->nr_anon == 16);
+	stage_close(ctx, &s);
+}
+
+/* Wrong in every way the protocol names: each is refused, the client is served all the same. */
+KTEST(pager, lies)
+{
+	struct stage s;
+	struct client c;
+
+	KT_REQUIRE(ctx, stage_open(&s, 4 * PAGE_SIZE, LIAR, false) && pager_start(&s));
+	KT_EXPECT(ctx, client_go(&c, s.mm, 4 * PAGE_SIZE, PAGE_SIZE, false));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.good == 4 && c.bad == 0);
+	stage_close(ctx, &s);
+}
+
+KTEST(pager, answers_without_supplying)
+{
+	struct stage s;
+	struct client c;
+
+	KT_REQUIRE(ctx, stage_open(&s, PAGE_SIZE, SILENT, false) && pager_start(&s));
+	KT_EXPECT(ctx, client_go(&c, s.mm, PAGE_SIZE, PAGE_SIZE, false));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.bad == 1 && s.pager.asked == PAGER_TRIES);
+	s.pager.manner = REFUSES;
+	KT_EXPECT(ctx, client_go(&c, s.mm, PAGE_SIZE, PAGE_SIZE, false));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.bad == 1 && s.pager.asked == PAGER_TRIES + 1);
+	stage_close(ctx, &s);
+}
+
+/* It dies with a message in its hands, then nobody is there at all: only its own clients feel it. */
+KTEST(pager, dies)
+{
+	struct stage s;
+	struct client c;
+	u64 deadline = time_ns() + LAB_LIMIT_NS;
+
+	KT_REQUIRE(ctx, stage_open(&s, PAGE_SIZE, HONEST, false));
+	s.pager.stop_after = 1;
+	KT_EXPECT(ctx, pager_start(&s));
+	KT_EXPECT(ctx, client_go(&c, s.mm, PAGE_SIZE, PAGE_SIZE, false));
+	lab_join(&c.thread);
+	lab_join(&s.pager.thread);
+	KT_EXPECT(ctx, c.bad == 1 && time_ns() < deadline);
+	KT_EXPECT(ctx, client_go(&c, s.mm, PAGE_SIZE, PAGE_SIZE, false));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.bad == 1 && time_ns() < deadline);
+	stage_close(ctx, &s);
+}
+
+/* It never answers: the client sleeps, and can be killed. */
+KTEST(pager, never_answers)
+{
+	struct stage s;
+	struct client c;
+	u64 deadline = time_ns() + LAB_LIMIT_NS;
+
+	KT_REQUIRE(ctx, stage_open(&s, PAGE_SIZE, HONEST, false));
+	KT_EXPECT(ctx, client_go(&c, s.mm, PAGE_SIZE, PAGE_SIZE, false));
+	while (READ_ONCE(c.thread.task->thread->ipc.state) != IPC_QUEUED && time_ns() < deadline)
+		sched_yield();
+	KT_EXPECT(ctx, mmap_unmap(s.mm, LAB_AREA, PAGE_SIZE) == 0); /* no lock is held meanwhile */
+	task_kill(c.thread.task, LAB_KILLED);
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, time_ns() < deadline);
+	stage_close(ctx, &s);
+}
+
+/* Ring 3 itself: served, and with SIGBUS beyond the end. */
+KTEST(pager, ring_3)
+{
+	struct stage s;
+	struct lab_eye eye;
+	u64 value = 0;
+
+	KT_REQUIRE(ctx, stage_open(&s, 2 * PAGE_SIZE, HONEST, true) && pager_start(&s));
+	KT_EXPECT(ctx, memory_resize(s.m, PAGE_SIZE) == 0);
+	KT_EXPECT(ctx, lab_eye_open(&eye, s.mm, LAB_ANY_CPU));
+	KT_EXPECT(ctx, lab_eye_look(&eye, LAB_READ, LAB_AREA, &value) && value == word_at(0));
+	value = 5;
+	KT_EXPECT(ctx, lab_eye_look(&eye, LAB_WRITE, LAB_AREA, &value));
+	KT_EXPECT(ctx, mm_read(s.mm, LAB_AREA, &value, 8) == 8 && value == 5);
+	KT_EXPECT(ctx, !lab_eye_look(&eye, LAB_READ, LAB_AREA + PAGE_SIZE, &value));
+	KT_EXPECT(ctx, lab_join(&eye.thread) == 7); /* SIGBUS */
+	stage_close(ctx, &s);
+}
+
+/* --- who gets in each other's way ------------------------------------------------------------------ */
+
+#define RACE_ROUNDS 100000u
+
+/* A second thread that does fn() until it is told to stop. */
+struct rival {
+	struct lab_thread thread;
+	struct stage *s;
+	void (*fn)(struct rival *r);
+	bool stop;
+	u32 rounds;
+	u64 sum;
+};
+
+static void rival_run(void *arg)
+{
+	struct rival *r = arg;
+
+	while (!READ_ONCE(r->stop)) {
+		r->fn(r);
+		r->rounds++;
+		preempt_point();
+	}
+}
+
+static bool rival_go(struct rival *r, struct stage *s, void (*fn)(struct rival *r))
+{
+	*r = (struct rival){.s = s, .fn = fn};
+	return lab_start(&r->thread, s->mm, LAB_ANY_CPU, rival_run, r);
+}
+
+static void rival_end(struct rival *r)
+{
+	WRITE_ONCE(r->stop, true);
+	lab_join(&r->thread);
+}
+
+static void discard(struct rival *r)
+{
+	u64 faults = 0;
+
+	mmap_advise(r->s->mm, LAB_AREA, PAGE_SIZE, MADV_DONTNEED, &faults);
+}
+
+/* The object's own page, by the kernel's map: what a private write must never change. */
+static bool untouched(struct stage *s, struct mm *witness)
+{
+	u64 value = 0;
+
+	return mm_read(witness, LAB_AREA + 32, &value, 8) == 8 && value == word_at(0) &&
+	       s->m->present == 1;
+}
+
+/*
+ * CVE-2016-5195, CVE-2022-2590: write into a private area from outside, while its owner throws the copy away. The shared
+ * page keeps its contents, always.
+ */
+static void dirty_cow(struct ktest_ctx *ctx, u32 rounds)
+{
+	struct stage s;
+	struct rival rival;
+	struct client c;
+	struct mm *witness;
+	u64 evil = 0xbad, lost = 0;
+	bool ok = true;
+
+	KT_REQUIRE(ctx, stage_open(&s, PAGE_SIZE, HONEST, false) && pager_start(&s));
+	witness = lab_space();
+	KT_EXPECT(ctx, witness && mmap_map_object(witness, s.m, 0, LAB_AREA, PAGE_SIZE, PROT_READ,
+					  MAP_FIXED | MAP_SHARED, false, "witness") == LAB_AREA);
+	KT_EXPECT(ctx, client_go(&c, s.mm, PAGE_SIZE, PAGE_SIZE, false));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, rival_go(&rival, &s, discard));
+	for (u32 i = 0; i < rounds && ok; i++) {
+		u64 value = 0;
+
+		ok = mm_write(s.mm, LAB_AREA + 32, &evil, 8) == 8;
+		mm_read(s.mm, LAB_AREA + 32, &value, 8);
+		ok &= value == evil || value == word_at(0);
+		lost += value != evil;
+		ok &= i % 64 || untouched(&s, witness);
+	}
+	KT_EXPECT(ctx, ok && untouched(&s, witness));
+	rival_end(&rival);
+	KT_EXPECT(ctx, untouched(&s, witness));
+	printk("ktest: dirty cow: %u writes, %u discards, %lu lost between write and read", rounds,
+		rival.rounds, lost);
+	lab_space_end(witness);
+	stage_close(ctx, &s);
+}
+
+KTEST(object, a_private_write_never_reaches_the_object)
+{
+	dirty_cow(ctx, RACE_ROUNDS);
+}
+
+/* Ten times as long, for who asks for it. */
+KTEST_ON_REQUEST(object_long, a_private_write_never_reaches_the_object)
+{
+	dirty_cow(ctx, 10 * RACE_ROUNDS);
+}
+
+static void withdraw(struct rival *r)
+{
+	if (memory_withdraw(r->s->m, 0, r->s->m->nr_pages << PAGE_SHIFT))
+		r->sum++;
+}
+
+/* The same with the pager in the middle: pages come and go while they are read, written, copied. */
+static void come_and_go(
+	struct ktest_ctx *ctx, enum manner manner, bool shared, u64 bytes, u32 rounds)
+{
+	struct stage s;
+	struct rival rival;
+	struct client c[2];
+
+	KT_REQUIRE(ctx, stage_open(&s, bytes, manner, shared) && pager_start(&s));
+	KT_EXPECT(ctx, rival_go(&rival, &s, withdraw));
+	for (u32 i = 0; i < rounds; i++) {
+		for (unsigned n = 0; n < 2; n++)
+			KT_EXPECT(ctx, client_go(&c[n], s.mm, bytes, n ? 7 * PAGE_SIZE : PAGE_SIZE,
+					       !shared && n));
+		for (unsigned n = 0; n < 2; n++) {
+			u64 pages = (bytes + c[n].step - 1) / c[n].step;
+
+			lab_join(&c[n].thread);
+			KT_EXPECT(ctx, c[n].bad == 0 && c[n].good == pages << c[n].write);
+		}
+	}
+	rival_end(&rival);
+	KT_EXPECT(ctx, rival.sum == 0 && rival.rounds > 0);
+	s.pager.wrong =
+		0; /* a page that two clients wait for may be supplied for one of them already */
+	stage_close(ctx, &s);
+}
+
+KTEST(object, pages_come_and_go)
+{
+	come_and_go(ctx, HONEST, false, 32 * PAGE_SIZE, 20);
+	come_and_go(ctx, HONEST, true, 32 * PAGE_SIZE, 20);
+}
+
+KTEST(object, huge_pages_come_and_go)
+{
+	if (!lab_has_memory(32 * HPAGE_PMD_SIZE))
+		KT_SKIP(ctx, "not enough memory");
+	come_and_go(ctx, HUGE, false, HPAGE_PMD_SIZE, 3);
+	come_and_go(ctx, HUGE, true, HPAGE_PMD_SIZE, 3);
+}
+
+/* CVE-2020-29374: who reads a copy-on-write page of one side never sees what the other side writes later. */
+KTEST(object, a_reader_sees_no_later_write)
+{
+	struct thp_settings before = lab_begin();
+	struct mm *mm = lab_space(), *child;
+	u64 value = 1, seen;
+	bool ok = true;
+
+	KT_REQUIRE(ctx, mm && lab_area(mm, LAB_AREA, HPAGE_PMD_SIZE));
+	KT_EXPECT(ctx, mm_write(mm, LAB_AREA + 8, &value, 8) == 8);
+	child = fork_mm(mm);
+	KT_REQUIRE(ctx, child);
+	for (value = 2; value < 1000; value++) {
+		ok &= mm_write(mm, LAB_AREA + 8, &value, 8) == 8;
+		ok &= mm_read(child, LAB_AREA + 8, &seen, 8) == 8 && seen == 1;
+		ok &= mm_read(mm, LAB_AREA + 8, &seen, 8) == 8 && seen == value;
+	}
+	KT_EXPECT(ctx, ok);
+	lab_space_end(child);
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
+/* What the rights of the area, and its edges, say to who comes from outside. */
+KTEST(object, access_from_outside)
+{
+	struct thp_settings before = lab_begin();
+	struct mm *mm = lab_space();
+	static u8 buf[3 * PAGE_SIZE];
+	bool ok = true;
+
+	KT_REQUIRE(ctx, mm && lab_area(mm, LAB_AREA, 2 * PAGE_SIZE));
+	memset(buf, 0x5a, sizeof(buf));
+	KT_EXPECT(ctx, mm_write(mm, LAB_AREA + 100, buf, 2 * PAGE_SIZE) == 2 * PAGE_SIZE - 100);
+	memset(buf, 0, sizeof(buf));
+	KT_EXPECT(ctx, mm_read(mm, LAB_AREA + 50, buf, 3 * PAGE_SIZE) == 2 * PAGE_SIZE - 50);
+	for (u64 i = 0; i < 2 * PAGE_SIZE - 50; i++)
+		ok &= buf[i] == (i < 50 ? 0 : 0x5a);
+	KT_EXPECT(ctx, ok);
+	KT_EXPECT(ctx, mm_read(mm, LAB_AREA - 1, buf, 1) == -EFAULT);
+	KT_EXPECT(ctx, mm_read(mm, LAB_AREA + 2 * PAGE_SIZE, buf, 1) == -EFAULT);
+	KT_EXPECT(ctx, mm_read(mm, ~0ul, buf, 8) == -EFAULT);
+	KT_EXPECT(ctx, mm_write(mm, 0xffff800000000000ul, buf, 8) == -EFAULT);
+	KT_EXPECT(ctx, mm_read(mm, USER_END - 4, buf, 8) == -EFAULT);
+	KT_EXPECT(ctx, mmap_protect(mm, LAB_AREA, PAGE_SIZE, PROT_READ) == 0);
+	KT_EXPECT(ctx, mm_write(mm, LAB_AREA, buf, 8) == -EFAULT);
+	KT_EXPECT(ctx, mm_read(mm, LAB_AREA, buf, 8) == 8);
+	KT_EXPECT(ctx, mmap_protect(mm, LAB_AREA, PAGE_SIZE, PROT_NONE) == 0);
+	KT_EXPECT(ctx, mm_read(mm, LAB_AREA, buf, 8) == -EFAULT);
+	KT_EXPECT(ctx, mm_read(mm, LAB_AREA, buf, 0) == 0);
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
