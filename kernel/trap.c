@@ -342,7 +342,8 @@ __attribute__((no_stack_protector)) void trap_page_fault(struct regs *regs)
 	irq_enable();
 	if (unlikely(READ_ONCE(trace_on)))
 		trace_user_fault(f.addr);
-	result = fault_handle(&f);
+	/* An access of the processor's own, with the kernel's rights: no program may have one served. QEMU's iret makes them. */
+	result = likely(regs->error & PF_USER) ? fault_handle(&f) : FAULT_BAD_ACCESS;
 	count_fault();
 	if (unlikely(result != FAULT_DONE))
 		not_served(&f, result);

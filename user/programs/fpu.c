@@ -1,14 +1,18 @@
 /*
- * fpu.c - floating-point, SSE and AVX registers belong to one process each.                 ring 3
+ * fpu.c - registers belong to one thread each.                                              ring 3
  *
  *   fpu [ROUNDS]           default 2000
  *
- * Several processes load all vector registers, the x87 stack's top, MXCSR and the x87 control word
+ * Several processes, and several threads of one, load all vector registers, the x87 stack's top, MXCSR and the x87 control word
  * with values of their own, give the processor away by sched_yield, by a page fault and by spinning
  * over a time slice, and compare. A child must find at fork what its parent had, and a register it
- * never touched must not hold what another process left there.
+ * never touched must not hold what another process left there. A signal handler that loads values of its own
+ * changes none of those it interrupted; and a call, whoever answers it, changes no general register but rax,
+ * rcx and r11.
  */
 #include <cpuid.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -53,7 +57,8 @@ static bool avx_usable(void)
  * point happens in C, so the compiler has no reason to use a vector register in between. Returns
  * what the call returned.
  */
-static long through_kernel(struct state *s, long call, unsigned long spin, volatile char *touch)
+static long through_kernel(struct state *s, long call, long first, long second, unsigned long spin,
+	volatile char *touch)
 {
 	if (has_avx)
 		__asm__ volatile(ALL_REGISTERS(AVX_LOAD) : : "r"(s) : CLOBBERS);
@@ -64,7 +69,7 @@ static long through_kernel(struct state *s, long call, unsigned long spin, volat
 			 : "m"(s->mxcsr), "m"(s->control), "m"(s->top));
 	__asm__ volatile("1: sub $1, %0; jnz 1b" : "+r"(spin) : : "cc");
 	__asm__ volatile("movb $1, (%0)" : : "r"(touch) : "memory");
-	__asm__ volatile("syscall" : "+a"(call) : : "rcx", "r11", "memory");
+	__asm__ volatile("syscall" : "+a"(call) : "D"(first), "S"(second) : "rcx", "r11", "memory");
 	__asm__ volatile("stmxcsr %0; fstcw %1; fstpl %2"
 			 : "=m"(s->mxcsr), "=m"(s->control), "=m"(s->top));
 	if (has_avx)
@@ -88,15 +93,15 @@ static void state_make(struct state *s, unsigned int who)
 
 static int rounds_run(unsigned int who, unsigned long rounds)
 {
-	static struct state want, state;
-	char *area = area_map(0, PAGE_BYTES, PROT_READ | PROT_WRITE, 0);
+	struct state want, state;
+	char *area = area_map(who * PAGE_BYTES, PAGE_BYTES, PROT_READ | PROT_WRITE, 0);
 
 	state_make(&want, who);
 	for (unsigned long i = 0; i < rounds; i++) {
 		state = want;
 		madvise(area, PAGE_BYTES, MADV_DONTNEED); /* so that the touch faults */
-		through_kernel(
-			&state, i % 2 ? SYS_sched_yield : SYS_getpid, i % 64 ? 1 : 300000, area);
+		through_kernel(&state, i % 2 ? SYS_sched_yield : SYS_getppid, 0, 0,
+			i % 64 ? 1 : 300000, area);
 		if (memcmp(&state, &want, sizeof(state)) == 0)
 			continue;
 		printf("fpu: process %u, round %lu: registers changed: FAILED\n", who, i);
@@ -115,7 +120,7 @@ static int fork_keeps(void)
 
 	state_make(&want, 200);
 	state = want;
-	pid = through_kernel(&state, SYS_fork, 1, &touched);
+	pid = through_kernel(&state, SYS_fork, 0, 0, 1, &touched);
 	failed = memcmp(&state, &want, sizeof(state)) != 0;
 	if (failed)
 		printf("fpu: registers changed over fork: FAILED\n");
@@ -124,6 +129,104 @@ static int fork_keeps(void)
 		_exit(failed);
 	}
 	return failed | child_wait(pid);
+}
+
+static unsigned long thread_rounds;
+
+static void *thread_main(void *arg)
+{
+	return (void *)(long)rounds_run((unsigned int)(long)arg, thread_rounds);
+}
+
+static int threads_run(unsigned long rounds)
+{
+	pthread_t threads[CHILDREN];
+	int failures = 0;
+
+	thread_rounds = rounds;
+	for (long i = 0; i < CHILDREN; i++) {
+		if (pthread_create(&threads[i], NULL, thread_main, (void *)(10 + i)))
+			die("fpu: cannot make a thread");
+	}
+	for (int i = 0; i < CHILDREN; i++) {
+		void *failed;
+
+		pthread_join(threads[i], &failed);
+		failures += failed != NULL;
+	}
+	return failures;
+}
+
+/* In the handler: other values everywhere, and a call under way. */
+static void handler(int signal)
+{
+	struct state other;
+	static char touched;
+
+	state_make(&other, 50 + signal);
+	through_kernel(&other, SYS_getppid, 0, 0, 1, &touched);
+}
+
+static int signals_keep(unsigned long rounds)
+{
+	static struct state want, state;
+	static char touched;
+
+	signal(SIGUSR1, handler);
+	state_make(&want, 300);
+	for (unsigned long i = 0; i < rounds; i++) {
+		state = want;
+		through_kernel(&state, SYS_kill, getpid(), SIGUSR1, 1, &touched);
+		if (memcmp(&state, &want, sizeof(state)) == 0)
+			continue;
+		printf("fpu: a signal, round %lu: registers changed: FAILED\n", i);
+		return 1;
+	}
+	return 0;
+}
+
+/* general_keep - all general registers over one call; the number of those that changed. */
+long general_keep(long call);
+__asm__(".text\n"
+	"general_keep:\n"
+	"	push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n"
+	"	mov %rdi, %rax\n"
+	"	mov $0x1111, %ebx; mov $0x2222, %ebp; mov $0x3333, %r12d; mov $0x4444, %r13d\n"
+	"	mov $0x5555, %r14d; mov $0x6666, %r15d; mov $0x7777, %edi; mov $0x8888, %esi\n"
+	"	mov $0x9999, %edx; mov $0xaaaa, %r10d; mov $0xbbbb, %r8d; mov $0xcccc, %r9d\n"
+	"	syscall\n"
+	"	xor %eax, %eax\n"
+	"	cmp $0x1111, %rbx; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	cmp $0x2222, %rbp; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	cmp $0x3333, %r12; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	cmp $0x4444, %r13; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	cmp $0x5555, %r14; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	cmp $0x6666, %r15; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	cmp $0x7777, %rdi; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	cmp $0x8888, %rsi; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	cmp $0x9999, %rdx; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	cmp $0xaaaa, %r10; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	cmp $0xbbbb, %r8; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	cmp $0xcccc, %r9; setne %cl; movzbl %cl, %ecx; add %ecx, %eax\n"
+	"	pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n"
+	"	ret\n");
+
+/* One that the kernel answers, two that somebody else may, one that nobody knows. */
+static int calls_keep(void)
+{
+	static const long calls[] = {SYS_sched_yield, SYS_getppid, SYS_close, 9999};
+	int failures = 0;
+
+	for (size_t i = 0; i < 100 * sizeof(calls) / sizeof(calls[0]); i++) {
+		long call = calls[i % (sizeof(calls) / sizeof(calls[0]))],
+		     changed = general_keep(call);
+
+		if (changed)
+			printf("fpu: call %ld changed %ld general registers: FAILED\n", call,
+				changed);
+		failures += changed != 0;
+	}
+	return failures;
 }
 
 int main(int argc, char **argv)
@@ -137,6 +240,9 @@ int main(int argc, char **argv)
 	}
 	has_avx = avx_usable();
 	failures += fork_keeps();
+	failures += calls_keep();
+	failures += signals_keep(200);
+	failures += threads_run(rounds / 4 + 1);
 	for (int i = 0; i < CHILDREN; i++) {
 		children[i] = fork();
 		if (children[i] < 0)

@@ -43,7 +43,8 @@ static const char *const kind_name[KINDS] = {
 	"an endpoint", "a notification", "memory", "the machine"};
 static long handle[KINDS];
 
-#define B ((long)buffer)
+#define B    ((long)buffer)
+#define MINE (1l << 40) /* an endpoint */
 
 static const struct {
 	const char *name;
@@ -53,7 +54,7 @@ static const struct {
 } calls[] = {
 	{"handle_close", SYS_handle_close, ANY, {0}},
 	{"handle_duplicate", SYS_handle_duplicate, ANY, {0, 0, 0}},
-	{"handle_grant", SYS_handle_grant, TASK, {0, 1, 0, 0}},
+	{"handle_grant", SYS_handle_grant, TASK, {0, MINE, 0, 0}},
 	{"notification_create", SYS_notification_create, ENDPOINT, {0}},
 	{"notification_signal", SYS_notification_signal, NOTIFICATION, {0, 1}},
 	{"task_create", SYS_task_create, MACHINE, {0, TASK_NEW, 0, 0}},
@@ -94,7 +95,7 @@ static long call(size_t c, long h)
 {
 	const long *a = calls[c].args;
 
-	return native(calls[c].number, h, a[1], a[2], a[3], a[4]);
+	return native(calls[c].number, h, a[1] == MINE ? handle[ENDPOINT] : a[1], a[2], a[3], a[4]);
 }
 
 /* Handles that are none. */
@@ -218,8 +219,8 @@ static void try_sizes(void)
 	refused("pager_supply", "from the kernel", pager_supply(&supply));
 	supply.source = AREA_BASE + 512 * MIB;
 	refused("pager_supply", "from a hole", pager_supply(&supply));
-	supply.source = (unsigned long)kind_name & ~(PAGE_BYTES - 1);
-	refused("pager_supply", "from its own file", pager_supply(&supply));
+	supply.source = (unsigned long)try_sizes & ~(PAGE_BYTES - 1);
+	refused("pager_supply", "from its own text", pager_supply(&supply));
 	refused("debug_open", "a line without end", debug_open(HANDLE_MACHINE, buffer, 1ul << 40));
 }
 
