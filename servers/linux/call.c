@@ -218,10 +218,7 @@ void calls_run_ready(void)
 		more = l != last;
 		c->ready = false;
 		list_remove(l);
-		if (c->thread->attention && !c->thread->vfork_child)
-			thread_return(c->thread, c->done ? (long)c->done : CALL_RESTART);
-		else
-			call_run(c);
+		call_run(c); /* what it waited for goes before a signal */
 	}
 }
 
