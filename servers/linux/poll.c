@@ -130,8 +130,9 @@ static long poll_files(struct call *c, uint64_t at, uint64_t nr)
 		return err;
 	ready = look(c, polled, nr, false);
 	if (!ready && !c->timed_out) {
-		(void)look(c, polled, nr, true);
-		return wait_more(c);
+		ready = look(c, polled, nr, true);
+		if (!ready) /* the console may have had news between the two looks */
+			return wait_more(c);
 	}
 	err = nr ? copy_out(c, at, polled, nr * sizeof(polled[0])) : 0;
 	return err ? err : ready;
@@ -218,8 +219,9 @@ static long select_files(struct call *c)
 		return err;
 	ready = select_look(c, nr, false);
 	if (!ready && !c->timed_out) {
-		(void)select_look(c, nr, true);
-		return wait_more(c);
+		ready = select_look(c, nr, true);
+		if (!ready) /* as in poll_files() */
+			return wait_more(c);
 	}
 	if (ready < 0)
 		return ready;
