@@ -23,7 +23,7 @@ has them. This page is made by `tools/monitor_doc.py` from the table of commands
 
 | | console | stopped |
 | --- | --- | --- |
-| entered by | starting the machine | a BREAK on the serial line (`Ctrl-] b` in QEMU), or a panic with a person there |
+| entered by | starting the machine (`make run MONITOR=1`) | a BREAK on the serial line (`Ctrl-] b` in QEMU), `Ctrl-\\` twice in the shell, or a panic with a person there |
 | other CPUs | run | stand still, by NMI |
 | commands | all | those marked *stopped*: they take no lock and never sleep |
 | left by | `poweroff` | `continue` or Ctrl-D (BREAK); `poweroff` |

@@ -76,6 +76,8 @@ static int start(struct monitor *m, int argc, char *const argv[], struct task **
 		return STATUS_OK;
 	}
 	pid = spawn_program(argc, argv, m->background);
+	if (pid == -ENOENT)
+		return fail(m, "%s: no such program", argv[0]);
 	if (pid < 0)
 		return fail_errno(m, argv[0], (int)pid);
 	*t = task_find((u32)pid);

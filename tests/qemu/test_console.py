@@ -58,7 +58,7 @@ def test_line_ends(guest, end):
 def test_typed_too_early(build, typed):
     """What a person types while the machine starts is there at the prompt."""
     run = subprocess.run([sys.executable, os.path.join(qemu.ROOT, "tools", "qemu.py"), "--build", build, "run"],
-                         env={**os.environ, "BOOT": "pvh", "MEM": "64M"}, input=f"{typed}; poweroff\r",
+                         env={**os.environ, "BOOT": "pvh", "MEM": "64M", "MONITOR": "1"}, input=f"{typed}; poweroff\r",
                          text=True, check=False, capture_output=True, timeout=60 * qemu.time_scale())
     assert run.returncode == 0, run.stdout + run.stderr
     assert "\nearly\n" in run.stdout.replace("\r", "")
@@ -214,9 +214,9 @@ def test_program_statuses(pagoda):
 # ---- json ------------------------------------------------------------------------------------------
 
 JSON = ["help", "help pt", "version", "uptime", "free", "vmstat", "buddyinfo", "zoneinfo", "slabinfo", "memmap",
-        "page 0x200", "zero", "ps", "pmap 1", "smaps 1", "pagemap 1 0x1000000000 3", "pt walk 0xffffffff80100000",
-        "pt walk 0x1000000000 1", "pt stat", "pt stat 1", "thp", "thp why 0x1000000000 1", "khugepaged",
-        "khugepaged scan", "check", "ledger", "trace show", "dmesg", "ls /proc", "ls", "cat /proc/1/smaps",
+        "page 0x200", "zero", "ps", "pmap 2", "smaps 2", "pagemap 2 0x1000000000 3", "pt walk 0xffffffff80100000",
+        "pt walk 0x1000000000 2", "pt stat", "pt stat 2", "thp", "thp why 0x1000000000 2", "khugepaged",
+        "khugepaged scan", "check", "ledger", "trace show", "dmesg", "ls /proc", "ls", "cat /proc/2/smaps",
         "cat /proc/vmstat"]
 
 
@@ -227,15 +227,15 @@ def json_lines(output):
 def test_json_is_json(pagoda):
     """One line each, with the command's name; the program is there while they run."""
     lines = "; ".join(f"{line} --json" for line in JSON)
-    result = pagoda(f"run thptouch write 4M --hold 100 & watch -n 1 -c 2 version; {lines}; kill 1", limit=60)
+    result = pagoda(f"run thptouch write 4M --hold 100 & watch -n 1 -c 2 version; {lines}; kill 2", limit=60)
     records = json_lines(result.output)
     assert [r["cmd"] for r in records] == [line.split()[0] for line in JSON]
     assert all(r["v"] == 1 and "error" not in r for r in records)
     by_line = dict(zip(JSON, records))
-    assert by_line["thp why 0x1000000000 1"]["reason"] == "HUGE"
-    assert by_line["pt walk 0x1000000000 1"]["size"] == 2 << 20
+    assert by_line["thp why 0x1000000000 2"]["reason"] == "HUGE"
+    assert by_line["pt walk 0x1000000000 2"]["size"] == 2 << 20
     assert by_line["check"]["ok"] and by_line["ledger"]["exact"]
-    assert sum(a["AnonHugePages"] for a in by_line["smaps 1"]["areas"]) == 4096
+    assert sum(a["AnonHugePages"] for a in by_line["smaps 2"]["areas"]) == 4096
 
 
 @pytest.mark.parametrize("line", ["page 0xffffffffff", "smaps 77", "page", "cat /nothing", "ls /nothing", "cat /proc"])
