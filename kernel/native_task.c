@@ -92,7 +92,12 @@ static s64 create_with_handle(u32 mode, struct task *source, struct endpoint *ep
 		task_drop_mm(mm);
 		return -ENOMEM;
 	}
-	result = handle_install(own_handles(), &t->object, RIGHTS_TASK, 0, 0);
+	if ((mode & ~TASK_NATIVE) == TASK_CLONE)
+		result = handle_table_inherit(&t->handles, &source->handles);
+	else
+		result = 0;
+	if (!result)
+		result = handle_install(own_handles(), &t->object, RIGHTS_TASK, 0, 0);
 	if (result < 0)
 		task_kill(t, 0); /* it has no thread: it ends here and now */
 	task_put(t);

@@ -153,7 +153,7 @@ def cost_table(rows, values):
             ours -= row.get("cleared", 0) * STORES_PER_PAGE
             over = round(ours - row["goal"], 1)
             verdict = "ok" if over <= 0 else f"missed by {over:,}"
-            ratio = f"{row['linux'] / ours:.1f} x" if ours > 0 else "-"
+            ratio = f"{row['linux'] / ours:.1f} x" if ours > 0 and row["linux"] else "-"
         met &= verdict == "ok"
         lines.append(form % (row["title"], number(row["linux"]), number(ours), number(row["goal"]),
                              ratio, verdict))

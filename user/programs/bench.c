@@ -14,17 +14,25 @@
  * Each row begins with the same settings, with the space on khugepaged's list and the daemon asleep, so a
  * row alone measures what it does among the others. At the end the settings are what they were.
  *
+ * TWO TASKS. The rows of messages, of pagers and of processes fork: the child has the endpoint that its parent made
+ * (RIGHT_INHERIT), and with one processor every tick between two readings is either side's or the way between. They
+ * come last, without the page at the far end: a small process is meant. Where there are no native calls, as on Linux,
+ * their rows are left out.
+ *
  * KHUGEPAGED works in a thread of its own. This program yields while a pass runs, so that nearly all
  * ticks of that time are the daemon's, and subtracts a pass that has nothing to do. On Linux the daemon
  * runs at nice 19 and gets little of the processor: there these two rows hold mostly this program's
  * own yields, and the recorded figures come from counting instructions outside.
  */
 #include <errno.h>
+#include <native.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib.h"
@@ -308,23 +316,255 @@ static void row_vmas(void)
 	}
 }
 
+/* ---- two tasks ------------------------------------------------------------------------------ */
+
+#define TRIPS    500
+#define FORKS    50
+#define PAGES_NR 256 /* faults that a pager serves, by 4 KiB; eight by 2 MiB */
+
+static int fork_or_die(void)
+{
+	int pid = fork();
+
+	if (pid < 0)
+		die("bench: fork: %s", strerror(errno));
+	return pid;
+}
+
+static void row_forwarded(void)
+{
+	for (int i = 0; i < 1000; i++) {
+		unsigned long before = ticks(), answer = SYS_getppid;
+
+		__asm__ volatile("syscall" : "+a"(answer) : : "rcx", "r11", "memory");
+		samples[i] = ticks() - before - empty;
+	}
+	print("forwarded", median(1000));
+}
+
+/* The child answers every message with its own words. It is killed, as it waits for ever. */
+static void row_message(void)
+{
+	struct message m = {.label = 1};
+	long endpoint = endpoint_create(), send, error = 0;
+	int pid;
+
+	if (endpoint < 0)
+		return;
+	pid = fork_or_die();
+	while (pid == 0) {
+		struct message got = {0};
+
+		for (error = ipc_receive(endpoint, &got, DEADLINE_NEVER); !error;)
+			error = ipc_reply_receive(endpoint, &got, DEADLINE_NEVER);
+		_exit(1);
+	}
+	send = handle_duplicate(endpoint, RIGHT_SEND, 0);
+	handle_close(endpoint); /* should the child end, nobody could answer any more */
+	for (int i = -10; i < TRIPS && !error; i++) {
+		unsigned long before = ticks();
+
+		error = ipc_call(send, &m, DEADLINE_NEVER);
+		samples[i < 0 ? 0 : i] = ticks() - before - empty;
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	handle_close(send);
+	if (error)
+		die("bench: a message: error %ld", error);
+	print("message", median(TRIPS));
+}
+
+static void row_pipe(void)
+{
+	int there[2], back[2], pid;
+	char c = 0;
+
+	if (pipe(there) || pipe(back))
+		die("bench: pipe: %s", strerror(errno));
+	pid = fork_or_die();
+	if (pid == 0) {
+		close(there[1]);
+		while (read(there[0], &c, 1) == 1 && write(back[1], &c, 1) == 1)
+			;
+		_exit(0);
+	}
+	for (int i = -10; i < TRIPS; i++) {
+		unsigned long before = ticks();
+
+		if (write(there[1], &c, 1) != 1 || read(back[0], &c, 1) != 1)
+			die("bench: a byte got lost");
+		samples[i < 0 ? 0 : i] = ticks() - before - empty;
+	}
+	for (int i = 0; i < 2; i++) {
+		close(there[1 - i]);
+		close(back[i]);
+	}
+	child_wait(pid);
+	print("pipe", median(TRIPS));
+}
+
+/* fork + exit + wait, or with a program in between. */
+static void row_children(const char *name, const char *program)
+{
+	for (int i = -3; i < FORKS; i++) {
+		unsigned long before = ticks();
+		int status, pid = fork_or_die();
+
+		if (pid == 0) {
+			if (program)
+				execl(program, program, "--nothing", (char *)NULL);
+			_exit(program != NULL);
+		}
+		if (waitpid(pid, &status, 0) != pid || status)
+			die("bench: the child of %s failed", name);
+		samples[i < 0 ? 0 : i] = ticks() - before - empty;
+	}
+	print(name, median(FORKS));
+}
+
+static void row_fork_exit(void)
+{
+	row_children("fork_exit", NULL);
+}
+
+static void row_fork_exec(void)
+{
+	row_children("fork_exec", "/bin/bench");
+}
+
+/* Until fork returns here; the child ends when the pipe is closed. */
+static void row_fork_alone(const char *name, int advice, unsigned long step)
+{
+	char *area = area_new(AREA_BYTES, advice);
+
+	for (unsigned long at = 0; at < AREA_BYTES; at += step)
+		touch_write(area + at, 1);
+	for (int i = 0; i < 5; i++) {
+		unsigned long before;
+		int ends[2], pid;
+		char c;
+
+		if (pipe(ends))
+			die("bench: pipe: %s", strerror(errno));
+		before = ticks();
+		pid = fork_or_die();
+		samples[i] = ticks() - before - empty;
+		close(ends[1]);
+		if (pid == 0)
+			_exit(read(ends[0], &c, 1) != 0);
+		close(ends[0]);
+		if (child_wait(pid))
+			die("bench: the child of %s failed", name);
+	}
+	munmap(area, AREA_BYTES);
+	print(name, median(5));
+}
+
+static void row_fork_huge(void)
+{
+	row_fork_alone("fork_64m_huge", NO_ADVICE, HUGE_BYTES);
+}
+
+static void row_fork_small(void)
+{
+	row_fork_alone("fork_64m_4k", MADV_NOHUGEPAGE, PAGE_BYTES);
+}
+
+/* The child: gives the next of the pages it has filled to whoever asks. Does not return. */
+static void pager_run(uint32_t endpoint, unsigned long page, char *next)
+{
+	struct message m = {0};
+	long error = ipc_receive(endpoint, &m, DEADLINE_NEVER);
+
+	for (; !error; next += page) {
+		struct pager_supply supply = {
+			.endpoint = endpoint,
+			.token = m.token,
+			.offset = m.word[0] & ~(page - 1),
+			.source = (uint64_t)next,
+			.bytes = page,
+		};
+
+		m.label = pager_supply(&supply) < 0;
+		error = ipc_reply_receive(endpoint, &m, DEADLINE_NEVER);
+	}
+	_exit(1);
+}
+
+static void row_pager(const char *name, int advice, unsigned long page, unsigned long nr)
+{
+	long endpoint = endpoint_create(), memory = memory_create(nr * page);
+	struct memory_map map = {.addr = AREA_BASE,
+		.bytes = nr * page,
+		.prot = PROT_READ,
+		.flags = MAP_SHARED | MAP_FIXED_NOREPLACE};
+	char *frames;
+	int pid;
+
+	if (endpoint < 0)
+		return;
+	map.memory = memory;
+	frames = area_map(AREA_BYTES, nr * page, RW, 0);
+	madvise(frames, nr * page, advice);
+	pid = fork_or_die();
+	if (pid == 0) { /* the frames are the child's alone: it writes them after the fork */
+		memset(frames, 1, nr * page);
+		pager_run(endpoint, page, frames);
+	}
+	munmap(frames, nr * page);
+	if (memory < 0 || pager_attach(memory, endpoint, 1) || memory_map(&map) != (long)AREA_BASE)
+		die("bench: %s: no memory with a pager", name);
+	sleep_ms(200); /* the child has filled them */
+	print(name, touch_median((char *)AREA_BASE, page, nr, false));
+	if (touch_read((char *)AREA_BASE + (nr - 1) * page) != 1)
+		die("bench: %s: not the pager's page", name);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	memory_unmap(0, AREA_BASE, nr * page);
+	handle_close(memory);
+	handle_close(endpoint);
+}
+
+static void row_pager_4k(void)
+{
+	row_pager("pager_4k", MADV_NOHUGEPAGE, PAGE_BYTES, PAGES_NR);
+}
+
+static void row_pager_2m(void)
+{
+	row_pager("pager_2m", MADV_HUGEPAGE, HUGE_BYTES, 8);
+}
+
+/* ---- all of them ---------------------------------------------------------------------------- */
+
 static const struct {
 	const char *name;
 	void (*run)(void);
+	bool alone; /* the space is a small one, not on khugepaged's list */
 } rows[] = {
-	{"4k_write", row_4k_write},
-	{"4k_read", row_4k_read},
-	{"4k_cow", row_4k_cow},
-	{"2m_write", row_2m_write},
-	{"2m_read", row_2m_read},
-	{"2m_cow_split", row_2m_cow_split},
-	{"collapse", row_collapse},
-	{"khugepaged", row_khugepaged},
-	{"khugepaged_refuse", row_khugepaged_refuse},
-	{"munmap_4k", row_munmap_4k},
-	{"munmap_2m", row_munmap_2m},
-	{"null_call", row_null_call},
-	{"vmas", row_vmas},
+	{"4k_write", row_4k_write, false},
+	{"4k_read", row_4k_read, false},
+	{"4k_cow", row_4k_cow, false},
+	{"2m_write", row_2m_write, false},
+	{"2m_read", row_2m_read, false},
+	{"2m_cow_split", row_2m_cow_split, false},
+	{"collapse", row_collapse, false},
+	{"khugepaged", row_khugepaged, false},
+	{"khugepaged_refuse", row_khugepaged_refuse, false},
+	{"munmap_4k", row_munmap_4k, false},
+	{"munmap_2m", row_munmap_2m, false},
+	{"null_call", row_null_call, false},
+	{"vmas", row_vmas, false},
+	{"forwarded", row_forwarded, true},
+	{"message", row_message, true},
+	{"pipe", row_pipe, true},
+	{"fork_exit", row_fork_exit, true},
+	{"fork_exec", row_fork_exec, true},
+	{"fork_64m_huge", row_fork_huge, true},
+	{"fork_64m_4k", row_fork_small, true},
+	{"pager_4k", row_pager_4k, true},
+	{"pager_2m", row_pager_2m, true},
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -360,8 +600,10 @@ static void settings_restore(void)
 	}
 }
 
-static void row_run(void (*run)(void))
+static void row_run(void (*run)(void), bool alone)
 {
+	if (alone)
+		munmap((char *)LISTED_AT, HUGE_BYTES);
 	for (size_t i = 0; i < SETTINGS_NR; i++)
 		setting(settings[i].name, settings[i].value);
 	sleep_ms(50); /* the daemon ends its pass */
@@ -404,6 +646,8 @@ int main(int argc, char **argv)
 	const char *name = argc == 2 ? argv[1] : NULL;
 	bool list = name && strcmp(name, "--list") == 0, known = !name || list;
 
+	if (name && strcmp(name, "--nothing") == 0) /* what fork_exec runs */
+		return 0;
 	for (size_t i = 0; i < ROWS; i++)
 		known |= name && strcmp(name, rows[i].name) == 0;
 	if (!known || argc > 2)
@@ -422,7 +666,7 @@ int main(int argc, char **argv)
 	list_enter();
 	for (size_t i = 0; i < ROWS; i++) {
 		if (!name || strcmp(name, rows[i].name) == 0)
-			row_run(rows[i].run);
+			row_run(rows[i].run, rows[i].alone);
 	}
 	return 0;
 }
