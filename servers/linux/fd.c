@@ -46,6 +46,7 @@ void file_put(struct file *f)
 		return;
 	if (f->ops->release)
 		f->ops->release(f);
+	wait_list_wake(&f->changed);
 	inode_put(f->inode);
 	free(f);
 }

@@ -71,6 +71,11 @@ void pipe_free(struct pipe *p)
 {
 	if (!p)
 		return;
+	/* A thread may wait in a call on a descriptor that another thread closed: it looks again and finds EBADF. */
+	wait_list_wake(&p->to_read);
+	wait_list_wake(&p->to_write);
+	wait_list_wake(&p->reader_opens);
+	wait_list_wake(&p->writer_opens);
 	ring_give(p);
 	free(p);
 }
