@@ -39,9 +39,8 @@ static long check_flags(uint64_t flags)
 	return flags & CLONE_NEW_NAMESPACES ? -EPERM : 0;
 }
 
-/* A thread beside the caller's registers. -> its handle, -errno */
-static long start_thread(
-	struct thread *t, struct thread *source, const struct clone *clone, uint32_t flags)
+/* A thread with a copy of the caller's registers; it runs at once. -> its handle, -errno */
+static long start_thread(struct thread *t, struct thread *source, const struct clone *clone)
 {
 	struct thread_start start = {
 		.cookie = t->cookie,
@@ -50,7 +49,7 @@ static long start_thread(
 		.rsp = clone->stack,
 		.fs_base = clone->tls,
 		.clear_child_tid = clone->flags & CLONE_CHILD_CLEARTID ? clone->child_tid : 0,
-		.flags = flags | (clone->flags & CLONE_SETTLS ? START_TLS : 0),
+		.flags = START_RUN | (clone->flags & CLONE_SETTLS ? START_TLS : 0),
 	};
 
 	return thread_create(t->process->task, &start);
@@ -75,7 +74,7 @@ static long clone_thread(struct call *c, const struct clone *clone)
 		error = copy_out(c, clone->child_tid, &tid, sizeof(tid));
 	if (error)
 		goto fail;
-	error = start_thread(t, self, clone, START_RUN);
+	error = start_thread(t, self, clone);
 	if (error < 0)
 		goto fail;
 	t->handle = (uint32_t)error;
@@ -161,20 +160,19 @@ static long clone_process(struct call *c, const struct clone *clone)
 	t->blocked = self->blocked;
 	if (!(clone->flags & CLONE_VM) || (clone->flags & CLONE_VFORK))
 		t->alt_stack = self->alt_stack;
-	error = start_thread(t, self, clone, 0);
-	if (error < 0)
-		goto fail;
-	t->handle = (uint32_t)error;
 	adopt(child, parent, clone);
 	process_label(child, LABEL_NAME | LABEL_PIDS);
 	write_tids(child, clone);
 	if (clone->flags & CLONE_PARENT_SETTID)
 		task_write(parent->task, clone->parent_tid, &child->pid, sizeof(child->pid));
+	error = start_thread(t, self, clone);
+	if (error < 0)
+		goto fail;
+	t->handle = (uint32_t)error;
 	if (clone->flags & CLONE_VFORK) {
 		child->vfork_parent = self;
 		self->vfork_child = child;
 	}
-	thread_resume(t->handle);
 	return child->pid;
 fail:
 	process_discard(child);

@@ -25,7 +25,6 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -43,8 +42,11 @@ struct text {
 	unsigned count;
 };
 
-/* All that is known before the old program goes. */
-struct exec {
+/*
+ * All that is known before the old program goes. There is one at a time; its buffers are kept for the next, unless they have
+ * become large.
+ */
+static struct exec {
 	char path[PATH_MAX]; /* as the caller named it: AT_EXECFN; a script's interpreter later */
 	char name[16];       /* of the process afterwards */
 	struct text args, env;
@@ -52,10 +54,22 @@ struct exec {
 	uint8_t *copy;   /* the file, where it does not lie in our space as it is */
 	uint32_t memory; /* to map its pages from; 0: they are copied */
 	struct image image;
-	void *stack;
+	uint8_t *stack; /* stack_size bytes */
+	size_t stack_size;
 	struct image_stack first;
 	uint64_t stack_top;
-};
+} the_exec;
+
+#define KEEP_BYTES (64ul << 10)
+
+static struct exec *exec_begin(void)
+{
+	struct exec *e = &the_exec;
+
+	memset(e->name, 0, sizeof(e->name));
+	e->args.used = e->args.count = e->env.used = e->env.count = 0;
+	return e;
+}
 
 /* --- strings ---------------------------------------------------------------------------------------------------- */
 
@@ -95,28 +109,29 @@ static long text_add_string(struct text *t, const char *s)
 	return text_add(t, s, strlen(s) + 1);
 }
 
-/* Arguments lie close together: one page of the caller at a time is kept. */
+/* Arguments lie close together: what follows one on its page is read with it. */
 struct reader {
 	struct call *call;
-	uint64_t page; /* 1: none */
+	uint64_t start, end; /* of what is in bytes */
 	char bytes[PAGE_BYTES];
 };
 
 /* Where the caller's byte at addr is in our memory, and how many follow it there. */
 static long reader_at(struct reader *r, uint64_t addr, const char **at, size_t *n)
 {
-	uint64_t page = addr & ~(PAGE_BYTES - 1);
-	long error = 0;
+	if (addr < r->start || addr >= r->end) {
+		size_t bytes = PAGE_BYTES - addr % PAGE_BYTES;
+		long error;
 
-	if (page != r->page) {
-		r->page = 1;
-		error = copy_in(r->call, r->bytes, page, PAGE_BYTES);
+		r->end = 0;
+		error = copy_in(r->call, r->bytes, addr, bytes);
+		if (error)
+			return error;
+		r->start = addr;
+		r->end = addr + bytes;
 	}
-	if (error)
-		return error;
-	r->page = page;
-	*at = r->bytes + (addr - page);
-	*n = PAGE_BYTES - (addr - page);
+	*at = r->bytes + (addr - r->start);
+	*n = r->end - addr;
 	return 0;
 }
 
@@ -166,7 +181,7 @@ static long read_strings(struct call *c, uint64_t array, struct text *t)
 	static struct reader pointers, strings;
 
 	pointers.call = strings.call = c;
-	pointers.page = strings.page = 1;
+	pointers.end = strings.end = 0;
 	for (uint64_t at = array; array; at += sizeof(uint64_t)) {
 		uint64_t string;
 		long error = read_pointer(&pointers, at, &string);
@@ -263,7 +278,9 @@ static void set_name(struct exec *e, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 
-	snprintf(e->name, sizeof(e->name), "%.15s", slash && slash[1] ? slash + 1 : path);
+	const char *name = slash && slash[1] ? slash + 1 : path;
+
+	memcpy(e->name, name, strnlen(name, sizeof(e->name) - 1));
 }
 
 /* Open, follow scripts, lay out. -> 0, -errno; e->file stays open either way until close_file() */
@@ -315,7 +332,7 @@ static long build_stack(struct process *p, struct exec *e)
 		.envc = e->env.count,
 		.random = random,
 	};
-	size_t room = image_stack_room(&args);
+	size_t room = ALIGN_UP(image_stack_room(&args), 16);
 	struct task_info info;
 
 	if (e->args.used + e->env.used > IMAGE_ARGS_MAX)
@@ -323,23 +340,38 @@ static long build_stack(struct process *p, struct exec *e)
 	if (task_info(p->task, &info) < 0)
 		return -ENOMEM;
 	e->stack_top = info.stack_top;
-	room = ALIGN_UP(room, 16);
-	e->stack = malloc(room);
+	if (room > e->stack_size) {
+		free(e->stack);
+		e->stack = malloc(room);
+		e->stack_size = e->stack ? room : 0;
+	}
 	if (!e->stack)
 		return -ENOMEM;
 	getrandom(random, sizeof(random), 0);
-	if (!image_stack(&e->image, &args, info.stack_top, e->stack, room, &e->first))
+	if (!image_stack(
+		    &e->image, &args, info.stack_top, e->stack, e->stack_size & ~15ul, &e->first))
 		return -E2BIG;
 	return 0;
 }
 
-static void exec_free(struct exec *e)
+static void text_trim(struct text *t)
+{
+	if (t->size <= KEEP_BYTES)
+		return;
+	free(t->bytes);
+	*t = (struct text){0};
+}
+
+static void exec_end(struct exec *e)
 {
 	close_file(e);
-	free(e->args.bytes);
-	free(e->env.bytes);
+	text_trim(&e->args);
+	text_trim(&e->env);
+	if (e->stack_size <= KEEP_BYTES)
+		return;
 	free(e->stack);
-	free(e);
+	e->stack = NULL;
+	e->stack_size = 0;
 }
 
 /* --- the new space ----------------------------------------------------------------------------------------------- */
@@ -427,12 +459,14 @@ static long fill_space(struct process *p, struct exec *e)
 	};
 	long error = 0;
 
+	memcpy(label.name, e->name, sizeof(label.name));
+
 	for (unsigned i = 0; i < e->image.nr_pieces && !error; i++)
 		error = map_piece(p, e, &e->image.piece[i]);
 	if (!error)
 		error = map_stack(p, e);
 	if (!error)
-		error = task_label(p->task, &label, LABEL_LAYOUT);
+		error = task_label(p->task, &label, LABEL_NAME | LABEL_LAYOUT);
 	return error;
 }
 
@@ -506,7 +540,6 @@ static long replace_program(struct call *c, struct exec *e)
 	signals_exec(p, t);
 	files_exec(p);
 	take_program(p, e);
-	process_label(p, LABEL_NAME);
 	p->has_execed = true;
 	vfork_release(p);
 	error = thread_set_regs(t->handle, &regs);
@@ -520,11 +553,9 @@ static long replace_program(struct call *c, struct exec *e)
 static long do_exec(struct call *c, int at, uint64_t path, uint64_t argv, uint64_t envp, int flags)
 {
 	struct process *p = c->thread->process;
-	struct exec *e = calloc(1, sizeof(*e));
+	struct exec *e = exec_begin();
 	long error;
 
-	if (!e)
-		return -ENOMEM;
 	error = copy_in_text(c, e->path, path, sizeof(e->path));
 	if (error == 0 && !(flags & AT_EMPTY_PATH))
 		error = -ENOENT;
@@ -542,7 +573,7 @@ static long do_exec(struct call *c, int at, uint64_t path, uint64_t argv, uint64
 		error = build_stack(p, e);
 	if (!error)
 		error = p->nr_threads > 1 ? end_other_threads(c) : replace_program(c, e);
-	exec_free(e);
+	exec_end(e);
 	return error;
 }
 
@@ -591,7 +622,7 @@ static long start_in(struct process *p, struct exec *e, const struct start *star
 	t->handle = (uint32_t)h;
 	take_program(p, e);
 	p->has_execed = true;
-	process_label(p, LABEL_NAME | LABEL_PIDS);
+	process_label(p, LABEL_PIDS);
 	if (start->foreground)
 		job_give(p->session, p->pgrp);
 	return thread_resume(t->handle);
@@ -620,20 +651,18 @@ static long prepare_start(struct process *p, struct exec *e, const struct start 
 
 int process_start(const struct start *start)
 {
-	struct exec *e = calloc(1, sizeof(*e));
-	struct process *p = e && process_may_fork(NULL) ? process_alloc(NULL) : NULL;
+	struct exec *e = exec_begin();
+	struct process *p = process_may_fork(NULL) ? process_alloc(NULL) : NULL;
 	long error;
 
-	if (!p) {
-		free(e);
+	if (!p)
 		return -EAGAIN;
-	}
 	if (start->session)
 		process_set_group(p, p->pid, start->session);
 	error = prepare_start(p, e, start);
 	if (!error)
 		error = start_in(p, e, start);
-	exec_free(e);
+	exec_end(e);
 	if (!error)
 		return p->pid;
 	process_discard(p);

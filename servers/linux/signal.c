@@ -222,9 +222,9 @@ void signals_exec(struct process *p, struct thread *t)
 {
 	for (int sig = 1; sig <= NR_SIGNALS; sig++) {
 		struct signal_action *a = &p->actions[sig];
-		uint64_t handler = a->handler == (uint64_t)SIG_IGN ? (uint64_t)SIG_IGN : 0;
 
-		*a = (struct signal_action){.handler = handler};
+		if (a->handler > (uint64_t)SIG_IGN)
+			*a = (struct signal_action){0};
 	}
 	t->alt_stack = (stack_t){.ss_flags = SS_DISABLE};
 }
