@@ -18,10 +18,9 @@
  *     read-only (PG_SHARED pages are nobody's own), so a write faults and copies first.
  *
  * LOCKS     mm->lock (read) -> pt_lock
- * LINUX     mm/gup.c pins pages and copies without locks; mm/memory.c __access_remote_vm      docs/mm/access.md
+ * LINUX     mm/gup.c pins pages and copies without locks; mm/memory.c __access_remote_vm      docs/mm/memory.md
  */
 #include <abi/errno.h>
-#include "lib/string.h"
 #include "mm/pgtable.h"
 #include "mm/reclaim.h"
 #include "mm/vma.h"
@@ -79,9 +78,9 @@ static u64 copy_piece(const struct access *a, u64 bytes)
 		at = phys_to_virt(entry_addr(e) & ~(size - 1)) + into;
 		entry_touch(entry, a->write);
 		if (a->write)
-			memcpy(at, a->buf, n);
+			copy_bytes(at, a->buf, n);
 		else
-			memcpy(a->buf, at, n);
+			copy_bytes(a->buf, at, n);
 	}
 	spin_unlock(&a->mm->pt_lock);
 	return n;

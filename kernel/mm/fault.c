@@ -183,6 +183,13 @@ static enum fault_result pte_touch(const struct fault *f, struct vma *v, pte_t *
 	return FAULT_DONE;
 }
 
+/* A hole in an area that is not anonymous memory. */
+static __noinline enum fault_result hole_elsewhere(
+	const struct fault *f, struct vma *v, pte_t *ptep)
+{
+	return v->kind == VMA_OBJECT ? memory_fault_pte(f, v, ptep) : FAULT_BAD_ADDRESS;
+}
+
 /* Linux: handle_pte_fault */
 static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t pmd)
 {
@@ -200,8 +207,7 @@ static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *
 	pte = pte_read(ptep);
 	if (pte_kind(pte) == ENTRY_HOLE) {
 		if (unlikely(v->kind != VMA_ANON))
-			return v->kind == VMA_OBJECT ? memory_fault_pte(f, v, ptep)
-						     : FAULT_BAD_ADDRESS;
+			return hole_elsewhere(f, v, ptep);
 		if (f->write || v->mm->forbid_zero)
 			return pte_fresh(v, addr, ptep, pte);
 		return pte_zero(v, ptep);

@@ -183,7 +183,7 @@ s64 mmap_map_as(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 flags, const
 {
 	s64 vm_flags = map_flags(prot, flags);
 
-	if (len == 0 || vm_flags < 0)
+	if (len == 0 || vm_flags < 0 || (flags & MAP_TYPE) == MAP_SHARED_VALIDATE)
 		return -EINVAL;
 	if (!(flags & MAP_ANONYMOUS) || flags & MAP_HUGETLB)
 		return -ENODEV;

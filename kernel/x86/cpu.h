@@ -189,6 +189,18 @@ static __always_inline void copy_page(void *to, const void *from)
 	asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
 }
 
+/* Any number of bytes, eight at a time, then the rest. For lengths that are known late and may be long. */
+static __always_inline void copy_bytes(void *to, const void *from, u64 bytes)
+{
+	u64 n = bytes / 8;
+	asm volatile("rep movsq\n"
+		     "	movq %[rest], %%rcx\n"
+		     "	rep movsb"
+		     : "+D"(to), "+S"(from), "+c"(n)
+		     : [rest] "r"(bytes % 8)
+		     : "memory");
+}
+
 static __always_inline void outb(u16 port, u8 v)
 {
 	asm volatile("outb %0, %1" : : "a"(v), "Nd"(port));

@@ -357,6 +357,118 @@ KTEST(pager, ring_3)
 	stage_close(ctx, &s);
 }
 
+/* --- what it costs --------------------------------------------------------------------------------- */
+
+#define COST_PAGES 64
+
+/* A pager whose pages are filled beforehand: the frame changes hands, nothing else. */
+static void ready_pager_run(void *arg)
+{
+	struct pager *p = arg;
+	struct ipc_thread *self = &current_thread()->ipc;
+	u64 bytes = p->manner == HUGE ? HPAGE_PMD_SIZE : PAGE_SIZE;
+	int status;
+
+	self->handles = current_handles();
+	fill_buffer(0, COST_PAGES * bytes);
+	status = ipc_receive(p->ep, DEADLINE_NEVER);
+	while (!status) {
+		u64 offset = self->message.word[0];
+
+		p->wrong += give(p, self->message.token, offset, bytes, BUF + offset, 0) != 0;
+		self->message.label = 0;
+		p->asked++;
+		status = ipc_reply_receive(p->ep, DEADLINE_NEVER);
+	}
+}
+
+static void cost_run(void *arg)
+{
+	struct client *c = arg;
+	u64 value, begin = rdtsc();
+
+	for (u64 at = 0; at < c->bytes; at += c->step)
+		c->bad += !lab_look_here(LAB_READ, LAB_AREA + at, &value);
+	c->good = (u32)((rdtsc() - begin) / (c->bytes / c->step));
+}
+
+/* Ticks of one fault, from the touch to the byte, both threads on one CPU: instructions under ICOUNT=1. */
+static void cost(struct ktest_ctx *ctx, enum manner manner, u64 step, u32 pages)
+{
+	struct stage s;
+	struct client c = {.bytes = pages * step, .step = step};
+
+	KT_REQUIRE(ctx, stage_open(&s, c.bytes, manner, false));
+	thp_settings.enabled = manner == HUGE ? THP_ALWAYS : THP_NEVER;
+	KT_EXPECT(ctx, lab_area(s.pager.mm, BUF + HPAGE_PMD_SIZE, COST_PAGES * HPAGE_PMD_SIZE));
+	KT_EXPECT(ctx, lab_start(&s.pager.thread, s.pager.mm, 0, ready_pager_run, &s.pager));
+	sched_sleep_until(time_ns() + 500 * NS_PER_MS);
+	KT_EXPECT(ctx, lab_start(&c.thread, s.mm, 0, cost_run, &c));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.bad == 0 && s.pager.asked == pages);
+	printk("ktest: pager fault of %lu KiB: %u ticks", step >> 10, c.good);
+	stage_close(ctx, &s);
+}
+
+KTEST_ON_REQUEST(object_cost, pager_4k)
+{
+	cost(ctx, HONEST, PAGE_SIZE, COST_PAGES);
+}
+
+KTEST_ON_REQUEST(object_cost, pager_2m)
+{
+	cost(ctx, HUGE, HPAGE_PMD_SIZE, 16);
+}
+
+KTEST_ON_REQUEST(object_cost, mm_read)
+{
+	struct thp_settings before = lab_begin();
+	struct mm *mm = lab_space();
+	u64 begin, page[8];
+
+	KT_REQUIRE(
+		ctx, mm && lab_area(mm, LAB_AREA, PAGE_SIZE) && lab_fill(mm, LAB_AREA, PAGE_SIZE));
+	mm_read(mm, LAB_AREA, page, 64);
+	begin = rdtsc();
+	for (unsigned i = 0; i < 100; i++)
+		mm_read(mm, LAB_AREA, page, 64);
+	printk("ktest: mm_read of 64 bytes: %lu ticks", (rdtsc() - begin) / 100);
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
+static void task_read_run(void *arg)
+{
+	struct regs r = {.rsi = LAB_AREA, .rdx = LAB_AREA + 2048, .r10 = 64};
+	u64 *ticks = arg, begin;
+	bool ok = true;
+
+	r.rdi = (u64)handle_install(current_handles(), &current_task()->object, RIGHT_READ, 0, 0);
+	ok &= native_task_read(&r) == 64;
+	begin = rdtsc();
+	for (unsigned i = 0; i < 100; i++)
+		ok &= native_task_read(&r) == 64;
+	*ticks = ok ? (rdtsc() - begin) / 100 : 0;
+	handle_close(current_handles(), (u32)r.rdi);
+}
+
+KTEST_ON_REQUEST(object_cost, task_read)
+{
+	struct thp_settings before = lab_begin();
+	struct lab_thread t;
+	struct mm *mm = lab_space();
+	u64 ticks = 0;
+
+	KT_REQUIRE(
+		ctx, mm && lab_area(mm, LAB_AREA, PAGE_SIZE) && lab_fill(mm, LAB_AREA, PAGE_SIZE));
+	KT_EXPECT(ctx, lab_start(&t, mm, LAB_ANY_CPU, task_read_run, &ticks));
+	lab_join(&t);
+	KT_EXPECT(ctx, ticks);
+	printk("ktest: task_read of 64 bytes: %lu ticks", ticks);
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
 /* --- who gets in each other's way ------------------------------------------------------------------ */
 
 #define RACE_ROUNDS 100000u

@@ -373,8 +373,9 @@ unsigned long faults_minor(void)
 void *area_map(unsigned long offset, unsigned long size, int prot, int flags)
 {
 	void *want = (void *)(AREA_BASE + offset);
-	void *got = mmap(
-		want, size, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | flags, -1, 0);
+	int type = flags & MAP_SHARED ? MAP_SHARED : MAP_PRIVATE;
+	void *got =
+		mmap(want, size, prot, type | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE | flags, -1, 0);
 
 	/* Kernels without NOREPLACE take the address as a hint. */
 	if (got != MAP_FAILED && got != want) {

@@ -188,6 +188,8 @@ static void step_map(char **words, int nr)
 	for (int i = 2; i < nr; i++) {
 		if (*words[i] == '+')
 			offset = number(words[i]);
+		else if (strcmp(words[i], "shared") == 0)
+			flags = MAP_SHARED;
 		else
 			flags = MAP_POPULATE;
 	}
@@ -281,6 +283,12 @@ static void step_zeroes(char **words, int nr)
 	s.checked = true;
 	for (; at < end; at += sizeof(unsigned long))
 		s.mismatches += *(volatile unsigned long *)(s.start + at) != 0;
+}
+
+static void step_mlock(char **words, int nr)
+{
+	(void)nr;
+	call_done(mlock((char *)s.start + number(words[1]), number(words[2])));
 }
 
 static void step_madvise(char **words, int nr)
@@ -619,6 +627,7 @@ static const struct {
 	{"check", 3, 3, step_check},
 	{"zeroes", 3, 3, step_zeroes},
 	{"madvise", 4, 4, step_madvise},
+	{"mlock", 3, 3, step_mlock},
 	{"mprotect", 4, 4, step_mprotect},
 	{"munmap", 3, 3, step_munmap},
 	{"mremap", 3, 3, step_mremap},

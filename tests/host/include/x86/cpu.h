@@ -127,5 +127,9 @@ static inline void copy_page(void *to, const void *from)
 	machine_pause();
 	__builtin_memcpy(to, from, PAGE_SIZE);
 }
+static inline void copy_bytes(void *to, const void *from, u64 bytes)
+{
+	__builtin_memcpy(to, from, bytes);
+}
 
 #endif
