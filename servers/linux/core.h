@@ -57,8 +57,7 @@ void process_label(struct process *p, uint32_t mask); /* LABEL_NAME | LABEL_PIDS
 void process_set_group(struct process *p, int pgrp, int session);
 void process_mark_ending(struct process *p, int status); /* the kernel is about to end it */
 void process_kill(struct process *p, int status);        /* ends it, wherever its threads are */
-void process_ended(struct process *p, int status,
-	const struct task_info *usage); /* the last thread has gone */
+void process_ended(struct process *p, int status); /* the last thread has gone; p->usage is set */
 void process_stop(struct process *p, int sig);
 void process_continue(struct process *p);
 void process_reap(struct process *zombie);

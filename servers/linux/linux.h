@@ -230,6 +230,7 @@ struct process {
 	int status;                    /* ZOMBIE: as wait4 reports it */
 	bool ending;     /* exit_group or a fatal signal: only MESSAGE_EXIT is awaited */
 	bool on_console; /* started by the monitor or at boot: the terminal goes back at its end */
+	bool emptied;    /* the kernel's task has no thread any more */
 	bool has_execed; /* setpgid of the parent is over: EACCES */
 	struct thread *vfork_parent; /* waits for us to exec or end */
 	struct wait_list

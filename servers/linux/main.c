@@ -104,19 +104,27 @@ static void event(struct thread *t, const struct message *m)
 		thread_return(t, CALL_SET);
 }
 
+/*
+ * Two threads that end on two CPUs may be told of in either order: the process has ended when the kernel has said that the last
+ * one left and all of ours are gone.
+ */
 static void thread_ended(struct thread *t, const struct message *m)
 {
 	struct process *p = t->process;
-	struct task_info usage = {
-		.minflt = m->word[2],
-		.majflt = m->word[3],
-		.runtime_ns = m->word[4],
-		.peak_rss_pages = m->word[5],
-	};
 
 	thread_released(t);
-	if (m->word[1])
-		process_ended(p, p->ending ? p->status : (int)m->word[0], &usage);
+	if (m->word[1]) {
+		p->emptied = true;
+		p->status = p->ending ? p->status : (int)m->word[0];
+		p->usage = (struct task_info){
+			.minflt = m->word[2],
+			.majflt = m->word[3],
+			.runtime_ns = m->word[4],
+			.peak_rss_pages = m->word[5],
+		};
+	}
+	if (p->emptied && list_empty(&p->threads))
+		process_ended(p, p->status);
 	else
 		wait_list_wake(&p->threads_changed);
 }

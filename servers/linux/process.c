@@ -310,13 +310,12 @@ static bool somebody_will_wait(const struct process *p)
 	       (a->handler != (uint64_t)SIG_IGN && !(a->flags & SA_NOCLDWAIT));
 }
 
-void process_ended(struct process *p, int status, const struct task_info *usage)
+void process_ended(struct process *p, int status)
 {
 	int sig = status & 0x7f;
 
 	p->ending = true;
 	p->status = status;
-	p->usage = *usage;
 	p->stopped = p->continued = false;
 	job_process_ending(p);
 	release_holdings(p);
