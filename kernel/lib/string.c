@@ -21,9 +21,20 @@ struct word {
 
 #define WORD sizeof(struct word)
 
-/* Low addresses first, hence also right when dst is below src and they overlap. */
+/*
+ * Low addresses first, hence also right when dst is below src and they overlap. From LONG bytes on the
+ * processor does the words by itself, which is one instruction a word and no loop.
+ */
+#define LONG 64
+
 static void copy_up(u8 *dst, const u8 *src, usize n)
 {
+	if (n >= LONG) {
+		usize words = n / WORD;
+
+		n %= WORD;
+		asm volatile("rep movsq" : "+D"(dst), "+S"(src), "+c"(words) : : "memory");
+	}
 	for (; n >= WORD; n -= WORD, dst += WORD, src += WORD)
 		((struct word *)dst)->value = ((const struct word *)src)->value;
 	for (; n > 0; n--)
@@ -63,6 +74,12 @@ void *memset(void *dst, int byte, usize n)
 	u64 pattern = (u8)byte * 0x0101010101010101ull;
 	u8 *p = dst;
 
+	if (n >= LONG) {
+		usize words = n / WORD;
+
+		n %= WORD;
+		asm volatile("rep stosq" : "+D"(p), "+c"(words) : "a"(pattern) : "memory");
+	}
 	for (; n >= WORD; n -= WORD, p += WORD)
 		((struct word *)p)->value = pattern;
 	for (; n > 0; n--)

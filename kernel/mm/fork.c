@@ -94,8 +94,8 @@ static int copy_huge(struct mm *child, struct vma *v, vaddr_t haddr, pmd_t *from
 	return 0;
 }
 
-/* One entry of a pte table, whatever it is; true: the parent's lost its write right. */
-static __noinline bool copy_pte(struct mm *child, bool object, pte_t *from, pte_t *to)
+/* One entry of a pte table; true: the parent's lost its write right. */
+static __always_inline bool copy_pte(struct mm *child, bool object, pte_t *from, pte_t *to)
 {
 	pte_t pte = pte_read(from);
 	pfn_t pfn = pte_pfn(pte);
@@ -119,42 +119,73 @@ static __noinline bool copy_pte(struct mm *child, bool object, pte_t *from, pte_
 	return true;
 }
 
-/*
- * The entries of one table, *src and those behind it; nearly all of them are present pages of 4 KiB that belong to nobody
- * but this family. Those are done here, in as few instructions as it takes: fork's cost is this loop. True: some of the
- * parent's lost their write right.
- *
- *   Taking the right away and reading the entry are two steps: A and D that other CPUs set before their translations are
- *   flushed are in what is read, or belong to the parent's entry alone. Nobody else changes it: pt_lock is held.
- */
-static bool copy_entries(struct mm *child, bool object, pte_t *src, pte_t *dst, pte_t *end)
+/* Is p[0..7], of entries up to end, all zero? */
+static __always_inline bool eight_holes(const pte_t *p, const pte_t *end)
 {
-	struct page *const pages = page_array;
+	return end - p >= 8 &&
+	       !(p[0].v | p[1].v | p[2].v | p[3].v | p[4].v | p[5].v | p[6].v | p[7].v);
+}
+
+/* Holes, zero pages, protnone, parts of huge pages: what the fast path leaves. How many entries are done. */
+__noinline static u64 copy_other_ptes(
+	struct mm *child, pte_t *src, pte_t *dst, const pte_t *end, bool *weakened)
+{
+	pte_t *p = src;
+
+	while (eight_holes(p, end))
+		p += 8;
+	if (p == src)
+		*weakened |= copy_pte(child, false, p++, dst);
+	return p - src;
+}
+
+/*
+ * n entries of an anonymous area. A small page, present, is what nearly all are, and gets a path of its own: its two
+ * counts in one addition, its write right taken by one instruction, after which A and D are as the CPU left them.
+ * Returns whether an entry of the parent's may have lost its write right.
+ */
+static bool copy_anon_ptes(struct mm *child, pte_t *src, pte_t *dst, u64 n)
+{
 	const struct pageblock *const blocks = pageblocks;
-	const u64 zero = zero_pfn, plain = object ? ~0ul : PTE_P; /* an object's: none is */
-	u64 copied = 0, one_each = PAGE_ONE_EACH;
+	const paddr_t zero = zero_pfn << PAGE_SHIFT;
+	struct page *const pages = page_array;
+	const pte_t *const end = src + n;
+	const isize to = dst - src;
 	bool weakened = false;
+	u64 seen = 0;
 
-	asm(""
-		: "+r"(one_each)); /* too long for an instruction: the compiler would load it for each page */
-	for (; src < end; src++, dst++) {
-		u64 e = READ_ONCE(src->v), pfn = (e & PTE_ADDR) >> PAGE_SHIFT;
+	while (src < end) {
+		u64 v = READ_ONCE(src->v);
+		paddr_t pa = v & PTE_ADDR;
 
-		if (unlikely((e & (PTE_P | PTE_DEVICE)) != plain || pfn == zero ||
-			     blocks[pfn >> HPAGE_PMD_ORDER].flags & PB_HUGE)) {
-			weakened |= copy_pte(child, object, src, dst);
+		if (unlikely(!(v & PTE_P) || pa == zero ||
+			     blocks[pa >> HPAGE_PMD_SHIFT].flags & PB_HUGE)) {
+			u64 done = copy_other_ptes(child, src, src + to, end, &weakened);
+
+			src += done;
+			n -= done;
 			continue;
 		}
-		page_get_mapped(pages + pfn, one_each);
-		copied++;
-		if (likely(e & PTE_RW)) {
-			__atomic_and_fetch(&src->v, ~PTE_RW, __ATOMIC_RELAXED);
-			e = READ_ONCE(src->v);
-			weakened = true;
+		rmap_dup_small(pages + (pa >> PAGE_SHIFT));
+		seen |= v;
+		if (v & PTE_RW) {
+			entry_drop_write(&src->v);
+			v = READ_ONCE(src->v);
 		}
-		pte_write(dst, (pte_t){e});
+		pte_write(src + to, (pte_t){v});
+		src++;
 	}
-	child->nr_anon += copied;
+	child->nr_anon += n;
+	return weakened || seen & PTE_RW;
+}
+
+/* n entries of an area that maps an object. */
+static bool copy_object_ptes(struct mm *child, pte_t *src, pte_t *dst, u64 n)
+{
+	bool weakened = false;
+
+	while (n--)
+		weakened |= copy_pte(child, true, src++, dst++);
 	return weakened;
 }
 
@@ -163,7 +194,9 @@ static int copy_ptes(
 	struct mm *child, struct vma *v, vaddr_t start, vaddr_t end, pmd_t *from, pmd_t *to)
 {
 	struct mm *parent = v->mm;
-	pte_t *src;
+	u64 n = (end - start) >> PAGE_SHIFT;
+	pte_t *src, *dst;
+	bool weakened;
 	int err = pgtable_make_pte(child, to);
 
 	if (err && err != -EEXIST)
@@ -174,8 +207,10 @@ static int copy_ptes(
 		return 0;
 	}
 	src = pte_ptr(pmd_read(from), start);
-	if (copy_entries(child, v->kind == VMA_OBJECT, src, pte_ptr(pmd_read(to), start),
-		    src + ((end - start) >> PAGE_SHIFT)))
+	dst = pte_ptr(pmd_read(to), start);
+	weakened = v->kind == VMA_OBJECT ? copy_object_ptes(child, src, dst, n)
+					 : copy_anon_ptes(child, src, dst, n);
+	if (weakened)
 		tlb_flush(&parent->tlb, start, end, PAGE_SIZE, TLB_fork);
 	unlock_both(parent, child);
 	return 0;

@@ -61,8 +61,9 @@ static bool root_alloc(struct mm *mm)
 	page_set_index(root, 4);
 	mm->pgd = page_to_virt(root);
 	mm->pgd_pa = page_to_phys(root);
-	for (unsigned i = 0; i < PTRS_PER_TABLE; i++)
-		mm->pgd[i].v = i < USER_ENTRIES ? 0 : kernel[i].v;
+	__builtin_memset(mm->pgd, 0, USER_ENTRIES * sizeof(*kernel));
+	__builtin_memcpy(mm->pgd + USER_ENTRIES, kernel + USER_ENTRIES,
+		(PTRS_PER_TABLE - USER_ENTRIES) * sizeof(*kernel));
 	return true;
 }
 

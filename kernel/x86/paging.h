@@ -281,6 +281,11 @@ static inline u64 entry_take_write(u64 *p) /* the write right goes; returns the 
 {
 	return __atomic_and_fetch(p, ~PTE_RW, __ATOMIC_ACQ_REL);
 }
+static inline void entry_drop_write(
+	u64 *p) /* the same in one instruction, for who reads it afterwards */
+{
+	(void)__atomic_and_fetch(p, ~PTE_RW, __ATOMIC_ACQ_REL);
+}
 
 static inline pte_t pte_wrprotect(pte_t e)
 {
