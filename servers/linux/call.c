@@ -224,6 +224,7 @@ void calls_run_ready(void)
 
 /* --- copying ---------------------------------------------------------------------------------------------- */
 
+/* Where memory is short too: touching the page itself, the thread waits for some, as for any page of its own. */
 static long fault_in(struct call *c, uint64_t addr, size_t bytes, bool write)
 {
 	c->fault_addr = addr;
@@ -240,7 +241,7 @@ long copy_in(struct call *c, void *to, uint64_t from, size_t bytes)
 		long n = task_read(
 			c->thread->process->task, from + done, (char *)to + done, bytes - done);
 
-		if (n == -EAGAIN)
+		if (n == -EAGAIN || n == -ENOMEM)
 			return fault_in(c, from + done, bytes - done, false);
 		if (n <= 0)
 			return -EFAULT;
@@ -257,7 +258,7 @@ long copy_out(struct call *c, uint64_t to, const void *from, size_t bytes)
 		long n = task_write(c->thread->process->task, to + done, (const char *)from + done,
 			bytes - done);
 
-		if (n == -EAGAIN)
+		if (n == -EAGAIN || n == -ENOMEM)
 			return fault_in(c, to + done, bytes - done, true);
 		if (n <= 0)
 			return -EFAULT;

@@ -69,6 +69,8 @@ extern unsigned nr_processes;
 
 /* Takes the next signal t may have, out of its own queue, then its process's. 0: none. */
 int signal_take(struct thread *t, signal_set among, siginfo_t *info);
+void signal_put_back(
+	struct thread *t, int sig, const siginfo_t *info); /* taken, but not delivered */
 bool signal_deliverable(const struct thread *t);
 void signal_queue_drop(struct signal_queue *q, signal_set which);
 void signals_exec(struct process *p, struct thread *t);
@@ -84,7 +86,7 @@ enum signal_default signal_default(int sig);
 
 /*
  * frame_push - make *regs enter the handler of sig, with a frame on its stack that returns to what *regs was.
- * 0; -EFAULT: there is no stack.
+ * 0; -EFAULT: there is no stack; -ENOMEM: not now.
  */
 int frame_push(struct thread *t, struct thread_regs *regs, int sig, const siginfo_t *info);
 int frame_fpu_reset(struct thread *t); /* as in a fresh thread; it sits in a call */

@@ -168,9 +168,20 @@ static void load_registers(struct thread_regs *r, const struct machine_context *
 	r->rflags = m->rflags;
 }
 
-static bool write_all(struct thread *t, uint64_t to, const void *from, size_t bytes)
+/* 0, -EFAULT, -ENOMEM. A stack in a file's page that was never touched is -EFAULT as well. */
+static int write_all(struct thread *t, uint64_t to, const void *from, size_t bytes)
 {
-	return task_write(t->process->task, to, from, bytes) == (long)bytes;
+	size_t done = 0;
+
+	while (done < bytes) {
+		long n = task_write(
+			t->process->task, to + done, (const char *)from + done, bytes - done);
+
+		if (n <= 0)
+			return n == -ENOMEM ? -ENOMEM : -EFAULT;
+		done += n;
+	}
+	return 0;
 }
 
 /* What the CPU said about the fault, where the signal comes from one. */
@@ -197,6 +208,7 @@ int frame_push(struct thread *t, struct thread_regs *regs, int sig, const siginf
 	struct signal_action *action = &t->process->actions[sig];
 	struct frame f = {.flags = UC_SIGCONTEXT_SS | UC_STRICT_SS, .info = *info};
 	uint64_t sp = regs->rsp - RED_ZONE, handler = action->handler;
+	int error;
 
 	if ((action->flags & SA_ONSTACK) && !(t->alt_stack.ss_flags & SS_DISABLE) &&
 		!on_alt_stack(t, regs->rsp))
@@ -205,8 +217,9 @@ int frame_push(struct thread *t, struct thread_regs *regs, int sig, const siginf
 		return -EFAULT; /* as Linux: there is nowhere to return to */
 	if (fpu_read(t)) {
 		sp = (sp - fpu_frame_bytes()) & ~63ul;
-		if (!write_all(t, sp, fpu_state, fpu_frame_bytes()))
-			return -EFAULT;
+		error = write_all(t, sp, fpu_state, fpu_frame_bytes());
+		if (error)
+			return error;
 		f.machine.fpu = sp;
 		f.flags |= fpu_bytes > FPU_LEGACY ? UC_FP_XSTATE : 0;
 	}
@@ -216,8 +229,9 @@ int frame_push(struct thread *t, struct thread_regs *regs, int sig, const siginf
 	f.mask = t->restore_blocked ? t->saved_blocked : t->blocked;
 	save_registers(&f.machine, regs);
 	save_fault(&f.machine, sig, info);
-	if (!write_all(t, sp, &f, sizeof(f)))
-		return -EFAULT;
+	error = write_all(t, sp, &f, sizeof(f));
+	if (error)
+		return error;
 	regs->rsp = sp;
 	regs->rip = handler;
 	regs->rdi = (uint64_t)sig;

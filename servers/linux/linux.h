@@ -182,6 +182,7 @@ struct thread {
 	bool interrupted; /* thread_interrupt() was called and not yet heard of */
 	bool in_event; /* its event is an interruption: it may have ended a call of the kernel's */
 	long held;
+	struct link short_of_memory; /* its signal is tried again later */
 	struct call call;
 	signal_set blocked;
 	signal_set saved_blocked; /* sigsuspend & co: put back after the handler's frame is made */

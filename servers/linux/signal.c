@@ -99,6 +99,11 @@ int signal_take(struct thread *t, signal_set among, siginfo_t *info)
 	return sig ? sig : queue_take(&t->process->signals, among, info);
 }
 
+void signal_put_back(struct thread *t, int sig, const siginfo_t *info)
+{
+	queue_add(&t->signals, sig, info);
+}
+
 bool signal_deliverable(const struct thread *t)
 {
 	return (t->signals.pending | t->process->signals.pending) & ~t->blocked;

@@ -60,6 +60,7 @@ struct thread *thread_alloc(struct process *p)
 	t->process = p;
 	t->alt_stack.ss_flags = SS_DISABLE;
 	call_init(&t->call, t);
+	list_init(&t->short_of_memory);
 	list_append(&p->threads, &t->in_process);
 	p->nr_threads++;
 	return t;
@@ -77,6 +78,7 @@ void thread_free(struct thread *t)
 	uint32_t index = (uint32_t)t->cookie;
 
 	call_forget(&t->call);
+	list_remove(&t->short_of_memory);
 	signal_queue_drop(&t->signals, ~0ull);
 	if (t->vfork_child)
 		t->vfork_child->vfork_parent = NULL;
@@ -181,42 +183,96 @@ static void finish_return(struct thread *t, long result, struct thread_regs *reg
 	answer(t->call.token, loaded || result == CALL_SET ? 0 : (uint64_t)result);
 }
 
-/* Let `sig` act. True: a handler was entered, or nothing was to do; false: the process is stopped or ends. */
-static bool deliver(struct thread *t, int sig, const siginfo_t *info, long result,
+/*
+ * Threads whose handler's frame found no memory are held, and their signals tried again: others who wait for memory have the
+ * kernel find some.
+ */
+#define RETRY_NS 10000000ull
+
+static struct link short_of_memory = {&short_of_memory, &short_of_memory};
+
+static void retry(struct timer *timer)
+{
+	struct link now;
+
+	(void)timer;
+	list_init(&now);
+	while (!list_empty(&short_of_memory)) {
+		struct link *l = short_of_memory.next;
+
+		list_remove(l);
+		list_append(&now, l);
+	}
+	while (!list_empty(&now)) {
+		struct thread *t = container_of(now.next, struct thread, short_of_memory);
+
+		list_remove(&t->short_of_memory);
+		if (t->state == THREAD_HELD && !t->process->stopped)
+			thread_return(t, t->held);
+	}
+}
+
+static struct timer retry_timer = {.expired = retry};
+
+static void hold(struct thread *t, long result, struct thread_regs *regs, bool loaded)
+{
+	if (loaded) {
+		thread_set_regs(t->handle, regs);
+		result = CALL_SET;
+		t->in_event = false; /* what was interrupted has its result */
+	}
+	t->state = THREAD_HELD;
+	t->held = result;
+}
+
+static void hold_for_memory(struct thread *t)
+{
+	if (list_empty(&t->short_of_memory))
+		list_append(&short_of_memory, &t->short_of_memory);
+	if (!retry_timer.when)
+		timer_set(&retry_timer, time_now() + RETRY_NS);
+}
+
+/*
+ * Let `sig` act. 0: a handler was entered, or nothing was to do, or the process is stopped or ends; -ENOMEM: there is no memory
+ * for the handler's frame.
+ */
+static int deliver(struct thread *t, int sig, const siginfo_t *info, long result,
 	struct thread_regs *regs, bool *loaded)
 {
 	struct process *p = t->process;
 	struct signal_action action = p->actions[sig];
+	int error;
 
 	if (action.handler == (uint64_t)SIG_IGN)
-		return true;
+		return 0;
 	if (action.handler == (uint64_t)SIG_DFL) {
 		switch (signal_default(sig)) {
 		case DEFAULT_IGNORE:
 		case DEFAULT_CONTINUE:
-			return true;
+			break;
 		case DEFAULT_STOP:
 			if (sig == SIGSTOP || !job_group_orphaned(p->pgrp))
 				process_stop(p, sig);
-			return !p->stopped;
+			break;
 		case DEFAULT_TERMINATE:
 			process_kill(p, sig);
-			return false;
+			break;
 		}
+		return 0;
 	}
 	if (!*loaded) {
 		if (thread_get_regs(t->handle, regs)) {
 			process_kill(p, SIGKILL);
-			return false;
+			return 0;
 		}
 		finish_call(t, regs, result, &action);
 		*loaded = true;
 	}
-	if (frame_push(t, regs, sig, info)) {
+	error = frame_push(t, regs, sig, info);
+	if (error && error != -ENOMEM)
 		process_kill(p, SIGSEGV);
-		return false;
-	}
-	return true;
+	return error == -ENOMEM ? error : 0;
 }
 
 void thread_return(struct thread *t, long result)
@@ -233,19 +289,18 @@ void thread_return(struct thread *t, long result)
 		if (p->ending || t->state == THREAD_ENDING)
 			return;
 		if (p->stopped) {
-			if (loaded) {
-				thread_set_regs(t->handle, &regs);
-				result = CALL_SET;
-				t->in_event = false; /* what was interrupted has its result */
-			}
-			t->state = THREAD_HELD;
-			t->held = result;
+			hold(t, result, &regs, loaded);
 			return;
 		}
 		sig = signal_take(t, ~t->blocked, &info);
 		if (!sig)
 			break;
-		deliver(t, sig, &info, result, &regs, &loaded);
+		if (deliver(t, sig, &info, result, &regs, &loaded)) {
+			signal_put_back(t, sig, &info);
+			hold(t, result, &regs, loaded);
+			hold_for_memory(t);
+			return;
+		}
 	}
 	finish_return(t, result, &regs, loaded);
 }
