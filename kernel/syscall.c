@@ -624,6 +624,18 @@ __noinline static s64 unknown(u32 nr)
 	return -ENOSYS;
 }
 
+/* With `inject kill`: the task may end here, before the call or after it. */
+__noinline static s64 native_watched(u32 nr, struct regs *r)
+{
+	s64 result;
+
+	if (task_dies_here(nr, false))
+		return -EINTR;
+	result = native_table[nr - SYS_NATIVE](r);
+	(void)task_dies_here(nr, true);
+	return result;
+}
+
 void syscall_dispatch(struct regs *r)
 {
 	u32 nr = (u32)r->rax; /* Linux looks at 32 bits too */
@@ -631,7 +643,8 @@ void syscall_dispatch(struct regs *r)
 	if (nr < NR_SYSCALLS && table[nr])
 		r->rax = (u64)table[nr](r);
 	else if (nr - SYS_NATIVE < ARRAY_SIZE(native_table) && native_table[nr - SYS_NATIVE])
-		r->rax = (u64)native_table[nr - SYS_NATIVE](r);
+		r->rax = (u64)(CONFIG_INJECT ? native_watched(nr, r)
+					     : native_table[nr - SYS_NATIVE](r));
 	else if (likely(current_task()->personality))
 		ipc_forward(current_task()->personality, r);
 	else if (nr < NR_SYSCALLS && linux_table[nr] && current_task()->files)

@@ -661,6 +661,20 @@ static bool task_kill_locked(struct task *t, int status)
 	return true;
 }
 
+struct task_death task_death;
+
+bool task_dies_here(u32 call, bool after)
+{
+	struct task_death *d = &task_death;
+
+	if (!READ_ONCE(d->left) || d->call != call || d->after != after ||
+		strcmp(current_thread()->name, d->name) != 0)
+		return false;
+	if (__atomic_sub_fetch(&d->left, 1, __ATOMIC_RELAXED))
+		return false;
+	return task_kill(current_task(), SIGKILL);
+}
+
 /*
  * task_kill - t ends: each thread at its next return to ring 3, or at the end of a killable sleep.
  *

@@ -91,6 +91,19 @@ bool task_kill(struct task *t, int status); /* at its next return to ring 3; fal
 bool task_kill_thread(struct thread *th, int status);
 void task_kill_sharers(struct task *t, int status); /* every other task in the same space */
 
+/*
+ * A death on command (CONFIG_INJECT, the monitor's `inject kill`): the task whose thread has this name is killed at
+ * its n-th call of this number, before the call is made, or after.
+ */
+struct task_death {
+	char name[16];
+	u32 call;
+	bool after;
+	u32 left; /* (a) 0: none is wanted */
+};
+extern struct task_death task_death;
+bool task_dies_here(u32 call, bool after); /* true: the current task has just been killed */
+
 /* --- asking --- */
 
 void task_lock(void); /* LOCK_TASKS */

@@ -28,6 +28,7 @@
 #include "x86/timer.h"
 #include "x86/tlb.h"
 #include <abi/errno.h>
+#include <abi/native.h>
 
 /* --- check ---------------------------------------------------------------------------------------------------- */
 
@@ -479,6 +480,46 @@ static int inject_tlb(struct monitor *m, int argc, char **argv)
 	return fail(m, "%s: no such site", argv[3]);
 }
 
+/* inject kill NAME CALL before|after N */
+static int inject_kill(struct monitor *m, int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		u32 call;
+	} calls[] = {
+		{"call", SYS_ipc_call},
+		{"receive", SYS_ipc_receive},
+		{"reply", SYS_ipc_reply},
+		{"reply_receive", SYS_ipc_reply_receive},
+		{"supply", SYS_pager_supply},
+		{"task_create", SYS_task_create},
+		{"thread_create", SYS_thread_create},
+		{"mm_reset", SYS_mm_reset},
+		{"memory_map", SYS_memory_map},
+	};
+	struct task_death *d = &task_death;
+	u64 n;
+
+	if (argc != 6 || !arg_number(argv[5], &n) || !n || n > UINT32_MAX ||
+		(!arg_is(argv[4], "before") && !arg_is(argv[4], "after")))
+		return usage(m);
+	WRITE_ONCE(d->left, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
+		if (!arg_is(argv[3], calls[i].name))
+			continue;
+		strscpy(d->name, argv[2], sizeof(d->name));
+		d->call = calls[i].call;
+		d->after = arg_is(argv[4], "after");
+		WRITE_ONCE(d->left, (u32)n);
+		return STATUS_OK;
+	}
+	say(m, "calls:");
+	for (unsigned i = 0; i < ARRAY_SIZE(calls); i++)
+		say(m, " %s", calls[i].name);
+	say(m, "\n");
+	return fail(m, "%s: no such call", argv[3]);
+}
+
 static int inject_stat(struct monitor *m)
 {
 	struct json j;
@@ -490,6 +531,7 @@ static int inject_stat(struct monitor *m)
 		json_hex(&j, "tlb_skip_local", tlb_skip_local);
 		json_hex(&j, "tlb_skip_remote", tlb_skip_remote);
 		json_hex(&j, "tlb_skip_ack", tlb_skip_ack);
+		json_unsigned(&j, "kill_left", task_death.left);
 		json_end(&j);
 		return STATUS_OK;
 	}
@@ -501,6 +543,10 @@ static int inject_stat(struct monitor *m)
 				tlb_skip_local >> site & 1 ? " local" : "",
 				tlb_skip_remote >> site & 1 ? " remote" : "",
 				tlb_skip_ack >> site & 1 ? " ack" : "");
+	if (task_death.left)
+		say(m, "%s is killed at its call number 0x%x, %s it, the %uth from now\n",
+			task_death.name, task_death.call, task_death.after ? "after" : "before",
+			task_death.left);
 	return STATUS_OK;
 }
 
@@ -510,11 +556,14 @@ int cmd_inject(struct monitor *m, int argc, char **argv)
 		return inject_fail(m, argc, argv);
 	if (argc >= 2 && arg_is(argv[1], "tlb-skip"))
 		return inject_tlb(m, argc, argv);
+	if (argc >= 2 && arg_is(argv[1], "kill"))
+		return inject_kill(m, argc, argv);
 	if (argc == 2 && arg_is(argv[1], "stat"))
 		return inject_stat(m);
 	if (argc != 2 || !arg_is(argv[1], "off"))
 		return usage(m);
 	buddy_inject_fail(0, -1);
 	tlb_skip_local = tlb_skip_remote = tlb_skip_ack = 0;
+	WRITE_ONCE(task_death.left, 0);
 	return STATUS_OK;
 }

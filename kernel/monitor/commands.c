@@ -121,10 +121,14 @@ const struct command commands[] = {
 		"Record decisions in a ring in memory, and show the newest (at most 256).",
 		"trace show 20", "trace-cmd, /sys/kernel/tracing", CMD_LOCK_FREE | CMD_JSON,
 		cmd_trace, "on off clear show"},
-	{"inject", T_CHECK, "fail-alloc K [ORDER] | tlb-skip local|remote|ack SITE | stat | off",
-		"Make the K-th allocation fail, or leave out flushes of one kind (debug builds).\n"
+	{"inject", T_CHECK,
+		"fail-alloc K [ORDER] | tlb-skip local|remote|ack SITE | "
+		"kill NAME CALL before|after N | stat | off",
+		"Make the K-th allocation fail, leave out flushes of one kind, or kill the task "
+		"NAME at\n"
+		"its N-th call of one of our own, such as reply_receive (debug builds).\n"
 		"So one sees that the tests notice.",
 		"inject fail-alloc 3 9", "CONFIG_FAULT_INJECTION", CMD_DEBUG | CMD_JSON, cmd_inject,
-		"fail-alloc tlb-skip stat off"},
+		"fail-alloc tlb-skip kill stat off"},
 	{NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL},
 };
