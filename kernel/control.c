@@ -24,7 +24,8 @@
  *     S2  read interrupt_pending: true -> -EINTR   W2  running: need_resched and an interrupt to its CPU
  *     S3  sched_block()                            W3  sched_wake()
  *     R   return to ring 3: need_resched?
- *   S1 to S3 with W1 and W3 are the two sides of the proof in sched.c, as for kill. A thread that is past S2 for
+ *   S2 that finds the flag sets need_resched itself: W2 may still be on its way, and the result -EINTR must not reach
+ *   ring 3 before the message is sent. S1 to S3 with W1 and W3 are the two sides of the proof in sched.c, as for kill. A thread that is past S2 for
  *   the last time, or in ring 3, has need_resched set by W2, or by schedule(), which reads `pending` under the
  *   lock W2 takes, when it is switched to: so R sees it. The flag is cleared here only, before the message.
  *

@@ -177,7 +177,7 @@ static int wait_refused(const struct ipc_wait *w)
 
 	if (unlikely(READ_ONCE(t->kill_pending)))
 		return -EINTR;
-	if (unlikely(w->interruptible && READ_ONCE(t->interrupt_pending)))
+	if (unlikely(w->interruptible && thread_interrupted()))
 		return -EINTR;
 	if (unlikely(w->timeout && timeout_expired(w->timeout)))
 		return -ETIMEDOUT;

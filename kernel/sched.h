@@ -191,12 +191,18 @@ static inline bool thread_killed(void)
 {
 	return READ_ONCE(current_thread()->kill_pending);
 }
-/* An interruptible sleep ends, too, when somebody wants the thread to look at something: -EINTR. */
+/*
+ * An interruptible sleep ends, too, when somebody wants the thread to look at something: -EINTR. Ring 3 must not see that
+ * result before sched_pending() has run, and whoever set the flag may not have got to need_resched yet: so it is set here.
+ */
 static inline bool thread_interrupted(void)
 {
 	const struct thread *t = current_thread();
 
-	return READ_ONCE(t->kill_pending) || READ_ONCE(t->interrupt_pending);
+	if (likely(!READ_ONCE(t->kill_pending) && !READ_ONCE(t->interrupt_pending)))
+		return false;
+	WRITE_ONCE(this_cpu()->need_resched, true);
+	return true;
 }
 void thread_kill(struct thread *t);      /* set kill_pending and wake it */
 void thread_interrupt(struct thread *t); /* the same for interrupt_pending */
