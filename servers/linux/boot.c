@@ -107,8 +107,8 @@ void boot_start(void)
 		run_command(text, (size_t)n);
 		return;
 	}
-	say("Pagoda. `help` lists the monitor's commands, `ls /bin` all programs; Ctrl-] x leaves "
-	    "QEMU.\n");
+	say("`ls /bin /sbin` lists the programs, `pagoda help` the commands of the kernel's "
+	    "monitor.\n");
 	start_shell();
 }
 

@@ -134,6 +134,17 @@ static void adopt(struct process *child, struct process *self, const struct clon
 		list_append(&child->parent->children, &child->sibling);
 }
 
+/*
+ * There is no room. The answer takes its time: a fork bomb is then asleep for most of its life, and the CPUs are free for who
+ * wants to stop it. There may be room by then.
+ */
+#define CROWDED_NS NS_PER_SEC
+
+static long crowded(struct call *c)
+{
+	return c->timed_out ? -EAGAIN : call_wait_until(c, time_now() + CROWDED_NS);
+}
+
 static long clone_process(struct call *c, const struct clone *clone)
 {
 	struct thread *self = c->thread, *t = NULL;
@@ -142,7 +153,9 @@ static long clone_process(struct call *c, const struct clone *clone)
 
 	if (error)
 		return error;
-	child = process_may_fork(parent) ? process_alloc(parent) : NULL;
+	if (!process_may_fork(parent))
+		return crowded(c);
+	child = process_alloc(parent);
 	if (!child)
 		return -EAGAIN;
 	error = create_task(child, parent, clone->flags & CLONE_VM);
