@@ -53,6 +53,7 @@ void process_discard(struct process *p); /* one that never ran, with its task an
 int pid_alloc(void);                     /* -EAGAIN: none; counted once, as a tid */
 void pid_use(int id);
 void pid_release(int id);
+void process_set_path(struct process *p, const char *text); /* text: copied; NULL: unknown */
 void process_label(struct process *p, uint32_t mask); /* LABEL_NAME | LABEL_PIDS, to the kernel */
 void process_set_group(struct process *p, int pgrp, int session);
 void process_mark_ending(struct process *p, int status); /* the kernel is about to end it */

@@ -477,8 +477,7 @@ static void take_program(struct process *p, struct exec *e)
 
 	memset(p->name, 0, sizeof(p->name));
 	memcpy(p->name, e->name, sizeof(e->name));
-	free(p->path);
-	p->path = file_path(e->file, path, sizeof(path)) ? NULL : strdup(path);
+	process_set_path(p, file_path(e->file, path, sizeof(path)) ? NULL : path);
 	if (p->exe)
 		file_put(p->exe);
 	p->exe = e->file;

@@ -213,14 +213,13 @@ struct process {
 	struct link threads;
 	int nr_threads;
 	char name[16];
-	char *path;       /* of the program: /proc/PID/exe; allocated */
+	char *path;       /* of the program: /proc/PID/exe; NULL: unknown. process_set_path() */
 	struct file *exe; /* the program itself, held open */
 
 	/* the files half's: fd.c, vfs.c */
 	struct files *files; /* descriptors; shared by CLONE_FILES */
 	struct fs *fs;       /* current folder, umask; shared by CLONE_FS */
 
-	struct signal_action actions[NR_SIGNALS + 1];
 	struct signal_queue signals;
 	struct wait_list child_changed; /* wait4 of this process's threads */
 	struct wait_list signal_wait;   /* sigtimedwait, signalfd */
@@ -236,7 +235,6 @@ struct process {
 	struct thread *vfork_parent; /* waits for us to exec or end */
 	struct wait_list
 		threads_changed; /* exec waits for the other threads to end, vfork for the child */
-	struct rlimit limits[NR_LIMITS];
 	int nice;
 	uint32_t personality;
 	uint64_t started_ns;
@@ -244,6 +242,10 @@ struct process {
 	uint64_t alarm_interval;
 	struct task_info usage;          /* at its end */
 	struct task_info children_usage; /* of those that were waited for */
+
+	/* process_alloc() copies what is from here on from the parent */
+	struct rlimit limits[NR_LIMITS];
+	struct signal_action actions[NR_SIGNALS + 1];
 };
 
 struct signal_info {

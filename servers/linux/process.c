@@ -101,14 +101,40 @@ bool process_may_fork(const struct process *p)
 	return nr_processes < limit && (!p || nr_processes < p->limits[RLIMIT_NPROC].rlim_cur);
 }
 
+/* Forked processes have one text: its count stands before it. */
+struct path {
+	unsigned refs;
+	char text[];
+};
+
+static void path_share(struct process *p, const struct process *from)
+{
+	p->path = from->path;
+	if (p->path)
+		container_of(p->path, struct path, text)->refs++;
+}
+
+void process_set_path(struct process *p, const char *text)
+{
+	struct path *old = p->path ? container_of(p->path, struct path, text) : NULL;
+	struct path *new = text ? malloc(sizeof(*new) + strlen(text) + 1) : NULL;
+
+	if (old && !--old->refs)
+		free(old);
+	p->path = NULL;
+	if (!new)
+		return;
+	new->refs = 1;
+	p->path = strcpy(new->text, text);
+}
+
 static void inherit(struct process *p, const struct process *parent)
 {
 	memcpy(p->name, parent->name, sizeof(p->name));
-	memcpy(p->actions, parent->actions, sizeof(p->actions));
-	memcpy(p->limits, parent->limits, sizeof(p->limits));
+	memcpy(p->limits, parent->limits, sizeof(*p) - offsetof(struct process, limits));
 	p->nice = parent->nice;
 	p->personality = parent->personality;
-	p->path = parent->path ? strdup(parent->path) : NULL;
+	path_share(p, parent);
 	p->exe = parent->exe;
 	if (p->exe)
 		file_hold(p->exe);
@@ -116,6 +142,7 @@ static void inherit(struct process *p, const struct process *parent)
 
 static void begin_alone(struct process *p)
 {
+	memset(p->actions, 0, sizeof(p->actions));
 	for (int i = 0; i < NR_LIMITS; i++)
 		p->limits[i] = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
 	p->limits[RLIMIT_STACK].rlim_cur = 8ul << 20;
@@ -128,13 +155,14 @@ static void begin_alone(struct process *p)
 
 struct process *process_alloc(struct process *parent)
 {
-	struct process *p = calloc(1, sizeof(*p));
+	struct process *p = malloc(sizeof(*p));
 	int pid = p ? pid_alloc() : -EAGAIN;
 
 	if (pid < 0) {
 		free(p);
 		return NULL;
 	}
+	memset(p, 0, offsetof(struct process, limits));
 	p->pid = pid;
 	p->pgrp = parent ? parent->pgrp : pid;
 	p->session = parent ? parent->session : pid;
@@ -182,7 +210,7 @@ void process_free(struct process *p)
 	pid_release(p->pgrp);
 	pid_release(p->session);
 	nr_processes--;
-	free(p->path);
+	process_set_path(p, NULL);
 	free(p);
 }
 
