@@ -5,7 +5,8 @@
  * when somebody is about to sleep, and never writes it. It knows no locks and no owners.
  *
  * IDEA
- *   key (space, address) --hash--> bucket: a lock, and those who wait, in the order they came
+ *   key (space, address)
+ *   or (memory, offset)  --hash--> bucket: a lock, and those who wait, in the order they came
  *                                     [waiter key A] - [waiter key B] - [waiter key A]
  *   A waiter stands on the stack of its thread: nothing is allocated. Waking takes the first ones of that key
  *   off the list; moving (requeue) gives them another key and another list.
@@ -41,10 +42,10 @@
 
 #define NR_BUCKETS 256
 
-/* Which word: of one space. */
+/* Which word: of one space, or of one piece of shared memory; then at is an offset. Compared, never followed. */
 struct key {
 	const void *space;
-	u64 addr;
+	u64 at;
 };
 
 struct bucket {
@@ -72,26 +73,39 @@ void futex_init(void)
 	}
 }
 
-/* -EINVAL: not a word; -EFAULT: not ring 3's. */
-static int key_of(const struct mm *mm, vaddr_t addr, struct key *key)
+static bool nothing_is_shared(struct mm *mm, vaddr_t addr, void **object, u64 *offset)
 {
+	return false;
+}
+
+bool (*futex_shared_key)(
+	struct mm *mm, vaddr_t addr, void **object, u64 *offset) = nothing_is_shared;
+
+/* -EINVAL: not a word; -EFAULT: not ring 3's. May sleep. */
+static int key_of(struct mm *mm, vaddr_t addr, bool shared, struct key *key)
+{
+	void *object;
+	u64 offset;
+
 	if (addr % sizeof(u32))
 		return -EINVAL;
 	if (!user_range_ok(addr, sizeof(u32)))
 		return -EFAULT;
 	*key = (struct key){mm, addr};
+	if (shared && futex_shared_key(mm, addr, &object, &offset))
+		*key = (struct key){object, offset};
 	return 0;
 }
 
 static bool key_equal(const struct key *a, const struct key *b)
 {
-	return a->space == b->space && a->addr == b->addr;
+	return a->space == b->space && a->at == b->at;
 }
 
 /* Multiplying spreads neighbouring words over all buckets: the top bits of the product depend on all of them. */
 static struct bucket *bucket_of(const struct key *key)
 {
-	u64 mixed = ((u64)key->space >> 4 ^ key->addr >> 2) * 0x9e3779b97f4a7c15ul;
+	u64 mixed = ((u64)key->space >> 4 ^ key->at >> 2) * 0x9e3779b97f4a7c15ul;
 
 	return &buckets[mixed >> 56];
 }
@@ -167,13 +181,13 @@ static void sleep_while_queued(struct futex_waiter *w, u64 deadline)
 	timeout_cancel(&t);
 }
 
-int futex_wait(vaddr_t addr, u32 value, u32 mask, u64 deadline)
+int futex_wait(vaddr_t addr, u32 value, u32 mask, u64 deadline, bool shared)
 {
 	struct thread *self = current_thread();
 	struct futex_waiter w = {.mask = mask, .thread = self};
 	struct bucket *b;
 	u32 now;
-	int error = mask ? key_of(self->mm, addr, &w.key) : -EINVAL;
+	int error = mask ? key_of(self->mm, addr, shared, &w.key) : -EINVAL;
 
 	if (error)
 		return error;
@@ -196,12 +210,12 @@ int futex_wait(vaddr_t addr, u32 value, u32 mask, u64 deadline)
 	return thread_interrupted() ? -EINTR : -ETIMEDOUT;
 }
 
-int futex_wake_mask(struct mm *mm, vaddr_t addr, u32 nr, u32 mask)
+int futex_wake_mask(struct mm *mm, vaddr_t addr, u32 nr, u32 mask, bool shared)
 {
 	struct futex_waiter *w, *next;
 	struct bucket *b;
 	struct key key;
-	int woken = 0, error = mask ? key_of(mm, addr, &key) : -EINVAL;
+	int woken = 0, error = mask ? key_of(mm, addr, shared, &key) : -EINVAL;
 
 	if (error)
 		return error;
@@ -265,16 +279,17 @@ static int requeue_locked(struct bucket *from, const struct key *key, u32 nr_wak
  * waker that changes it in between changes it for those who come later; those who wait here are woken or moved,
  * which is what the caller wants of them in either case.
  */
-int futex_requeue(vaddr_t addr, u32 nr_wake, vaddr_t addr2, u32 nr_move, const u32 *compare)
+int futex_requeue(
+	vaddr_t addr, u32 nr_wake, vaddr_t addr2, u32 nr_move, const u32 *compare, bool shared)
 {
 	struct mm *mm = current_thread()->mm;
 	struct key key, key2;
 	struct bucket *from, *to;
 	u32 now;
-	int result = key_of(mm, addr, &key);
+	int result = key_of(mm, addr, shared, &key);
 
 	if (!result)
-		result = key_of(mm, addr2, &key2);
+		result = key_of(mm, addr2, shared, &key2);
 	if (!result && compare)
 		result = get_user_u32(&now, (const u32 __user *)addr);
 	if (result)
@@ -301,12 +316,12 @@ static bool bucket_check(const struct bucket *b)
 	list_for_each_entry (w, &b->waiters, link) {
 		if (w->bucket != b || bucket_of(&w->key) != b) {
 			printk("futex_check: W1: a waiter for 0x%lx is in the wrong bucket",
-				w->key.addr);
+				w->key.at);
 			return false;
 		}
 		if (!w->queued) {
 			printk("futex_check: W2: a waiter for 0x%lx is on a list and was woken",
-				w->key.addr);
+				w->key.at);
 			return false;
 		}
 	}

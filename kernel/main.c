@@ -322,6 +322,7 @@ static void init_tasks(void)
 	task_init();
 	control_init();
 	futex_init();
+	futex_shared_key = memory_key;
 	task_release_mm = mmap_exit;
 	linux_min_init();
 	irq_enable();

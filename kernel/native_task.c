@@ -477,7 +477,7 @@ s64 native_futex_wake_in(struct regs *r)
 	task_put(t);
 	if (!mm)
 		return -ESRCH;
-	result = (s32)r->rdx < 0 ? -EINVAL : futex_wake(mm, r->rsi, (u32)r->rdx);
+	result = (s32)r->rdx < 0 ? -EINVAL : futex_wake(mm, r->rsi, (u32)r->rdx, true);
 	task_drop_mm(mm);
 	return result;
 }

@@ -462,6 +462,11 @@ static s64 sys_getrandom(struct regs *r)
 #define FUTEX_PRIVATE        128
 #define FUTEX_CLOCK_REALTIME 256
 
+static bool is_shared(const struct regs *r)
+{
+	return !(ARG1(r) & FUTEX_PRIVATE);
+}
+
 /* WAIT's time is how long, WAIT_BITSET's is when. */
 static s64 futex_deadline(struct regs *r, bool absolute, u64 *deadline)
 {
@@ -489,7 +494,8 @@ static s64 sys_futex_wait(struct regs *r, bool bitset)
 
 	if (error)
 		return error;
-	return futex_wait(ARG0(r), (u32)ARG2(r), bitset ? (u32)ARG5(r) : FUTEX_ANY, deadline);
+	return futex_wait(
+		ARG0(r), (u32)ARG2(r), bitset ? (u32)ARG5(r) : FUTEX_ANY, deadline, is_shared(r));
 }
 
 /* A count below 1 wakes one: Linux looks at it after it has woken somebody. */
@@ -504,10 +510,11 @@ static s64 sys_futex_requeue(struct regs *r, bool compare)
 
 	if ((s32)ARG2(r) < 0 || (s32)ARG3(r) < 0)
 		return -EINVAL;
-	return futex_requeue(ARG0(r), (u32)ARG2(r), ARG4(r), (u32)ARG3(r), compare ? &value : NULL);
+	return futex_requeue(ARG0(r), (u32)ARG2(r), ARG4(r), (u32)ARG3(r), compare ? &value : NULL,
+		is_shared(r));
 }
 
-/* Every futex is its space's own: PRIVATE changes nothing. Linux: do_futex */
+/* Linux: do_futex */
 static s64 sys_futex(struct regs *r)
 {
 	u32 op = (u32)ARG1(r) & ~(FUTEX_PRIVATE | FUTEX_CLOCK_REALTIME);
@@ -519,9 +526,10 @@ static s64 sys_futex(struct regs *r)
 	case FUTEX_WAIT_BITSET:
 		return sys_futex_wait(r, op == FUTEX_WAIT_BITSET);
 	case FUTEX_WAKE:
-		return futex_wake(current_mm(), ARG0(r), wake_count(ARG2(r)));
+		return futex_wake(current_mm(), ARG0(r), wake_count(ARG2(r)), is_shared(r));
 	case FUTEX_WAKE_BITSET:
-		return futex_wake_mask(current_mm(), ARG0(r), wake_count(ARG2(r)), (u32)ARG5(r));
+		return futex_wake_mask(
+			current_mm(), ARG0(r), wake_count(ARG2(r)), (u32)ARG5(r), is_shared(r));
 	case FUTEX_REQUEUE:
 	case FUTEX_CMP_REQUEUE:
 		return sys_futex_requeue(r, op == FUTEX_CMP_REQUEUE);

@@ -542,7 +542,7 @@ static void clear_child_tid(struct thread *th)
 	if (!addr || (READ_ONCE(th->task->nr_threads) == 1 && READ_ONCE(th->mm->users) == 1))
 		return;
 	if (put_user_u32((u32 __user *)addr, 0) == 0)
-		(void)futex_wake(th->mm, addr, 1);
+		(void)futex_wake(th->mm, addr, 1, true);
 }
 
 /* Leave the space: this CPU goes to the kernel's root, so that no CPU is in it when it is emptied. */

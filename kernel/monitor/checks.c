@@ -7,6 +7,7 @@
 #include "ktest.h"
 #include "lib/string.h"
 #include "loader.h"
+#include "futex.h"
 #include "mm/buddy.h"
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
@@ -80,6 +81,7 @@ static const struct {
 	{"memory", memory_check},
 	{"sched", sched_check},
 	{"task", task_check},
+	{"futex", futex_check},
 };
 
 struct check_run {

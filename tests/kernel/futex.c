@@ -6,6 +6,8 @@
 #include "futex.h"
 #include "ktest.h"
 #include "lab.h"
+#include "mm/memory.h"
+#include "mm/mmap.h"
 #include "mm/uaccess.h"
 #include "sched.h"
 #include "x86/timer.h"
@@ -28,7 +30,7 @@ static void sleep_on_word(void *arg)
 {
 	struct sleeper *s = arg;
 
-	s->result = futex_wait(s->addr, s->value, s->mask, s->deadline);
+	s->result = futex_wait(s->addr, s->value, s->mask, s->deadline, true);
 	WRITE_ONCE(s->done, true);
 }
 
@@ -101,8 +103,9 @@ KTEST(futex, what_it_refuses)
 	*lab_word(mm, WORD) = 1;
 	KT_EXPECT(ctx,
 		begin(&s, mm, WORD, FUTEX_ANY) && lab_join(&s.lab) == 0 && s.result == -EAGAIN);
-	KT_EXPECT(ctx, futex_wake(mm, WORD + 1, 1) == -EINVAL && futex_wake(mm, WORD, 1) == 0);
-	KT_EXPECT(ctx, futex_wake_mask(mm, WORD, 1, 0) == -EINVAL && futex_check());
+	KT_EXPECT(ctx,
+		futex_wake(mm, WORD + 1, 1, true) == -EINVAL && futex_wake(mm, WORD, 1, true) == 0);
+	KT_EXPECT(ctx, futex_wake_mask(mm, WORD, 1, 0, true) == -EINVAL && futex_check());
 	lab_space_end(mm);
 }
 
@@ -117,7 +120,7 @@ KTEST(futex, times_out)
 	KT_EXPECT(ctx,
 		lab_start(&s.lab, mm, LAB_ANY_CPU, sleep_on_word, &s) && lab_join(&s.lab) == 0);
 	KT_EXPECT(ctx, s.result == -ETIMEDOUT && time_ns() >= before + 5 * NS_PER_MS);
-	KT_EXPECT(ctx, futex_wake(mm, WORD, 1) == 0 && futex_check());
+	KT_EXPECT(ctx, futex_wake(mm, WORD, 1, true) == 0 && futex_check());
 	lab_space_end(mm);
 }
 
@@ -130,11 +133,12 @@ KTEST(futex, wakes_in_order)
 	KT_REQUIRE(ctx, mm);
 	for (u32 i = 0; i < 4; i++) /* one after the other, so that their order is known */
 		KT_EXPECT(ctx, begin(&s[i], mm, WORD, i < 2 ? 1 : 2) && wait_asleep(s, i + 1));
-	KT_EXPECT(ctx, futex_check() && futex_wake(mm, OTHER, 9) == 0);
-	KT_EXPECT(ctx, futex_wake_mask(mm, WORD, 9, 4) == 0);
-	KT_EXPECT(ctx, futex_wake_mask(mm, WORD, 1, 2) == 1 && wait_done(s, 4, 1) && s[2].done);
-	KT_EXPECT(ctx, futex_wake(mm, WORD, 2) == 2 && wait_done(s, 4, 3) && !s[3].done);
-	KT_EXPECT(ctx, futex_wake(mm, WORD, 9) == 1 && wait_done(s, 4, 4));
+	KT_EXPECT(ctx, futex_check() && futex_wake(mm, OTHER, 9, true) == 0);
+	KT_EXPECT(ctx, futex_wake_mask(mm, WORD, 9, 4, true) == 0);
+	KT_EXPECT(
+		ctx, futex_wake_mask(mm, WORD, 1, 2, true) == 1 && wait_done(s, 4, 1) && s[2].done);
+	KT_EXPECT(ctx, futex_wake(mm, WORD, 2, true) == 2 && wait_done(s, 4, 3) && !s[3].done);
+	KT_EXPECT(ctx, futex_wake(mm, WORD, 9, true) == 1 && wait_done(s, 4, 4));
 	for (u32 i = 0; i < 4; i++)
 		KT_EXPECT(ctx, lab_join(&s[i].lab) == 0 && s[i].result == 0);
 	lab_space_end(mm);
@@ -148,10 +152,34 @@ KTEST(futex, spaces_differ)
 
 	KT_REQUIRE(ctx, mm && other);
 	KT_EXPECT(ctx, begin(&s, mm, WORD, FUTEX_ANY) && wait_asleep(&s, 1));
-	KT_EXPECT(ctx, futex_wake(other, WORD, 1) == 0);
-	KT_EXPECT(ctx, futex_wake(mm, WORD, 1) == 1 && lab_join(&s.lab) == 0 && s.result == 0);
+	KT_EXPECT(ctx, futex_wake(other, WORD, 1, true) == 0);
+	KT_EXPECT(
+		ctx, futex_wake(mm, WORD, 1, true) == 1 && lab_join(&s.lab) == 0 && s.result == 0);
 	lab_space_end(mm);
 	lab_space_end(other);
+}
+
+/* One word of shared memory, at another address in each of two spaces. */
+KTEST(futex, shared_memory)
+{
+	struct mm *mm = lab_space(), *other = lab_space();
+	struct memory *m = memory_create(2 * PAGE_SIZE);
+	struct sleeper s;
+
+	KT_REQUIRE(ctx, mm && other && m);
+	KT_EXPECT(ctx, mmap_map_object(mm, m, 0, LAB_AREA, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_FIXED, true, "ktest") == (s64)LAB_AREA);
+	KT_EXPECT(ctx, mmap_map_object(other, m, PAGE_SIZE, LAB_ELSEWHERE, PAGE_SIZE,
+			       PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, true,
+			       "ktest") == (s64)LAB_ELSEWHERE);
+	KT_EXPECT(ctx, begin(&s, mm, LAB_AREA + PAGE_SIZE + 8, FUTEX_ANY) && wait_asleep(&s, 1));
+	KT_EXPECT(ctx, futex_wake(other, LAB_ELSEWHERE, 1, true) == 0);
+	KT_EXPECT(ctx, futex_wake(other, LAB_ELSEWHERE + 8, 1, false) == 0 && futex_check());
+	KT_EXPECT(ctx, futex_wake(other, LAB_ELSEWHERE + 8, 1, true) == 1);
+	KT_EXPECT(ctx, lab_join(&s.lab) == 0 && s.result == 0);
+	lab_space_end(mm);
+	lab_space_end(other);
+	object_put(&m->object);
 }
 
 struct mover {
@@ -165,9 +193,9 @@ static void move(void *arg)
 	struct mover *m = arg;
 	u32 another = m->compare + 1;
 
-	m->result[0] = futex_requeue(WORD, 1, OTHER, 2, &another);
-	m->result[1] = futex_requeue(WORD, 1, OTHER, 2, &m->compare);
-	m->result[2] = futex_requeue(OTHER, 0, OTHER, 9, NULL);
+	m->result[0] = futex_requeue(WORD, 1, OTHER, 2, &another, true);
+	m->result[1] = futex_requeue(WORD, 1, OTHER, 2, &m->compare, true);
+	m->result[2] = futex_requeue(OTHER, 0, OTHER, 9, NULL, true);
 }
 
 KTEST(futex, requeue)
@@ -182,8 +210,8 @@ KTEST(futex, requeue)
 	KT_EXPECT(ctx, lab_start(&m.lab, mm, LAB_ANY_CPU, move, &m) && lab_join(&m.lab) == 0);
 	KT_EXPECT(ctx, m.result[0] == -EAGAIN && m.result[1] == 3 && m.result[2] == 0);
 	KT_EXPECT(ctx, wait_done(s, 4, 1) && s[0].done && futex_check());
-	KT_EXPECT(ctx, futex_wake(mm, WORD, 9) == 1); /* the fourth has stayed */
-	KT_EXPECT(ctx, futex_wake(mm, OTHER, 9) == 2 && wait_done(s, 4, 4));
+	KT_EXPECT(ctx, futex_wake(mm, WORD, 9, true) == 1); /* the fourth has stayed */
+	KT_EXPECT(ctx, futex_wake(mm, OTHER, 9, true) == 2 && wait_done(s, 4, 4));
 	for (u32 i = 0; i < 4; i++)
 		KT_EXPECT(ctx, lab_join(&s[i].lab) == 0 && s[i].result == 0);
 	lab_space_end(mm);
@@ -197,7 +225,7 @@ KTEST(futex, kill_ends_the_wait)
 	KT_REQUIRE(ctx, mm);
 	KT_EXPECT(ctx, begin(&s, mm, WORD, FUTEX_ANY) && wait_asleep(&s, 1));
 	KT_EXPECT(ctx, task_kill(s.lab.task, LAB_KILLED) && lab_join(&s.lab) == LAB_KILLED);
-	KT_EXPECT(ctx, s.result == -EINTR && futex_wake(mm, WORD, 1) == 0);
+	KT_EXPECT(ctx, s.result == -EINTR && futex_wake(mm, WORD, 1, true) == 0);
 	lab_space_end(mm);
 }
 
@@ -231,13 +259,13 @@ static void lock_often(void *arg)
 		if (!__atomic_compare_exchange_n(
 			    word, &free, 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			while (exchange(2))
-				u->late |= futex_wait(WORD, 2, FUTEX_ANY,
-						   time_ns() + LAB_LIMIT_NS) == -ETIMEDOUT;
+				u->late |= futex_wait(WORD, 2, FUTEX_ANY, time_ns() + LAB_LIMIT_NS,
+						   false) == -ETIMEDOUT;
 		++*u->counter;
 		if (i % 16 == 0)
 			sched_yield();
 		if (exchange(0) == 2)
-			futex_wake(mm, WORD, 1);
+			futex_wake(mm, WORD, 1, false);
 	}
 }
 
