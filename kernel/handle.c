@@ -181,29 +181,6 @@ static struct handle *slot_of(struct handle_table *t, u32 h)
 	return likely(h < t->nr && t->slots[h].object) ? &t->slots[h] : NULL;
 }
 
-int handle_get(struct handle_table *t, u32 h, enum object_type type, u32 rights, struct object **o,
-	u64 *badge)
-{
-	u64 flags = spin_lock_irqsave(&t->lock);
-	const struct handle *slot = slot_of(t, h);
-	int error = 0;
-
-	if (unlikely(!slot)) {
-		error = -EBADF;
-	} else if (unlikely(slot->object->type != type)) {
-		error = -EINVAL;
-	} else if (unlikely((slot->rights & rights) != rights)) {
-		error = -EACCES;
-	} else {
-		*o = slot->object;
-		object_get(*o);
-		if (badge)
-			*badge = slot->badge;
-	}
-	spin_unlock_irqrestore(&t->lock, flags);
-	return error;
-}
-
 int handle_read(struct handle_table *t, u32 h, struct handle *out)
 {
 	u64 flags = spin_lock_irqsave(&t->lock);

@@ -6,6 +6,7 @@
 
 #include "object.h"
 #include "sync.h"
+#include <abi/errno.h>
 #include <abi/native.h>
 
 struct handle {
@@ -72,10 +73,34 @@ static inline void handle_closed(struct object *o, u32 rights)
  * handle_get - the object behind h with a reference, if it is of that type and the handle has all of `rights`.
  *
  *   badge    NULL, or where the handle's badge goes
+ *   locks    none held, interrupts on. Inline: it stands at the door of every call
  *   returns  0, -EBADF (no such handle), -EINVAL (another type), -EACCES (a right is missing)
  */
-int handle_get(struct handle_table *t, u32 h, enum object_type type, u32 rights, struct object **o,
-	u64 *badge);
+static __always_inline int handle_get(struct handle_table *t, u32 h, enum object_type type,
+	u32 rights, struct object **o, u64 *badge)
+{
+	const struct handle *slot;
+	int error = 0;
+
+	irq_disable();
+	spin_lock(&t->lock);
+	slot = &t->slots[h];
+	if (unlikely(h >= t->nr || !slot->object)) {
+		error = -EBADF;
+	} else if (unlikely(slot->object->type != type)) {
+		error = -EINVAL;
+	} else if (unlikely((slot->rights & rights) != rights)) {
+		error = -EACCES;
+	} else {
+		*o = slot->object;
+		object_get(*o);
+		if (badge)
+			*badge = slot->badge;
+	}
+	spin_unlock(&t->lock);
+	irq_enable();
+	return error;
+}
 /*
  * handle_table_inherit - every handle of `from` that may be duplicated, into `to` at the same index: what a copy of a
  * task has from its source.

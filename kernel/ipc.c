@@ -15,15 +15,16 @@
  *
  *   On one CPU a call is a change of threads: the caller blocks and the server runs, with no run queue in
  *   between (sched_handoff()); the answer goes the same way back. A message is copied once from struct
- *   thread to struct thread. Nothing is allocated on the way.
+ *   thread to struct thread, or from the saved registers of one program to those of the other. Nothing is
+ *   allocated on the way.
  *
  *   A token is the endpoint's count of messages: never used twice, valid only there, and only while its
  *   caller waits. A stale or invented one is not in its bucket: -ESRCH.
  *
  * WHO ENDS A WAIT
  *   Whoever changes a state to IDLE writes the status first, and wakes the thread, all under endpoint->lock.
- *   The thread itself looks at its state under that lock before it leaves; so nobody works with it any
- *   more when it is gone. It ends its own wait (withdraw) when it is killed, interrupted or late: it takes
+ *   The thread itself looks at its state, and then that the lock is free, before it leaves (wait_finish);
+ *   so nobody works with it any more when it is gone. It ends its own wait (withdraw) when it is killed, interrupted or late: it takes
  *   itself off the list, and an answer that comes later meets -ESRCH. If the answer came first, it counts.
  *   That no wake-up is lost is shown at the head of sched.c; sched_prepare() is its S1.
  *
@@ -70,7 +71,7 @@ void ipc_init(void)
 /* --- how waits end; endpoint->lock held -------------------------------------------------------------- */
 
 /* t is on no list any more; it still sleeps. */
-static void wait_over(struct thread *t, int status)
+static __always_inline void wait_over(struct thread *t, int status)
 {
 	list_del(&t->ipc.link);
 	t->ipc.status = status;
@@ -97,7 +98,7 @@ static struct list *bucket_of(struct endpoint *ep, u64 token)
 }
 
 /* Who waits for the answer to `token`; NULL: nobody. */
-static struct thread *caller_find(struct endpoint *ep, u64 token)
+static __always_inline struct thread *caller_find(struct endpoint *ep, u64 token)
 {
 	struct thread *t;
 
@@ -108,25 +109,92 @@ static struct thread *caller_find(struct endpoint *ep, u64 token)
 	return NULL;
 }
 
-/* What travels from thread to thread. The object's reference goes along. */
-static void message_move(struct thread *from, struct thread *to)
+/* A message in memory to registers of ring 3; the handle stands in r15. */
+static void message_to_regs(const struct message *m, struct regs *r)
 {
-	to->ipc.message = from->ipc.message;
-	to->ipc.object = from->ipc.object;
-	if (unlikely(to->ipc.object)) {
-		to->ipc.rights = from->ipc.rights;
-		to->ipc.badge = from->ipc.badge;
-		from->ipc.object = NULL;
+	r->rdi = m->badge;
+	r->rsi = m->token;
+	r->rdx = m->label;
+	r->r10 = m->word[0];
+	r->r8 = m->word[1];
+	r->r9 = m->word[2];
+	r->r12 = m->word[3];
+	r->r13 = m->word[4];
+	r->r14 = m->word[5];
+	r->r15 = m->handle;
+}
+
+static void message_from_regs(struct message *m, const struct regs *r)
+{
+	m->label = r->rdx;
+	m->word[0] = r->r10;
+	m->word[1] = r->r8;
+	m->word[2] = r->r9;
+	m->word[3] = r->r12;
+	m->word[4] = r->r13;
+	m->word[5] = r->r14;
+	m->handle = HANDLE_NONE;
+}
+
+/* From registers to registers: the way of every call between two programs. */
+static __always_inline void regs_copy(
+	const struct regs *from, struct regs *to, u64 badge, u64 token, u64 handle)
+{
+	to->rdi = badge;
+	to->rsi = token;
+	to->rdx = from->rdx;
+	to->r10 = from->r10;
+	to->r8 = from->r8;
+	to->r9 = from->r9;
+	to->r12 = from->r12;
+	to->r13 = from->r13;
+	to->r14 = from->r14;
+	to->r15 = handle;
+}
+
+/* Label, words and handle from thread to thread, where the two have them; badge and token are set. */
+static __always_inline void message_copy(
+	struct thread *from, struct thread *to, u64 badge, u64 token, u64 handle)
+{
+	struct message *m = &to->ipc.message;
+
+	if (likely(from->ipc.in_regs && to->ipc.in_regs)) {
+		regs_copy(from->user_regs, to->user_regs, badge, token, handle);
+		m->badge = badge;
+		m->token = token;
+		return;
 	}
+	if (from->ipc.in_regs)
+		message_from_regs(m, from->user_regs);
+	else
+		*m = from->ipc.message;
+	m->badge = badge;
+	m->token = token;
+	m->handle = handle;
+	if (to->ipc.in_regs)
+		message_to_regs(m, to->user_regs);
+}
+
+/* The object that travels, with its reference. */
+static __always_inline void object_move(struct thread *from, struct thread *to)
+{
+	to->ipc.object = from->ipc.object;
+	if (likely(!to->ipc.object))
+		return;
+	to->ipc.rights = from->ipc.rights;
+	to->ipc.badge = from->ipc.badge;
+	from->ipc.object = NULL;
 }
 
 /* The message of caller, which is on no list, goes to receiver. */
-static void message_deliver(struct endpoint *ep, struct thread *caller, struct thread *receiver)
+static __always_inline void message_deliver(
+	struct endpoint *ep, struct thread *caller, struct thread *receiver)
 {
 	u64 token = ++ep->last_token;
 
 	caller->ipc.message.token = token;
-	message_move(caller, receiver);
+	message_copy(caller, receiver, caller->ipc.message.badge, token, HANDLE_NONE);
+	object_move(caller, receiver);
 	caller->ipc.server = receiver->ipc.handles;
 	caller->ipc.state = IPC_UNANSWERED;
 	list_add(&caller->ipc.link, bucket_of(ep, token));
@@ -134,14 +202,18 @@ static void message_deliver(struct endpoint *ep, struct thread *caller, struct t
 
 static void event_deliver(struct event *e, struct thread *receiver)
 {
-	receiver->ipc.message = (struct message){0};
+	struct message *m = &receiver->ipc.message;
+
+	*m = (struct message){0};
 	receiver->ipc.object = NULL;
-	e->take(e, &receiver->ipc.message);
+	e->take(e, m);
 	receiver->ipc.event = e->taken ? e : NULL;
+	if (receiver->ipc.in_regs)
+		message_to_regs(m, receiver->user_regs);
 }
 
 /* The first of what is queued, to t. False: nothing is. */
-static bool message_take(struct endpoint *ep, struct thread *t)
+__noinline static bool message_take(struct endpoint *ep, struct thread *t)
 {
 	if (!list_empty(&ep->events)) {
 		struct event *e = list_first_entry(&ep->events, struct event, link);
@@ -167,36 +239,26 @@ static bool message_take(struct endpoint *ep, struct thread *t)
 struct ipc_wait {
 	struct timeout *timeout; /* NULL: never */
 	bool interruptible;
-	const char *name; /* for ps */
 };
 
+static const struct ipc_wait wait_interruptible = {NULL, true}, wait_killable = {NULL, false};
+
 /* Why the current thread must not go on waiting; 0: it may. Read after sched_prepare(). */
-static int wait_refused(const struct ipc_wait *w)
+static __always_inline int wait_refused(const struct ipc_wait *w)
 {
 	const struct thread *t = current_thread();
 
-	if (unlikely(READ_ONCE(t->kill_pending)))
-		return -EINTR;
-	if (unlikely(w->interruptible && thread_interrupted()))
-		return -EINTR;
+	if (unlikely(READ_ONCE(t->pending))) {
+		if (READ_ONCE(t->kill_pending) || (w->interruptible && thread_interrupted()))
+			return -EINTR;
+	}
 	if (unlikely(w->timeout && timeout_expired(w->timeout)))
 		return -ETIMEDOUT;
 	return 0;
 }
 
-/* From now on ps says where t waits. */
-static void wait_name(struct thread *t, struct endpoint *ep, const struct ipc_wait *w)
-{
-	t->ipc.endpoint = ep;
-	t->waiting_on = ep;
-	t->waiting_name = w->name;
-}
-
-/*
- * The current thread was on a list of ep and has slept once: sleep on until its state is IDLE, or withdraw.
- * The lock is taken before it leaves: nobody works with it any more then.
- */
-static int wait_finish(struct endpoint *ep, const struct ipc_wait *w)
+/* Sleep on until the state is IDLE, or withdraw. */
+__noinline static int wait_finish_slow(struct endpoint *ep, const struct ipc_wait *w)
 {
 	struct thread *t = current_thread();
 	int status;
@@ -219,30 +281,46 @@ static int wait_finish(struct endpoint *ep, const struct ipc_wait *w)
 	status = t->ipc.status;
 	spin_unlock(&ep->lock);
 	irq_enable();
-	t->waiting_on = NULL;
-	t->waiting_name = NULL;
 	return status;
+}
+
+/*
+ * The current thread was on a list of ep and has slept once. It must not leave while the one that set its state to IDLE
+ * still works with it, which that one does under the lock. So: IDLE is seen, and after that the lock is seen
+ * free; or the lock is taken.
+ */
+static __always_inline int wait_finish(struct endpoint *ep, const struct ipc_wait *w)
+{
+	struct thread *t = current_thread();
+
+	if (likely(__atomic_load_n(&t->ipc.state, __ATOMIC_ACQUIRE) == IPC_IDLE &&
+		    !__atomic_load_n(&ep->lock.v, __ATOMIC_ACQUIRE)))
+		return t->ipc.status;
+	return wait_finish_slow(ep, w);
 }
 
 /* --- the call ----------------------------------------------------------------------------------------- */
 
-static int send(struct endpoint *ep, const struct ipc_wait *w)
+static __always_inline int send(struct endpoint *ep, const struct ipc_wait *w)
 {
-	struct thread *t = current_thread(), *receiver;
+	struct thread *t = current_thread();
+	struct list *first;
 	int status;
 
 	sched_prepare();
 	irq_disable();
 	spin_lock(&ep->lock);
-	status = ep->dead ? -EPIPE : wait_refused(w);
+	status = unlikely(ep->dead) ? -EPIPE : wait_refused(w);
 	if (unlikely(status)) {
 		spin_unlock(&ep->lock);
 		irq_enable();
 		return status;
 	}
-	wait_name(t, ep, w);
-	receiver = list_first_entry_or_null(&ep->receivers, struct thread, ipc.link);
-	if (likely(receiver)) {
+	t->ipc.endpoint = ep;
+	first = ep->receivers.next;
+	if (likely(first != &ep->receivers)) {
+		struct thread *receiver = list_entry(first, struct thread, ipc.link);
+
 		wait_over(receiver, 0);
 		message_deliver(ep, t, receiver);
 		sched_handoff(receiver, &ep->lock);
@@ -259,7 +337,7 @@ static int send(struct endpoint *ep, const struct ipc_wait *w)
 __noinline static int send_until(struct endpoint *ep, u64 deadline, bool interruptible)
 {
 	struct timeout timeout;
-	struct ipc_wait w = {&timeout, interruptible, "answer"};
+	struct ipc_wait w = {&timeout, interruptible};
 	int status;
 
 	thread_timeout_start(&timeout, deadline);
@@ -268,18 +346,25 @@ __noinline static int send_until(struct endpoint *ep, u64 deadline, bool interru
 	return status;
 }
 
+/* The call failed: what should have gone along stays here. */
+__noinline static void object_drop(struct ipc_thread *self)
+{
+	if (!self->object)
+		return;
+	object_put(self->object);
+	self->object = NULL;
+}
+
 int ipc_send(struct endpoint *ep, u64 deadline, bool interruptible)
 {
-	struct ipc_thread *self = &current_thread()->ipc;
-	struct ipc_wait w = {NULL, interruptible, "answer"};
 	int status;
 
-	status = likely(deadline == DEADLINE_NEVER) ? send(ep, &w)
-						    : send_until(ep, deadline, interruptible);
-	if (unlikely(status && self->object)) { /* nobody took it */
-		object_put(self->object);
-		self->object = NULL;
-	}
+	if (likely(deadline == DEADLINE_NEVER))
+		status = send(ep, interruptible ? &wait_interruptible : &wait_killable);
+	else
+		status = send_until(ep, deadline, interruptible);
+	if (unlikely(status))
+		object_drop(&current_thread()->ipc);
 	return status;
 }
 
@@ -290,7 +375,7 @@ int ipc_call(struct endpoint *ep, struct message *m, struct object *o, u32 right
 	int status;
 
 	self->message = *m;
-	self->message.handle = HANDLE_NONE;
+	self->in_regs = false;
 	self->handles = NULL;
 	self->object = o;
 	self->rights = rights;
@@ -306,7 +391,7 @@ int ipc_call(struct endpoint *ep, struct message *m, struct object *o, u32 right
 /* --- receiving and answering -------------------------------------------------------------------------- */
 
 /* The event that was received may be forgotten by its sender. */
-static void event_finish(struct thread *t)
+static __always_inline void event_finish(struct thread *t)
 {
 	struct event *e = t->ipc.event;
 
@@ -320,16 +405,18 @@ static void event_finish(struct thread *t)
  * ep->lock held, interrupts off: receive, or begin to wait. True: there was a message or an error, *status says
  * which. False: the thread stands among the receivers. The lock is still held.
  */
-static bool receive_now(
+static __always_inline bool receive_now(
 	struct endpoint *ep, struct thread *t, const struct ipc_wait *w, int *status)
 {
 	*status = ep->dead ? -EPIPE : 0;
-	if (unlikely(*status) || message_take(ep, t))
+	if (unlikely(*status))
+		return true;
+	if ((!list_empty(&ep->events) || !list_empty(&ep->callers)) && message_take(ep, t))
 		return true;
 	*status = wait_refused(w);
 	if (unlikely(*status))
 		return true;
-	wait_name(t, ep, w);
+	t->ipc.endpoint = ep;
 	t->ipc.state = IPC_RECEIVING;
 	list_add_tail(&t->ipc.link, &ep->receivers);
 	return false;
@@ -355,7 +442,7 @@ static int receive(struct endpoint *ep, const struct ipc_wait *w)
 }
 
 /* The answer in t->ipc goes to c, whose wait is over; it is not awake yet. False: the object does not fit. */
-static bool answer(struct thread *t, struct thread *c)
+static __always_inline bool answer(struct thread *t, struct thread *c)
 {
 	int handle = HANDLE_NONE;
 
@@ -367,9 +454,7 @@ static bool answer(struct thread *t, struct thread *c)
 		if (handle < 0)
 			return false;
 	}
-	c->ipc.message = t->ipc.message;
-	c->ipc.message.badge = c->ipc.message.token = 0; /* the server's own affairs */
-	c->ipc.message.handle = handle;
+	message_copy(t, c, 0, 0, handle);
 	wait_over(c, 0);
 	return true;
 }
@@ -447,7 +532,7 @@ static int reply_receive(struct endpoint *ep, const struct ipc_wait *w)
 __noinline static int receive_until(struct endpoint *ep, u64 deadline)
 {
 	struct timeout timeout;
-	struct ipc_wait w = {&timeout, true, "message"};
+	struct ipc_wait w = {&timeout, true};
 	int status;
 
 	thread_timeout_start(&timeout, deadline);
@@ -458,10 +543,9 @@ __noinline static int receive_until(struct endpoint *ep, u64 deadline)
 
 int ipc_receive(struct endpoint *ep, u64 deadline)
 {
-	static const struct ipc_wait forever = {NULL, true, "message"};
 	int status;
 
-	status = likely(deadline == DEADLINE_NEVER) ? receive(ep, &forever)
+	status = likely(deadline == DEADLINE_NEVER) ? receive(ep, &wait_interruptible)
 						    : receive_until(ep, deadline);
 	event_finish(current_thread());
 	return status;
@@ -469,12 +553,11 @@ int ipc_receive(struct endpoint *ep, u64 deadline)
 
 int ipc_reply_receive(struct endpoint *ep, u64 deadline)
 {
-	static const struct ipc_wait forever = {NULL, true, "message"};
 	struct thread *t = current_thread();
 	int status;
 
 	if (likely(t->ipc.message.token && !t->ipc.object && deadline == DEADLINE_NEVER)) {
-		status = reply_receive(ep, &forever);
+		status = reply_receive(ep, &wait_interruptible);
 		event_finish(t);
 		return status;
 	}

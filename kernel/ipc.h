@@ -34,9 +34,14 @@ struct ipc_thread {
 	 */
 	struct handle_table *handles;
 	const struct handle_table
-		*server;        /* endpoint->lock: UNANSWERED: `handles` of the receiver */
-	struct message message; /* sent, then answered; received */
-	struct object *object;  /* sent or received with it, with a reference; NULL: none */
+		*server; /* endpoint->lock: UNANSWERED: `handles` of the receiver */
+	/*
+	 * What is sent, then the answer; or what is received. With in_regs, label, words and handle are in user_regs, as
+	 * abi/message.h says, badge and token here and, once received, there.
+	 */
+	struct message message;
+	bool in_regs;          /* (t) */
+	struct object *object; /* sent or received with it, with a reference; NULL: none */
 	u32 rights;
 	u64 badge;           /* of that handle */
 	struct event *event; /* received: event->taken() is to be called */
@@ -109,8 +114,8 @@ int ipc_call(struct endpoint *ep, struct message *m, struct object *o, u32 right
 	bool interruptible);
 
 /*
- * The same and its counterparts with everything in current_thread()->ipc: message, and object, rights, badge, which are
- * NULL again after a call. The caller has a reference on the endpoint. No lock held, interrupts on.
+ * The same and its counterparts with everything in current_thread()->ipc: message, in_regs, and object, rights, badge;
+ * object is NULL again after a call. The caller has a reference on the endpoint. No lock held, interrupts on.
  *
  * ipc_receive          0: a message; an object in it is the caller's. If it has no room: ipc_reject(), receive again.
  *                      -EPIPE, -ETIMEDOUT, -EINTR

@@ -4,8 +4,8 @@
  * The door: registers into a message and back, numbers into objects. What happens in between is ipc.c's.
  *
  * IDEA
- *   registers --message_read--> thread.ipc --ipc_send--> ... the other thread's ipc --message_write--> registers
- *        r15 --object_attach-->   .object                       .object --object_accept--> r15
+ *   registers of the caller --ipc_send--> ... registers of the receiver     label and words: ipc.c copies them
+ *        r15 --object_attach--> .object   --> .object --object_accept--> r15
  *
  *   A call the kernel does not own goes the same way: its number and six arguments are the message, the
  *   label of the answer is its result (ipc_forward). The personality may ask for memory to be there first;
@@ -100,7 +100,7 @@ s64 native_endpoint_create(struct regs *r)
 	return ep ? native_new(&ep->object, ENDPOINT_RIGHTS) : -ENOMEM;
 }
 
-static int endpoint_get(u64 h, u32 rights, struct endpoint **ep, u64 *badge)
+static __always_inline int endpoint_get(u64 h, u32 rights, struct endpoint **ep, u64 *badge)
 {
 	struct object *o;
 	int error = handle_get(current_handles(), (u32)h, OBJECT_ENDPOINT, rights, &o, badge);
@@ -138,34 +138,6 @@ s64 native_notification_signal(struct regs *r)
 
 /* --- messages ----------------------------------------------------------------------------------------- */
 
-/* What message.h says of the registers, but for the handle. */
-static inline void message_read(struct message *m, const struct regs *r)
-{
-	m->token = r->rsi;
-	m->label = r->rdx;
-	m->word[0] = r->r10;
-	m->word[1] = r->r8;
-	m->word[2] = r->r9;
-	m->word[3] = r->r12;
-	m->word[4] = r->r13;
-	m->word[5] = r->r14;
-	m->handle = HANDLE_NONE;
-}
-
-static inline void message_write(const struct message *m, struct regs *r)
-{
-	r->rdi = m->badge;
-	r->rsi = m->token;
-	r->rdx = m->label;
-	r->r10 = m->word[0];
-	r->r8 = m->word[1];
-	r->r9 = m->word[2];
-	r->r12 = m->word[3];
-	r->r13 = m->word[4];
-	r->r14 = m->word[5];
-	r->r15 = m->handle;
-}
-
 /* The handle in r15 is to travel. */
 __noinline static int object_attach_slow(struct ipc_thread *ipc, u32 handle)
 {
@@ -186,7 +158,7 @@ static inline int object_attach(struct ipc_thread *ipc, const struct regs *r)
 }
 
 /* A message with a handle came: name it here. Where it does not fit, its caller hears of it and the next comes. */
-__noinline static int object_accept(struct ipc_thread *ipc, struct endpoint *ep, u64 deadline)
+__noinline static int object_accept(struct ipc_thread *ipc, struct endpoint *ep, struct regs *r)
 {
 	for (;;) {
 		int status, handle = handle_install(
@@ -195,20 +167,30 @@ __noinline static int object_accept(struct ipc_thread *ipc, struct endpoint *ep,
 		object_put(ipc->object);
 		ipc->object = NULL;
 		if (handle > 0) {
-			ipc->message.handle = handle;
+			r->r15 = (u64)handle;
 			return 0;
 		}
 		ipc_reject(ep, ipc->message.token, -EMFILE);
-		status = ipc_receive(ep, deadline);
+		status = ipc_receive(ep, r->rbx);
 		if (status || !ipc->object)
 			return status;
 	}
 }
 
-s64 native_ipc_call(struct regs *r)
+/* The current thread's message is in its registers; handles that come go into its table. */
+static __always_inline struct ipc_thread *message_in_regs(struct task *task)
 {
 	struct ipc_thread *ipc = &current_thread()->ipc;
-	struct handle_table *handles = current_handles();
+
+	ipc->in_regs = true;
+	ipc->handles = &task->handles;
+	return ipc;
+}
+
+s64 native_ipc_call(struct regs *r)
+{
+	struct task *task = current_task();
+	struct ipc_thread *ipc = message_in_regs(task);
 	struct endpoint *ep;
 	int status;
 
@@ -217,51 +199,44 @@ s64 native_ipc_call(struct regs *r)
 	status = endpoint_get(r->rdi, RIGHT_SEND, &ep, &ipc->message.badge);
 	if (unlikely(status))
 		return status;
-	message_read(&ipc->message, r);
-	handle_reserve(handles); /* the answer may bring one */
-	ipc->handles = handles;
+	handle_reserve(&task->handles); /* the answer may bring one */
 	status = object_attach(ipc, r);
 	if (likely(!status))
 		status = ipc_send(ep, r->rbx, true);
 	object_put(&ep->object);
-	if (likely(!status))
-		message_write(&ipc->message, r);
 	return status;
 }
 
 /* A message has come, or status says why not. */
-static inline s64 receive_end(
+static __always_inline s64 receive_end(
 	struct regs *r, struct ipc_thread *ipc, struct endpoint *ep, int status)
 {
 	if (unlikely(!status && ipc->object))
-		status = object_accept(ipc, ep, r->rbx);
+		status = object_accept(ipc, ep, r);
 	object_put(&ep->object);
-	if (likely(!status))
-		message_write(&ipc->message, r);
 	return status;
 }
 
 s64 native_ipc_receive(struct regs *r)
 {
-	struct ipc_thread *ipc = &current_thread()->ipc;
+	struct ipc_thread *ipc = message_in_regs(current_task());
 	struct endpoint *ep;
 	int status = endpoint_get(r->rdi, RIGHT_RECEIVE, &ep, NULL);
 
 	if (unlikely(status))
 		return status;
-	ipc->handles = current_handles();
 	return receive_end(r, ipc, ep, ipc_receive(ep, r->rbx));
 }
 
 s64 native_ipc_reply(struct regs *r)
 {
-	struct ipc_thread *ipc = &current_thread()->ipc;
+	struct ipc_thread *ipc = message_in_regs(current_task());
 	struct endpoint *ep;
 	int status = endpoint_get(r->rdi, RIGHT_RECEIVE, &ep, NULL);
 
 	if (unlikely(status))
 		return status;
-	message_read(&ipc->message, r);
+	ipc->message.token = r->rsi;
 	status = object_attach(ipc, r);
 	if (likely(!status))
 		status = ipc_reply(ep);
@@ -271,14 +246,13 @@ s64 native_ipc_reply(struct regs *r)
 
 s64 native_ipc_reply_receive(struct regs *r)
 {
-	struct ipc_thread *ipc = &current_thread()->ipc;
+	struct ipc_thread *ipc = message_in_regs(current_task());
 	struct endpoint *ep;
 	int status = endpoint_get(r->rdi, RIGHT_RECEIVE, &ep, NULL);
 
 	if (unlikely(status))
 		return status;
-	message_read(&ipc->message, r);
-	ipc->handles = current_handles();
+	ipc->message.token = r->rsi;
 	status = object_attach(ipc, r);
 	if (unlikely(status)) {
 		object_put(&ep->object);
@@ -321,7 +295,7 @@ void ipc_forward(struct endpoint *ep, struct regs *r)
 		m->word[3] = r->r10;
 		m->word[4] = r->r8;
 		m->word[5] = r->r9;
-		m->handle = HANDLE_NONE;
+		t->ipc.in_regs = false;
 		t->ipc.handles = NULL;
 		t->in_call = true;
 		status = ipc_send(ep, DEADLINE_NEVER, false);

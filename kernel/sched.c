@@ -347,13 +347,17 @@ static void need_resched_clear(struct cpu *c, const struct thread *next)
 }
 
 /* The machine's side of a switch: floating point, segment bases, stack for entries from ring 3, tables. */
-static void machine_switch(struct thread *prev, struct thread *next)
+static __always_inline void machine_switch(struct thread *prev, struct thread *next)
 {
+	bool same_bases =
+		prev->fpu && prev->fs_base == next->fs_base && prev->gs_base == next->gs_base;
+
 	if (prev->fpu)
 		fpu_save(prev->fpu);
 	if (next->fpu) {
 		fpu_restore(next->fpu);
-		user_segments_load(next->fs_base, next->gs_base);
+		if (!same_bases) /* those of a thread of ring 3 are loaded while it runs */
+			user_segments_load(next->fs_base, next->gs_base);
 		cpu_set_kernel_stack(thread_stack_top(next));
 	}
 	if (prev->mm != next->mm)
@@ -382,10 +386,9 @@ static void account(struct cpu *c, struct thread *prev, struct thread *next, u64
  * From prev to another thread. The lock is held, interrupts are off. Returns when prev runs again, perhaps
  * on another CPU, with that CPU's lock held.
  */
-static void switch_to(struct runqueue *rq, struct thread *prev, struct thread *next)
+static __always_inline void switch_to(
+	struct cpu *c, struct runqueue *rq, struct thread *prev, struct thread *next)
 {
-	struct cpu *c = this_cpu();
-
 	c->nr_switches++;
 	trace(TRACE_sched_switch, prev->tid, next->tid, 0);
 	rq->current = next;
@@ -420,7 +423,7 @@ static void schedule(struct runqueue *rq)
 			ASSERT(!rq->dead);
 			rq->dead = prev;
 		}
-		switch_to(rq, prev, next);
+		switch_to(c, rq, prev, next);
 	}
 	spin_unlock(&this_runqueue()->lock);
 }
@@ -565,22 +568,29 @@ void sched_wake(struct thread *t)
 	irq_restore(flags);
 }
 
+/* BLOCKED -> READY, on no queue, for whoever holds the lock of its run queue; else its wake-up. */
+static __always_inline bool take_blocked(struct thread *t)
+{
+	if (unlikely(t->state != THREAD_BLOCKED)) {
+		t->wake_pending = true;
+		return false;
+	}
+	t->state = THREAD_READY;
+	return true;
+}
+
 /*
- * Take t for this CPU's lock holder, who will let it run here. Interrupts off; returns with the lock of rq,
+ * Take t, which is perhaps another CPU's, to let it run here. Interrupts off; returns with the lock of rq,
  * this CPU's, held. False: it is awake already, and has its wake-up.
  */
-static bool runqueue_take_blocked(struct runqueue *rq, struct thread *t)
+__noinline static bool runqueue_take_blocked(struct runqueue *rq, struct thread *t)
 {
 	struct runqueue *from = runqueue_lock_of(t);
-	bool taken = t->state == THREAD_BLOCKED;
+	bool taken = take_blocked(t);
 
-	if (likely(taken)) {
-		t->state = THREAD_READY;
+	if (taken)
 		WRITE_ONCE(t->cpu, rq->cpu);
-	} else {
-		t->wake_pending = true;
-	}
-	if (unlikely(from != rq)) {
+	if (from != rq) {
 		spin_unlock(&from->lock);
 		spin_lock(&rq->lock);
 	}
@@ -588,18 +598,19 @@ static bool runqueue_take_blocked(struct runqueue *rq, struct thread *t)
 }
 
 /* The current thread sleeps, `next` has its CPU and the rest of its slice. Lock held. */
-static void handoff_to(struct runqueue *rq, struct thread *prev, struct thread *next)
+static __always_inline void handoff_to(
+	struct cpu *c, struct runqueue *rq, struct thread *prev, struct thread *next)
 {
-	struct cpu *c = this_cpu();
+	u64 now = time_ns();
 
-	account(c, prev, next, time_ns());
+	prev->runtime_ns += now - prev->started_ns;
+	next->started_ns = now;
 	prev->state = THREAD_BLOCKED;
 	next->state = THREAD_RUNNING;
 	next->slice_end = prev->slice_end;
 	if (unlikely(READ_ONCE(next->pending))) /* see need_resched_clear() */
 		WRITE_ONCE(c->need_resched, true);
-	switch_to(rq, prev, next);
-	spin_unlock(&this_runqueue()->lock);
+	switch_to(c, rq, prev, next);
 }
 
 /* By way of the run queues. Interrupts off. */
@@ -611,35 +622,54 @@ __noinline static void handoff_slowly(struct thread *next, struct spinlock *held
 	sched_block();
 }
 
+/* The current thread does not sleep after all, or `next` does not need its CPU. Lock held; released. */
+__noinline static void handoff_not(struct runqueue *rq, struct thread *t, struct thread *taken)
+{
+	if (!t->wake_pending) {
+		t->state = THREAD_BLOCKED;
+		schedule(rq);
+		return;
+	}
+	t->wake_pending = false;
+	if (taken) {
+		runqueue_add(rq, taken);
+		runqueue_kick(rq);
+	}
+	spin_unlock(&rq->lock);
+}
+
 /* sched_handoff - see sched.h. A need for the scheduler, or for stop_point(), goes before. */
 void sched_handoff(struct thread *next, struct spinlock *held)
 {
-	struct runqueue *rq = this_runqueue();
-	struct thread *t = current_thread();
+	struct cpu *c = this_cpu();
+	struct runqueue *rq = c->runqueue;
+	struct thread *t = rq->current;
 	bool taken;
 
-	if (unlikely(READ_ONCE(this_cpu()->need_resched) ||
+	if (unlikely(READ_ONCE(c->need_resched) ||
 		     (next->pinned && READ_ONCE(next->cpu) != rq->cpu))) {
 		handoff_slowly(next, held);
 		return;
 	}
-	taken = runqueue_take_blocked(rq, next);
+	spin_lock(&rq->lock);
+	if (likely(next->cpu == rq->cpu)) {
+		taken = take_blocked(next);
+	} else {
+		spin_unlock(&rq->lock);
+		taken = runqueue_take_blocked(rq, next);
+	}
 	spin_unlock(held);
 	if (likely(taken && !t->wake_pending)) {
-		handoff_to(rq, t, next);
-	} else if (t->wake_pending) {
-		t->wake_pending = false;
-		if (taken) {
-			runqueue_add(rq, next);
-			runqueue_kick(rq);
-		}
+		handoff_to(c, rq, t, next);
+		rq = this_runqueue(); /* perhaps another CPU's */
 		spin_unlock(&rq->lock);
 	} else {
-		t->state = THREAD_BLOCKED;
-		schedule(rq);
+		handoff_not(rq, t, taken ? next : NULL);
+		rq = this_runqueue();
 	}
 	irq_enable();
-	thread_reap();
+	if (unlikely(rq->dead))
+		thread_reap();
 }
 
 /* NEW -> READY, on the queue of the CPU that t names. Interrupts off. */

@@ -185,6 +185,16 @@ void waitq_wake_all(struct waitq *q);
 		timeout_cancel(&waitq_t);                                                          \
 	} while (0)
 
+/* A word for ps: what a blocked thread waits for; NULL. The fast path of calls leaves none: their state says it. */
+static inline const char *thread_waiting_name(const struct thread *t)
+{
+	enum ipc_state state = READ_ONCE(t->ipc.state);
+
+	if (state != IPC_IDLE)
+		return state == IPC_RECEIVING ? "message" : "answer";
+	return READ_ONCE(t->waiting_name);
+}
+
 void thread_timeout_start(struct timeout *t, u64 deadline_ns); /* wakes the current thread */
 void sched_sleep_until(u64 deadline_ns);                       /* or until killed */
 static inline bool thread_killed(void)

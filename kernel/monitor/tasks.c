@@ -52,6 +52,7 @@ static char thread_letter(const struct thread *t)
 static struct ps_row *ps_add(struct ps *ps, const struct thread *t)
 {
 	struct ps_row *r = &ps->row[ps->used];
+	const char *name;
 
 	if (ps->used == PS_ROWS) {
 		ps->more++;
@@ -65,8 +66,9 @@ static struct ps_row *ps_add(struct ps *ps, const struct thread *t)
 	r->state = thread_letter(t);
 	r->runtime_ns = t->runtime_ns;
 	strscpy(r->name, t->name, sizeof(r->name));
-	if (t->state == THREAD_BLOCKED && t->waiting_name)
-		strscpy(r->waiting, t->waiting_name, sizeof(r->waiting));
+	name = thread_waiting_name(t);
+	if (t->state == THREAD_BLOCKED && name)
+		strscpy(r->waiting, name, sizeof(r->waiting));
 	return r;
 }
 
