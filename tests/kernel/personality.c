@@ -178,7 +178,7 @@ static bool sleeps(const struct thread *th, const char *where)
 {
 	for (u64 end = time_ns() + LAB_LIMIT_NS; time_ns() < end;
 		sched_sleep_until(time_ns() + NS_PER_MS)) {
-		const char *name = thread_waiting_name(th);
+		const char *name = READ_ONCE(th->waiting_name);
 
 		if (READ_ONCE(th->state) == THREAD_BLOCKED && name && !strcmp(name, where))
 			return true;
@@ -707,6 +707,7 @@ static void suspend_often(void *arg)
 		sched_yield();
 		if (control_get_regs(s->th, &b) || a.rip != b.rip || control_resume(s->th))
 			s->failed++;
+		sched_yield(); /* on one CPU it has no other moment to run */
 	}
 	WRITE_ONCE(s->done, true);
 	waitq_wake_all(&s->q);
