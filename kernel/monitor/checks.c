@@ -4,6 +4,7 @@
  * LOCKS     check and ledger run with every other CPU in its scheduler (sched_stop_others): no kernel code is
  *           in flight, so what they count is exact. They print afterwards.
  */
+#include "ipc.h"
 #include "ktest.h"
 #include "lib/string.h"
 #include "loader.h"
@@ -80,6 +81,7 @@ static const struct {
 	{"thp", thp_check},
 	{"memory", memory_check},
 	{"sched", sched_check},
+	{"ipc", ipc_check},
 	{"task", task_check},
 	{"futex", futex_check},
 };
