@@ -14,6 +14,7 @@
  */
 #include "calls.h"
 #include "core.h"
+#include "pool.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@
 struct link processes = {&processes, &processes};
 unsigned nr_processes;
 
+static struct pool pool = POOL_OF(struct process);
 static struct process *by_pid[PID_MAX + 1];
 static uint16_t id_uses[PID_MAX + 1];
 
@@ -155,11 +157,15 @@ static void begin_alone(struct process *p)
 
 struct process *process_alloc(struct process *parent)
 {
+<<<<<<< Updated upstream
 	struct process *p = malloc(sizeof(*p));
+=======
+	struct process *p = pool_alloc(&pool);
+>>>>>>> Stashed changes
 	int pid = p ? pid_alloc() : -EAGAIN;
 
 	if (pid < 0) {
-		free(p);
+		pool_free(&pool, p);
 		return NULL;
 	}
 	memset(p, 0, offsetof(struct process, limits));
@@ -210,8 +216,13 @@ void process_free(struct process *p)
 	pid_release(p->pgrp);
 	pid_release(p->session);
 	nr_processes--;
+<<<<<<< Updated upstream
 	process_set_path(p, NULL);
 	free(p);
+=======
+	free(p->path);
+	pool_free(&pool, p);
+>>>>>>> Stashed changes
 }
 
 void process_discard(struct process *p)
