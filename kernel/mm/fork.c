@@ -94,6 +94,50 @@ static int copy_huge(struct mm *child, struct vma *v, vaddr_t haddr, pmd_t *from
 	return 0;
 }
 
+#define HUGE_RUN 64 /* huge leaves that are shared under one hold of the locks */
+
+/*
+ * As many huge pages in a row as there are, from *addr on, all in one pmd table and none of them special; one flush for all.
+ * *addr moves behind them. 0 or -ENOMEM.
+ */
+static int copy_huge_run(struct mm *child, struct vma *v, vaddr_t *addr, pmd_t *from, pmd_t *to)
+{
+	struct mm *parent = v->mm;
+	vaddr_t a = *addr, end = MIN(v->end, a + HUGE_RUN * HPAGE_PMD_SIZE);
+	bool weakened = false;
+	int err = 0;
+
+	end = MIN(end, ALIGN_DOWN(a, HPAGE_PUD_SIZE) + HPAGE_PUD_SIZE);
+	lock_both(parent, child);
+	for (; a < end; a += HPAGE_PMD_SIZE, from++, to++) {
+		pmd_t pmd = pmd_read(from);
+		struct page *head = pfn_to_page(pmd_pfn(pmd)), *table;
+
+		if (pmd_kind(pmd) != ENTRY_LEAF || pmd.v & PTE_DEVICE || !page_is_huge(head) ||
+			head->flags & PG_SHARED)
+			break;
+		table = pgtable_alloc_table(child, false);
+		if (!table) {
+			err = -ENOMEM;
+			break;
+		}
+		pgtable_deposit(child, to, table);
+		rmap_dup_pmd(head);
+		child->nr_anon += HPAGE_PMD_NR;
+		if (pmd_writable(pmd)) {
+			entry_drop_write(&from->v);
+			pmd = pmd_read(from); /* with the A and D that came meanwhile */
+			weakened = true;
+		}
+		pmd_write(to, pmd);
+	}
+	if (weakened)
+		tlb_flush(&parent->tlb, *addr, a, HPAGE_PMD_SIZE, TLB_fork);
+	unlock_both(parent, child);
+	*addr = a;
+	return err;
+}
+
 /* One entry of a pte table; true: the parent's lost its write right. */
 static __always_inline bool copy_pte(struct mm *child, bool object, pte_t *from, pte_t *to)
 {
@@ -152,7 +196,9 @@ static bool copy_anon_ptes(struct mm *child, pte_t *src, pte_t *dst, u64 n)
 	const pte_t *const end = src + n;
 	const isize to = dst - src;
 	bool weakened = false;
-	u64 seen = 0;
+	u64 seen = 0, one_each = PAGE_ONE_EACH;
+
+	asm("" : "+r"(one_each)); /* in a register: too long for an instruction */
 
 	while (src < end) {
 		u64 v = READ_ONCE(src->v);
@@ -166,7 +212,7 @@ static bool copy_anon_ptes(struct mm *child, pte_t *src, pte_t *dst, u64 n)
 			n -= done;
 			continue;
 		}
-		rmap_dup_small(pages + (pa >> PAGE_SHIFT));
+		page_get_mapped(pages + (pa >> PAGE_SHIFT), one_each);
 		seen |= v;
 		if (v & PTE_RW) {
 			entry_drop_write(&src->v);
@@ -225,6 +271,20 @@ static int copy_device(struct mm *child, pmd_t *from, pmd_t *to)
 	return 0;
 }
 
+/* One entry of a pmd table, whatever it is, and what stands below it. 0 or -ENOMEM. */
+static int copy_pmd(
+	struct mm *child, struct vma *v, vaddr_t a, vaddr_t next, pmd_t *from, pmd_t *to)
+{
+	int err;
+
+	if (pmd_kind(pmd_read(from)) == ENTRY_TABLE)
+		return copy_ptes(child, v, a, next, from, to);
+	if (pmd_read(from).v & PTE_DEVICE)
+		return copy_device(child, from, to);
+	err = copy_huge(child, v, a, from, to);
+	return err == -EAGAIN ? copy_ptes(child, v, a, next, from, to) : err;
+}
+
 /* Every entry of one area. 0 or -ENOMEM. */
 static int copy_area(struct mm *child, struct vma *v)
 {
@@ -236,24 +296,22 @@ static int copy_area(struct mm *child, struct vma *v)
 		a = next, from = pgtable_next_pmd(v->mm, &a, v->end)) {
 		pud_t *pudp = pgtable_make_pud(child, a);
 
-		next = pmd_range_end(a, v->end);
 		to = pudp ? pgtable_make_pmd(child, pudp, a) : NULL;
 		if (!to)
 			return -ENOMEM;
-		if (pmd_kind(pmd_read(from)) == ENTRY_TABLE)
-			err = copy_ptes(child, v, a, next, from, to);
-		else if (pmd_read(from).v & PTE_DEVICE)
-			err = copy_device(child, from, to);
-		else
-			err = copy_huge(child, v, a, from, to);
-		if (err == -EAGAIN)
-			err = copy_ptes(child, v, a, next, from, to);
+		next = a;
+		if (pmd_kind(pmd_read(from)) == ENTRY_LEAF)
+			err = copy_huge_run(child, v, &next, from, to);
+		if (next == a && !err) {
+			next = pmd_range_end(a, v->end);
+			err = copy_pmd(child, v, a, next, from, to);
+		}
 		preempt_point();
 	}
 	return err;
 }
 
-/* The area itself: same range, rights and family. NULL: no memory. */
+/* The area itself: same range, rights and family; in no tree yet. NULL: no memory. */
 static struct vma *clone_vma(struct mm *child, const struct vma *v)
 {
 	struct vma *n = vma_alloc(child);
@@ -271,31 +329,52 @@ static struct vma *clone_vma(struct mm *child, const struct vma *v)
 	if (n->object)
 		object_get(n->object);
 	__builtin_memcpy(n->name, v->name, sizeof(n->name));
-	if (vma_insert(child, n)) {
-		vma_free(n);
-		return NULL;
-	}
 	if (v->anon)
 		rmap_link(n, v->anon);
 	return n;
 }
 
-static int clone_areas(struct mm *child, struct mm *parent)
+/* The areas of which a child gets one: one by one, since not all of them are. 0 or -ENOMEM. */
+static int clone_some_areas(struct mm *child, struct mm *parent)
 {
 	for (struct vma *v = vma_first(parent); v; v = vma_next(v)) {
-		int err;
+		struct vma *n;
 
 		if (v->flags & VM_DONTFORK)
 			continue;
-		if (!clone_vma(child, v))
+		n = clone_vma(child, v);
+		if (!n)
 			return -ENOMEM;
+		if (vma_insert(child, n)) {
+			vma_free(n);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static bool all_inherited(struct mm *parent)
+{
+	for (struct vma *v = vma_first(parent); v; v = vma_next(v))
+		if (v->flags & VM_DONTFORK)
+			return false;
+	return true;
+}
+
+static int clone_areas(struct mm *child, struct mm *parent)
+{
+	int err = all_inherited(parent) ? vma_copy_tree(child, parent, clone_vma)
+					: clone_some_areas(child, parent);
+	struct vma *v = vma_first(parent);
+
+	for (struct vma *n = vma_first(child); n && !err; n = vma_next(n), v = vma_next(v)) {
+		while (v->start != n->start)
+			v = vma_next(v); /* not inherited */
 		if (v->flags & VM_WIPEONFORK || (v->kind == VMA_OBJECT && !v->copied))
 			continue; /* what an object has, the child finds there */
 		err = copy_area(child, v);
-		if (err)
-			return err;
 	}
-	return 0;
+	return err;
 }
 
 static void clone_settings(struct mm *child, const struct mm *parent)

@@ -88,13 +88,6 @@ static inline void rmap_dup_pte(pfn_t pfn)
 		__atomic_add_fetch(page_pte_mappings_ptr(head), 1, __ATOMIC_RELAXED);
 	__atomic_add_fetch(&pfn_to_page(pfn)->mapcount, 1, __ATOMIC_RELAXED);
 }
-/* The same for a page that is not huge: refcount and mapcount lie side by side and go up together. */
-static inline void rmap_dup_small(struct page *page)
-{
-	_Static_assert(offsetof(struct page, refcount) == 0 && offsetof(struct page, mapcount) == 4,
-		"one addition for both counts");
-	__atomic_add_fetch((u64 *)page, 1ul << 32 | 1, __ATOMIC_RELAXED);
-}
 static inline void rmap_dup_pmd(struct page *head)
 {
 	page_get(head);

@@ -188,6 +188,61 @@ int vma_insert(struct mm *mm, struct vma *v)
 	return 0;
 }
 
+/* The areas of a subtree that was never in a space. */
+static void free_below(struct tree_node *node)
+{
+	if (!node)
+		return;
+	free_below(node->left);
+	free_below(node->right);
+	*node = (struct tree_node){0};
+	vma_free(vma_of(node));
+}
+
+/* A subtree like the one at `node`; its depth is that of an AVL tree. NULL: no memory. */
+static struct tree_node *copy_below(struct mm *to, const struct tree_node *node,
+	struct vma *(*copy)(struct mm *to, const struct vma *v))
+{
+	const struct vma *old = tree_entry(node, struct vma, node);
+	struct vma *v = copy(to, old);
+	struct tree_node *n;
+
+	if (!v)
+		return NULL;
+	n = &v->node;
+	n->height = node->height;
+	v->gap = old->gap;
+	v->max_gap = old->max_gap;
+	if ((node->left && !(n->left = copy_below(to, node->left, copy))) ||
+		(node->right && !(n->right = copy_below(to, node->right, copy)))) {
+		free_below(n);
+		return NULL;
+	}
+	if (n->left)
+		n->left->parent = n;
+	if (n->right)
+		n->right->parent = n;
+	return n;
+}
+
+/* vma_copy_tree - see vma.h. Linux: dup_mmap, mas_for_each */
+int vma_copy_tree(
+	struct mm *to, struct mm *from, struct vma *(*copy)(struct mm *to, const struct vma *v))
+{
+	ASSERT_RW_WRITE(&to->lock);
+	ASSERT_RW_WRITE(&from->lock);
+	ASSERT(!to->vmas.root);
+	if (!from->vmas.root)
+		return 0;
+	to->vmas.root = copy_below(to, from->vmas.root, copy);
+	if (!to->vmas.root)
+		return -ENOMEM;
+	to->vmas.augment = update_max_gap;
+	to->nr_vmas = from->nr_vmas;
+	to->total_vm = from->total_vm;
+	return 0;
+}
+
 /*
  * vma_remove - take an area out of its space; it is not freed and keeps its anon object.
  *

@@ -65,6 +65,12 @@ void vma_free(struct vma *v);         /* not in a tree; drops its link to the an
 void vma_remove(struct vma *v);       /* out of the tree; not freed */
 /* 0, or -ENOMEM above VMA_MAX. The range must be free (checked). */
 int vma_insert(struct mm *mm, struct vma *v);
+/*
+ * All areas of a space that has none yet, as copy() makes them from those of another one, in a tree of the same shape:
+ * without walking down or balancing. Both mm->lock for writing. 0; -ENOMEM: copy() returned NULL, nothing is left of it.
+ */
+int vma_copy_tree(
+	struct mm *to, struct mm *from, struct vma *(*copy)(struct mm *to, const struct vma *v));
 /* Move the edges of v within the room between its neighbours. Keeps index <-> address. */
 void vma_resize(struct vma *v, vaddr_t start, vaddr_t end);
 /* v keeps [start, addr); the new area [addr, end) is returned. NULL: no memory, or too many. */
