@@ -11,6 +11,7 @@
 #include "file.h"
 #include "calls.h"
 #include "pipe.h"
+#include "pool.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -132,12 +133,14 @@ void fd_clear(struct process *p, uint64_t fd)
 
 /* --- with processes ------------------------------------------------------------------------ */
 
+static struct pool files_pool = POOL_OF(struct files), fs_pool = POOL_OF(struct fs);
+
 static struct files *files_new(void)
 {
-	struct files *files = calloc(1, sizeof(*files));
+	struct files *files = pool_alloc(&files_pool);
 
 	if (files)
-		files->refs = 1;
+		*files = (struct files){.refs = 1};
 	return files;
 }
 
@@ -154,7 +157,7 @@ static void files_put(struct files *files)
 			file_put(f);
 	}
 	free(files->slots);
-	free(files);
+	pool_free(&files_pool, files);
 }
 
 static struct files *files_copy(const struct files *from)
@@ -166,7 +169,7 @@ static struct files *files_copy(const struct files *from)
 	if (from->nr) {
 		files->slots = malloc(from->nr * sizeof(*files->slots));
 		if (!files->slots) {
-			free(files);
+			pool_free(&files_pool, files);
 			return NULL;
 		}
 		memcpy(files->slots, from->slots, from->nr * sizeof(*files->slots));
@@ -184,12 +187,12 @@ static void fs_put(struct fs *fs)
 	if (--fs->refs)
 		return;
 	inode_put(fs->folder);
-	free(fs);
+	pool_free(&fs_pool, fs);
 }
 
 static struct fs *fs_new(struct inode *folder, uint32_t umask)
 {
-	struct fs *fs = malloc(sizeof(*fs));
+	struct fs *fs = pool_alloc(&fs_pool);
 
 	if (fs)
 		*fs = (struct fs){1, umask, inode_get(folder)};

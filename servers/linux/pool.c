@@ -15,10 +15,10 @@ void *pool_alloc(struct pool *pool)
 	void *one = pool->free;
 
 	if (!one)
-		return calloc(1, pool->bytes);
+		return malloc(pool->bytes);
 	memcpy(&pool->free, one, sizeof(one));
 	pool->nr_free--;
-	return memset(one, 0, pool->bytes);
+	return one;
 }
 
 void pool_free(struct pool *pool, void *one)

@@ -22,7 +22,7 @@ struct pool {
 		.bytes = sizeof(type)                                                              \
 	}
 
-void *pool_alloc(struct pool *pool);          /* all zero; NULL: no memory */
+void *pool_alloc(struct pool *pool);          /* contents are whatever they were; NULL: no memory */
 void pool_free(struct pool *pool, void *one); /* NULL: nothing to do */
 
 #endif

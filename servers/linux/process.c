@@ -157,11 +157,7 @@ static void begin_alone(struct process *p)
 
 struct process *process_alloc(struct process *parent)
 {
-<<<<<<< Updated upstream
-	struct process *p = malloc(sizeof(*p));
-=======
 	struct process *p = pool_alloc(&pool);
->>>>>>> Stashed changes
 	int pid = p ? pid_alloc() : -EAGAIN;
 
 	if (pid < 0) {
@@ -216,13 +212,8 @@ void process_free(struct process *p)
 	pid_release(p->pgrp);
 	pid_release(p->session);
 	nr_processes--;
-<<<<<<< Updated upstream
 	process_set_path(p, NULL);
-	free(p);
-=======
-	free(p->path);
 	pool_free(&pool, p);
->>>>>>> Stashed changes
 }
 
 void process_discard(struct process *p)

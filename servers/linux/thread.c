@@ -17,11 +17,13 @@
  * LINUX  exit_to_user_mode_loop, do_signal, handle_signal
  */
 #include "core.h"
+#include "pool.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 
+static struct pool pool = POOL_OF(struct thread);
 static struct thread *slots[MAX_THREADS];
 static uint32_t generations[MAX_THREADS];
 static uint16_t free_slots[MAX_THREADS];
@@ -51,9 +53,10 @@ struct thread *thread_alloc(struct process *p)
 
 	if (!nr_free && nr_used == MAX_THREADS)
 		return NULL;
-	t = calloc(1, sizeof(*t));
+	t = pool_alloc(&pool);
 	if (!t)
 		return NULL;
+	memset(t, 0, sizeof(*t));
 	index = nr_free ? free_slots[--nr_free] : nr_used++;
 	slots[index] = t;
 	t->cookie = index | (uint64_t)++generations[index] << 32;
@@ -92,7 +95,7 @@ void thread_free(struct thread *t)
 		handle_close(t->handle);
 	slots[index] = NULL;
 	free_slots[nr_free++] = (uint16_t)index;
-	free(t);
+	pool_free(&pool, t);
 }
 
 void thread_released(struct thread *t)
