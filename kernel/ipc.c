@@ -293,10 +293,10 @@ static __always_inline int wait_finish(struct endpoint *ep, const struct ipc_wai
 {
 	struct thread *t = current_thread();
 
-	if (likely(__atomic_load_n(&t->ipc.state, __ATOMIC_ACQUIRE) == IPC_IDLE &&
-		    !__atomic_load_n(&ep->lock.v, __ATOMIC_ACQUIRE)))
-		return t->ipc.status;
-	return wait_finish_slow(ep, w);
+	if (unlikely(READ_ONCE(t->ipc.state) != IPC_IDLE || READ_ONCE(ep->lock.v)))
+		return wait_finish_slow(ep, w);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE); /* loads stay in order on x86: for the compiler */
+	return t->ipc.status;
 }
 
 /* --- the call ----------------------------------------------------------------------------------------- */

@@ -70,8 +70,7 @@
 	X(thread_get_fpu)                                                                          \
 	X(thread_set_fpu)
 
-/* Weak: a call that no file serves has no row in the table, and is unknown. */
-#define X(name) s64 __attribute__((weak)) native_##name(struct regs *r);
+#define X(name) s64 native_##name(struct regs *r);
 NATIVE_CALLS(X)
 #undef X
 

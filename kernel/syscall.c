@@ -650,7 +650,7 @@ void syscall_dispatch(struct regs *r)
 
 	if (nr < NR_SYSCALLS && table[nr])
 		r->rax = (u64)table[nr](r);
-	else if (nr - SYS_NATIVE < ARRAY_SIZE(native_table) && native_table[nr - SYS_NATIVE])
+	else if (nr - SYS_NATIVE < ARRAY_SIZE(native_table))
 		r->rax = (u64)(CONFIG_INJECT ? native_watched(nr, r)
 					     : native_table[nr - SYS_NATIVE](r));
 	else if (likely(current_task()->personality))
