@@ -246,6 +246,8 @@ static int visit_standing(struct thread *th, void (*fn)(struct thread *th, void 
 		task_unlock();
 		if (!result)
 			result = visit_in_call(th, &v);
+		if (!result && READ_ONCE(th->halted))
+			result = -EAGAIN; /* answered, and on its way to stand */
 	} while (result == -EAGAIN && try_again(&until));
 	return result == 1 ? 0 : result == -ESRCH ? -ESRCH : -EBUSY;
 }
@@ -291,7 +293,12 @@ int control_suspend(struct thread *th)
 			time_ns() + LOOK_AGAIN_NS, "suspend");
 	if (is_gone(th))
 		return -ESRCH;
-	return thread_interrupted() && !has_stopped(th) ? -EINTR : 0;
+	if (!has_stopped(th))
+		return -EINTR;
+	task_lock();
+	th->halted = th->suspend_count; /* unless it was resumed meanwhile */
+	task_unlock();
+	return 0;
 }
 
 /* control_resume - start it, or undo one suspend. -EINVAL: neither is to be done; -ESRCH. */
@@ -306,8 +313,10 @@ int control_resume(struct thread *th)
 		error = -ESRCH;
 	else if (!th->suspend_count)
 		error = -EINVAL;
-	else if (--th->suspend_count == 0)
+	else if (--th->suspend_count == 0) {
+		th->halted = false;
 		sched_wake(th);
+	}
 	task_unlock();
 	return error;
 }

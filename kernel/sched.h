@@ -84,6 +84,7 @@ struct thread {
 	bool regs_set; /* lock of that endpoint: set_regs while it sat in a call: rax is not the answer's */
 	u32 suspend_count; /* LOCK_TASKS: stops at its next return to ring 3 */
 	bool suspended;    /* LOCK_TASKS: stands there */
+	bool halted; /* LOCK_TASKS: suspended, and seen to stand since: it leaves a call only to stand again */
 	bool has_left;     /* LOCK_TASKS: off task->threads, nobody can stop or kill it any more */
 	u32 nr_handles;    /* LOCK_TASKS: a NEW one that nobody can start any more ends */
 	int kill_status;   /* LOCK_TASKS: exit_status to be, once it is killed */

@@ -186,6 +186,17 @@ static bool sleeps(const struct thread *th, const char *where)
 	return false;
 }
 
+/* Its message waits for a receiver. */
+static bool is_queued(const struct thread *th)
+{
+	for (u64 end = time_ns() + LAB_LIMIT_NS; time_ns() < end;
+		sched_sleep_until(time_ns() + NS_PER_MS))
+		if (READ_ONCE(th->state) == THREAD_BLOCKED &&
+			READ_ONCE(th->ipc.state) == IPC_QUEUED)
+			return true;
+	return false;
+}
+
 /* It runs in ring 3, as far as anybody can see. */
 static bool runs(const struct thread *th)
 {
@@ -307,7 +318,7 @@ static struct thread *thread_at(struct puppet *p, u64 cookie, enum where where)
 		return puppet_thread(p, cookie, DO_SPIN, 0, 0, 0);
 	case AT_QUEUED:
 		th = puppet_run(p, cookie, DO_CALL, FORWARD, 0, 0);
-		return th && sleeps(th, "answer") ? th : NULL;
+		return th && is_queued(th) ? th : NULL;
 	case AT_UNANSWERED:
 		th = puppet_run(p, cookie, DO_CALL, FORWARD, 0, 0);
 		return th && receive(p).badge == cookie ? th : NULL;
@@ -346,7 +357,7 @@ KTEST(personality, kill_the_task_in_each_state)
 
 		KT_REQUIRE(ctx, puppet_open(&p));
 		th = thread_at(&p, at, at);
-		KT_EXPECT(ctx, th && task_check());
+		KT_REQUIRE(ctx, th && task_check());
 		KT_EXPECT(ctx, task_kill(p.task, SIGKILL) && !task_kill(p.task, 3));
 		m = receive_exit(&p);
 		KT_EXPECT(ctx, is_exit(&m, at, SIGKILL, true));
@@ -367,7 +378,7 @@ KTEST(personality, kill_a_thread_in_each_state)
 		KT_REQUIRE(ctx, puppet_open(&p));
 		other = puppet_thread(&p, 100, DO_CALL, SYS_exit, 1, 0);
 		th = thread_at(&p, at, at);
-		KT_EXPECT(ctx, th && other);
+		KT_REQUIRE(ctx, th && other);
 		KT_EXPECT(ctx, task_kill_thread(th, 77) && !task_kill_thread(th, 78));
 		m = receive_exit(&p);
 		KT_EXPECT(ctx, is_exit(&m, at, 77, false));
