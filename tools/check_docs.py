@@ -10,6 +10,9 @@ Links are followed from the page they stand on. In `code` and in indented blocks
     CMD='a && b'            each of them: a command of kernel/monitor/commands.c
     `command ARGS`          likewise, where the heading says "Look at it" or "Watch it"
 
+docs/linux-abi.md has every call that is served and no other (kernel/syscall.c, servers/linux/calls.h), docs/ipc.md every native
+call (include/abi/native.h): the first column of their tables that names one. Numbers are compared with the C library's.
+
 What is Linux's is not: columns headed "Linux", sections headed "What Linux does more", /proc and /sys.
 No page may name a place of one machine (an absolute path into somebody's home or work folder).
 """
@@ -25,7 +28,7 @@ FOLDER = re.compile(r"(?<![\w./$-])((?:\w[\w.-]*/)+)(?![\w*])")
 IDENTIFIER = re.compile(r"(?<![\w/.-])(_?[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+)(?![\w/*]|\.\w|-\w)")
 FOREIGN = re.compile(r"(?<![\w/])/(?:home|work|Users|mnt)/")
 # Words of the texts that are no names of ours: Linux's paths and macros, tools, places in examples.
-NOT_OURS = {"MAX_RW_COUNT", "x86_64", "oom_score_adj"}
+NOT_OURS = {"MAX_RW_COUNT", "x86_64", "oom_score_adj", "get_user_pages"}
 
 
 def sources():
@@ -39,6 +42,56 @@ def sources():
         if path.suffix != ".md":
             words.update(re.findall(r"\w+", path.read_text(errors="replace")))
     return files, words
+
+
+def served():
+    """The Linux calls that are served: the kernel's table, and the personality's list."""
+    kernel = (ROOT / "kernel/syscall.c").read_text()
+    table = re.search(r"\btable\[NR_SYSCALLS\] = \{(.*?)\n\};", kernel, re.DOTALL)[1]
+    calls = (ROOT / "servers/linux/calls.h").read_text()
+    lists = re.findall(r"_CALLS\(X\)(.*?)\n\n", calls, re.DOTALL)
+    return set(re.findall(r"\[SYS_(\w+)\]", table)) | {name for text in lists for name in re.findall(r"\bX\((\w+)\)", text)}
+
+
+def native():
+    """Pagoda's own calls."""
+    header = (ROOT / "include/abi/native.h").read_text()
+    calls = re.search(r"enum native_call \{(.*?)\n\};", header, re.DOTALL)[1]
+    return set(re.findall(r"^\tSYS_([a-z]\w*)", calls, re.MULTILINE))
+
+
+def numbers():
+    """Linux's numbers as the C library of ring 3 has them; empty where it is not installed."""
+    header = Path("/usr/include/x86_64-linux-musl/bits/syscall.h")
+    return dict(re.findall(r"#define __NR_(\w+)\s+(\d+)", header.read_text())) if header.exists() else {}
+
+
+def rows(text, title):
+    """The cells of every row of the tables that have a column of this title, from that column on; and the cell before it."""
+    column = None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split("|")] if line.startswith("|") else []
+        if title in cells:
+            column = cells.index(title)
+        elif not cells:
+            column = None
+        elif column and "---" not in line:
+            yield cells[column - 1], re.findall(r"`(\w+)`", cells[column])
+
+
+def call_tables():
+    """The pages' tables of calls against what is served."""
+    known = numbers()
+    for page, there in (("linux-abi.md", served()), ("ipc.md", native())):
+        on_page = []
+        for number, names in rows((ROOT / "docs" / page).read_text(), "call"):
+            on_page += names
+            if page == "linux-abi.md" and known and number != ", ".join(known.get(name, "?") for name in names):
+                yield f"docs/{page}: {', '.join(names)}: the numbers are not {number}"
+        for name in sorted(there - set(on_page)):
+            yield f"docs/{page}: {name} is served, and not on the page"
+        for name in sorted(name for name in set(on_page) if name not in there or on_page.count(name) > 1):
+            yield f"docs/{page}: {name} is not served, or there twice"
 
 
 def commands():
@@ -153,6 +206,7 @@ def main():
     files, words = sources()
     known = {"files": files, "words": words, "commands": commands(), "targets": targets()}
     problems = [problem for page in PAGES for problem in Checker(page, known).run()]
+    problems += call_tables()
     for page in PAGES[1:]:
         name = str(page.relative_to(ROOT / "docs"))
         if name != "README.md" and f"({name})" not in (ROOT / "docs/README.md").read_text():
