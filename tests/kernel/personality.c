@@ -178,7 +178,7 @@ static bool sleeps(const struct thread *th, const char *where)
 {
 	for (u64 end = time_ns() + LAB_LIMIT_NS; time_ns() < end;
 		sched_sleep_until(time_ns() + NS_PER_MS)) {
-		const char *name = READ_ONCE(th->waiting_name);
+		const char *name = thread_waiting_name(th);
 
 		if (READ_ONCE(th->state) == THREAD_BLOCKED && name && !strcmp(name, where))
 			return true;
