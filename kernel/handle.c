@@ -26,7 +26,7 @@
 #include "printk.h"
 #include <abi/errno.h>
 
-#define FIRST_SLOTS 32
+#define FIRST_SLOTS 4 /* a program of the personality has one handle */
 
 void handle_table_init(struct handle_table *t)
 {

@@ -181,7 +181,8 @@ static void show_pagesets(struct report_out *out, const struct zone *z)
 	report_puts(out, "\n  pagesets");
 	for (u32 cpu = 0; cpu < nr_cpus; cpu++) {
 		const struct pcp *pcp = &z->pcp[cpu];
-		u64 count = READ_ONCE(pcp->huge.count) << HPAGE_PMD_ORDER;
+		u64 count = (READ_ONCE(pcp->huge.count) << HPAGE_PMD_ORDER) +
+			    READ_ONCE(pcp->zeroed.count);
 
 		for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++)
 			count += READ_ONCE(pcp->lists[mt].count);

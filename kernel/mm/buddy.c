@@ -288,6 +288,16 @@ static void poison_verify(struct page *p)
 				(unsigned long)page_to_pfn(p), i, (unsigned long)word[i]);
 }
 
+static void zeroed_verify(struct page *p)
+{
+	const u64 *word = page_to_virt(p);
+
+	for (unsigned i = 0; i < PAGE_SIZE / 8; i++)
+		if (word[i])
+			panic("poison", "pfn %#lx was freed as zeroed: word %u is %#lx",
+				(unsigned long)page_to_pfn(p), i, (unsigned long)word[i]);
+}
+
 /* A block becomes single pages of a stack; the lowest ends on top, they are handed out upwards. */
 static void pcp_push_block(struct page_list *list, struct page *p, u64 pages)
 {
@@ -360,6 +370,7 @@ void buddy_drain_pcp(void)
 		for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++)
 			pcp_drain(&zones[i], &pcp->lists[mt], pcp->lists[mt].count);
 		pcp_drain(&zones[i], &pcp->huge, pcp->huge.count);
+		pcp_drain(&zones[i], &pcp->zeroed, pcp->zeroed.count);
 	}
 }
 
@@ -509,6 +520,33 @@ struct page *buddy_alloc(unsigned order, enum migratetype mt, enum page_type typ
 	return p;
 }
 
+/*
+ * buddy_alloc_zeroed - one page, unmovable, cleared: from this CPU's zeroed ones if there is one.
+ *
+ *   locks, returns  as buddy_alloc
+ *   Linux           get_zeroed_page; its quicklists of tables were this list
+ */
+struct page *buddy_alloc_zeroed(enum page_type type)
+{
+	struct page_list *list = &preferred->pcp[cpu_id()].zeroed;
+	struct page *p;
+
+	if (!list->first) {
+		p = buddy_alloc(0, MIGRATE_UNMOVABLE, type, 0);
+		if (p)
+			clear_page(page_to_virt(p));
+		return p;
+	}
+	if (CONFIG_INJECT && unlikely(buddy_inject_now(0)))
+		return NULL;
+	p = pcp_pop(list);
+	if (CONFIG_CHECKS)
+		zeroed_verify(p);
+	page_prepare(p, 0, type);
+	count_alloc(preferred, 1);
+	return p;
+}
+
 /* ---- freeing ---- */
 
 /* Somebody frees what is not his. Says which of the possible mistakes it is. */
@@ -609,6 +647,32 @@ void buddy_free(struct page *head)
 	vmstat_inc(VM_pgfree);
 	if (unlikely(list->count > pcp_high))
 		pcp_drain(z, list, pcp_batch);
+}
+
+/*
+ * buddy_free_zeroed - the same for one page whose every byte is zero.
+ *
+ *   locks, panics  as buddy_free
+ */
+void buddy_free_zeroed(struct page *page)
+{
+	pfn_t pfn = page_to_pfn(page);
+	struct page_list *list = &preferred->pcp[cpu_id()].zeroed;
+
+	if (list->count >= PCP_ZEROED_HIGH || !pcp_high || pfn_zone(pfn) != preferred) {
+		buddy_free(page);
+		return;
+	}
+	if (unlikely(!may_be_freed(page, pfn) || page->order))
+		free_refused(page);
+	if (CONFIG_CHECKS) {
+		page->private = 0;
+		zeroed_verify(page);
+	}
+	page->refcount = 0;
+	page->type = PAGE_FREE;
+	pcp_push(list, page, pfn);
+	vmstat_inc(VM_pgfree);
 }
 
 /*
@@ -915,6 +979,7 @@ u64 buddy_free_pages(void)
 			for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++)
 				pages += READ_ONCE(pcp->lists[mt].count);
 			pages += READ_ONCE(pcp->huge.count) << HPAGE_PMD_ORDER;
+			pages += READ_ONCE(pcp->zeroed.count);
 		}
 	}
 	return pages;
@@ -1115,7 +1180,8 @@ static bool check_pcp(const struct zone *z, u64 *pages)
 		for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++)
 			if (!check_pcp_list(&z->pcp[cpu].lists[mt], 0, pages))
 				return false;
-		if (!check_pcp_list(&z->pcp[cpu].huge, HPAGE_PMD_ORDER, pages))
+		if (!check_pcp_list(&z->pcp[cpu].huge, HPAGE_PMD_ORDER, pages) ||
+			!check_pcp_list(&z->pcp[cpu].zeroed, 0, pages))
 			return false;
 	}
 	return true;

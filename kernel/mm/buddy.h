@@ -24,10 +24,12 @@ enum zone_id {
 struct pcp {
 	struct page_list lists[NR_MIGRATETYPES]; /* order 0 */
 	struct page_list huge;                   /* order HPAGE_PMD_ORDER, movable */
+	struct page_list zeroed;                 /* order 0, every byte is zero */
 };
-#define PCP_BATCH     32
-#define PCP_HIGH      186
-#define PCP_HUGE_HIGH 1
+#define PCP_BATCH       32
+#define PCP_HIGH        186
+#define PCP_HUGE_HIGH   1
+#define PCP_ZEROED_HIGH 16
 
 struct zone {
 	struct spinlock lock; /* LOCK_ZONE */
@@ -63,6 +65,13 @@ struct page *buddy_alloc(unsigned order, enum migratetype mt, enum page_type typ
  * a double or foreign free.
  */
 void buddy_free(struct page *head);
+
+/*
+ * Pages of order 0 that are all zero: a table that has lost its last entry is one, and is kept apart, per CPU, for the next
+ * table. Contracts as buddy_alloc (unmovable) and buddy_free.
+ */
+struct page *buddy_alloc_zeroed(enum page_type type);
+void buddy_free_zeroed(struct page *page);
 
 /* refcount is 0: off the LRU and the deferred queue, then buddy_free. */
 void page_free_batch(const u32 *pfns, unsigned nr); /* base pages only the caller references */

@@ -96,46 +96,54 @@ static int copy_huge(struct mm *child, struct vma *v, vaddr_t haddr, pmd_t *from
 
 #define HUGE_RUN 64 /* huge leaves that are shared under one hold of the locks */
 
+/* A huge page of anonymous memory: not a device's, not the zero page, not an object's. */
+static bool is_plain_huge(pmd_t pmd)
+{
+	const struct page *head = pfn_to_page(pmd_pfn(pmd));
+
+	return pmd_kind(pmd) == ENTRY_LEAF && !(pmd.v & PTE_DEVICE) && page_is_huge(head) &&
+	       !(head->flags & PG_SHARED);
+}
+
+/* One of them; true: the parent's entry lost its write right. Both tables are locked, the child has a deposit. */
+static __always_inline bool share_huge(pmd_t *from, pmd_t *to)
+{
+	pmd_t pmd = pmd_read(from);
+
+	rmap_dup_pmd(pfn_to_page(pmd_pfn(pmd)));
+	if (!pmd_writable(pmd)) {
+		pmd_write(to, pmd);
+		return false;
+	}
+	entry_drop_write(&from->v);
+	pmd_write(to, pmd_read(from)); /* with the A and D that came meanwhile */
+	return true;
+}
+
 /*
- * As many huge pages in a row as there are, from *addr on, all in one pmd table and none of them special; one flush for all.
- * *addr moves behind them. 0 or -ENOMEM.
+ * As many plain huge pages in a row as there are, from *addr on, all in one pmd table: their deposits are made together, and
+ * one flush is for all. *addr moves behind them. 0 or -ENOMEM.
  */
 static int copy_huge_run(struct mm *child, struct vma *v, vaddr_t *addr, pmd_t *from, pmd_t *to)
 {
 	struct mm *parent = v->mm;
-	vaddr_t a = *addr, end = MIN(v->end, a + HUGE_RUN * HPAGE_PMD_SIZE);
+	vaddr_t end = MIN(v->end, ALIGN_DOWN(*addr, HPAGE_PUD_SIZE) + HPAGE_PUD_SIZE);
+	u64 most = MIN((end - *addr) >> HPAGE_PMD_SHIFT, HUGE_RUN), n = 0, made;
 	bool weakened = false;
-	int err = 0;
 
-	end = MIN(end, ALIGN_DOWN(a, HPAGE_PUD_SIZE) + HPAGE_PUD_SIZE);
 	lock_both(parent, child);
-	for (; a < end; a += HPAGE_PMD_SIZE, from++, to++) {
-		pmd_t pmd = pmd_read(from);
-		struct page *head = pfn_to_page(pmd_pfn(pmd)), *table;
-
-		if (pmd_kind(pmd) != ENTRY_LEAF || pmd.v & PTE_DEVICE || !page_is_huge(head) ||
-			head->flags & PG_SHARED)
-			break;
-		table = pgtable_alloc_table(child, false);
-		if (!table) {
-			err = -ENOMEM;
-			break;
-		}
-		pgtable_deposit(child, to, table);
-		rmap_dup_pmd(head);
-		child->nr_anon += HPAGE_PMD_NR;
-		if (pmd_writable(pmd)) {
-			entry_drop_write(&from->v);
-			pmd = pmd_read(from); /* with the A and D that came meanwhile */
-			weakened = true;
-		}
-		pmd_write(to, pmd);
-	}
+	while (n < most && is_plain_huge(pmd_read(from + n)))
+		n++;
+	made = pgtable_deposit_many(child, to, n);
+	for (u64 i = 0; i < made; i++)
+		weakened |= share_huge(from + i, to + i);
+	child->nr_anon += made * HPAGE_PMD_NR;
+	end = *addr + made * HPAGE_PMD_SIZE;
 	if (weakened)
-		tlb_flush(&parent->tlb, *addr, a, HPAGE_PMD_SIZE, TLB_fork);
+		tlb_flush(&parent->tlb, *addr, end, HPAGE_PMD_SIZE, TLB_fork);
 	unlock_both(parent, child);
-	*addr = a;
-	return err;
+	*addr = end;
+	return made < n ? -ENOMEM : 0;
 }
 
 /* One entry of a pte table; true: the parent's lost its write right. */

@@ -155,15 +155,14 @@ static void count_tables(struct mm *mm, s64 n)
 
 static struct page *table_alloc(struct mm *mm, unsigned level, bool clear)
 {
-	struct page *table = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_TABLE, 0);
+	struct page *table = clear ? buddy_alloc_zeroed(PAGE_TABLE)
+				   : buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_TABLE, 0);
 
 	if (unlikely(!table))
 		return NULL;
 	table->private = (u64)mm;
 	table->next = 0;
 	page_set_index(table, level);
-	if (clear)
-		clear_page(page_to_virt(table));
 	return table;
 }
 
@@ -181,7 +180,7 @@ static bool table_install(struct mm *mm, u64 *entry, struct page *table)
 	}
 	spin_unlock(&mm->pt_lock);
 	if (!hole)
-		buddy_free(table);
+		buddy_free_zeroed(table);
 	return hole;
 }
 
@@ -274,6 +273,31 @@ void pgtable_redeposit(struct mm *mm, pmd_t *pmdp, struct page *table)
 	table->next = home->next;
 	home->next = page_to_pfn(table);
 	home->mapcount++;
+}
+
+/*
+ * pgtable_deposit_many - make n spare tables and deposit them for huge leaves of the pmd table in which *pmdp stands.
+ *
+ *   locks    pt_lock held: for fork, which has no better moment; nothing here sleeps
+ *   returns  how many: fewer than n when memory ran out
+ */
+u64 pgtable_deposit_many(struct mm *mm, pmd_t *pmdp, u64 n)
+{
+	struct page *home = home_of(pmdp);
+	u64 made;
+
+	ASSERT_HELD(&mm->pt_lock);
+	for (made = 0; made < n; made++) {
+		struct page *table = table_alloc(mm, 1, false);
+
+		if (!table)
+			break;
+		table->next = home->next;
+		home->next = page_to_pfn(table);
+	}
+	home->mapcount += made;
+	count_tables(mm, made);
+	return made;
 }
 
 static struct page *deposit_take(pmd_t *pmdp)
@@ -446,7 +470,7 @@ void pgtable_free_range(struct mm *mm, vaddr_t start, vaddr_t end, vaddr_t floor
 		struct page *table = pfn_to_page(p.first);
 
 		p.first = table->next;
-		buddy_free(table);
+		buddy_free_zeroed(table); /* it has lost its last entry */
 	}
 }
 

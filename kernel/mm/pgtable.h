@@ -134,6 +134,7 @@ struct page *pgtable_alloc_table(struct mm *mm, bool clear);
 void pgtable_free_table(struct page *table);
 /* pt_lock held; counts it in nr_tables. */
 void pgtable_deposit(struct mm *mm, pmd_t *pmdp, struct page *table);
+u64 pgtable_deposit_many(struct mm *mm, pmd_t *pmdp, u64 n); /* made here; how many */
 /* pt_lock held; uncounts it. There is one (T3). */
 struct page *pgtable_withdraw(struct mm *mm, pmd_t *pmdp);
 
