@@ -7,7 +7,7 @@ Links are followed from the page they stand on. In `code` and in indented blocks
     kernel/mm/              a folder
     snake_case(), LOCK_MM   a word of the sources (or of the scripts)
     make NAME               a target of the Makefile
-    CMD='a && b'            each of them: a command of kernel/monitor/commands.c
+    CMD='a && b'            each of them: a command of kernel/monitor/commands.c, or a program of user/programs
     `command ARGS`          likewise, where the heading says "Look at it" or "Watch it"
 
 docs/linux-abi.md has every call that is served and no other (kernel/syscall.c, servers/linux/calls.h), docs/ipc.md every native
@@ -28,7 +28,7 @@ FOLDER = re.compile(r"(?<![\w./$-])((?:\w[\w.-]*/)+)(?![\w*])")
 IDENTIFIER = re.compile(r"(?<![\w/.-])(_?[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+)(?![\w/*]|\.\w|-\w)")
 FOREIGN = re.compile(r"(?<![\w/])/(?:home|work|Users|mnt)/")
 # Words of the texts that are no names of ours: Linux's paths and macros, tools, places in examples.
-NOT_OURS = {"MAX_RW_COUNT", "x86_64", "oom_score_adj", "get_user_pages"}
+NOT_OURS = {"MAX_RW_COUNT", "x86_64", "oom_score_adj", "get_user_pages", "aligned_alloc", "hello.c", "touch64.c"}
 
 
 def sources():
@@ -160,7 +160,7 @@ class Checker:
     def names(self, number, code):
         if "/proc/" not in code and "/sys/" not in code:
             for name in FILE.findall(code):
-                if not self.exists(name):
+                if not self.exists(name) and name not in NOT_OURS:
                     self.problem(number, f"there is no file {name}")
             for name in FOLDER.findall(code):
                 if not any(("/" + path).find("/" + name) >= 0 for path in self.known["files"]) \
@@ -180,7 +180,7 @@ class Checker:
         for line in lines:
             for part in re.split(r"&&|;", line):
                 word = re.match(r"\s*([a-z]+)( |$)", part)
-                if word and not (word[1] in self.known["commands"]
+                if word and not (word[1] in self.known["commands"] | self.known["programs"]
                                  or line is code and not word[2] and word[1] in self.known["words"]):
                     self.problem(number, f"there is no command {word[1]}")
 
@@ -204,7 +204,8 @@ class Checker:
 
 def main():
     files, words = sources()
-    known = {"files": files, "words": words, "commands": commands(), "targets": targets()}
+    known = {"files": files, "words": words, "commands": commands(), "targets": targets(),
+             "programs": {path.stem for path in (ROOT / "user/programs").glob("*.c")}}
     problems = [problem for page in PAGES for problem in Checker(page, known).run()]
     problems += call_tables()
     for page in PAGES[1:]:

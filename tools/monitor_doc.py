@@ -15,18 +15,20 @@ PAGE = os.path.join(qemu.ROOT, "docs", "monitor.md")
 
 HEAD = """# The monitor
 
-A command line inside the kernel, on the first serial line (COM1). Names, paths and fields are Linux's where Linux
-has them. This page is made by `tools/monitor_doc.py` from the table of commands in
-[`kernel/monitor/commands.c`](../kernel/monitor/commands.c); a test compares them.
+The kernel's own commands. Names, paths and fields are Linux's where Linux has them. Typing, history and grammar below are those
+of the kernel's prompt; in the shell the same commands are programs on the PATH, with the shell's grammar. This page is made by
+`tools/monitor_doc.py` from the table of commands in [`kernel/monitor/commands.c`](../kernel/monitor/commands.c); a test compares
+them.
 
-## Two entries to one table
+## Three entries to one table
 
-| | console | stopped |
-| --- | --- | --- |
-| entered by | starting the machine (`make run MONITOR=1`) | a BREAK on the serial line (`Ctrl-] b` in QEMU), `Ctrl-\\` twice in the shell, or a panic with a person there |
-| other CPUs | run | stand still, by NMI |
-| commands | all | those marked *stopped*: they take no lock and never sleep |
-| left by | `poweroff` | `continue` or Ctrl-D (BREAK); `poweroff` |
+| | shell | console | stopped |
+| --- | --- | --- | --- |
+| entered by | `make run`: each command is a program, `pagoda CMD` too where busybox has one of that name | `make run MONITOR=1` | a BREAK on the serial line (`Ctrl-] b` in QEMU), `Ctrl-\\` twice in the shell, or a panic with a person there |
+| runs in | a kernel thread for each command (a *session*), while ring 3 waits | the console's thread | the interrupt |
+| other CPUs | run | run | stand still, by NMI |
+| commands | all; `run PROGRAM` is the shell's own | all | those marked *stopped*: they take no lock and never sleep |
+| left by | `poweroff` | `poweroff` | `continue` or Ctrl-D (BREAK); `poweroff` |
 
 ## Typing
 
@@ -47,9 +49,10 @@ Status 0: done. 1: failed. 2: wrong usage. 127: no such command. `run`: the prog
 
 ## From outside
 
-`make run CMD='a && b'` runs the line, prints, and leaves the machine. Its status is that of the first command that
-failed, 0 if none did; `;` goes on after a failure and `&&` does not, here as at the prompt. When the status is not 0,
-make says `Error STATUS` and fails (make's own exit status is then always 2). Behind each command stands one line `RESULT n=N status=S cmd="..."`. Commands marked *json* take `--json` and
+`make run CMD='a && b'` gives the line to the shell, prints, and leaves the machine with the shell's status, behind one line
+`RESULT n=1 status=S cmd="..."`. With `MONITOR=1` the kernel runs it: the status is that of the first command that failed, 0 if none did; `;` goes on
+after a failure and `&&` does not; and behind each command stands one line `RESULT n=N status=S cmd="..."`. When the status is not 0, make
+says `Error STATUS` and fails (make's own exit status is then always 2). Commands marked *json* take `--json` and
 answer with one line, `{"v":1,"cmd":NAME,...}`; addresses are strings in hexadecimal, an error is `"error":TEXT`.
 """
 
