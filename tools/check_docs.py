@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""check_docs.py - what README.md and docs/ name exists: files, folders, identifiers, commands, make's targets.
+"""check_docs.py - what README.md, docs/ and the servers' pages name exists: files, folders, identifiers, commands, make's targets.
 
 Links are followed from the page they stand on. In `code` and in indented blocks these are looked up:
 
@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "servers").rglob("*.md"))]
 ENDINGS = "c|h|asm|inc|py|sh|md|txt|json|cfg|ld|pml|suppress"
 FILE = re.compile(rf"(?<![\w./*<-])([\w.-]+(?:/[\w.-]+)*\.(?:{ENDINGS}))(?![\w*/])")
 FOLDER = re.compile(r"(?<![\w./$-])((?:\w[\w.-]*/)+)(?![\w*])")
@@ -208,7 +208,7 @@ def main():
              "programs": {path.stem for path in (ROOT / "user/programs").glob("*.c")}}
     problems = [problem for page in PAGES for problem in Checker(page, known).run()]
     problems += call_tables()
-    for page in PAGES[1:]:
+    for page in (page for page in PAGES if page.is_relative_to(ROOT / "docs")):
         name = str(page.relative_to(ROOT / "docs"))
         if name != "README.md" and f"({name})" not in (ROOT / "docs/README.md").read_text():
             problems.append(f"docs/README.md does not name {name}")

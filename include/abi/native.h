@@ -123,7 +123,7 @@ enum native_call {
 
 /* SYS_task_create: where the space comes from. */
 #define TASK_NEW   0 /* empty */
-#define TASK_CLONE 1 /* a copy-on-write copy of the source's, and its handles with RIGHT_DUPLICATE */
+#define TASK_CLONE 1 /* copy-on-write, of the source; also of its handles with RIGHT_DUPLICATE */
 #define TASK_SHARE 2 /* the source's own */
 #define TASK_NATIVE                                                                                \
 	0x10 /* no personality: calls are not forwarded; only MESSAGE_EXIT goes to the endpoint */
