@@ -179,10 +179,10 @@ void report_clear_referenced(struct vma *v)
 
 /* --- pagemap ----------------------------------------------------------------------------------- */
 
-#define PM_SOFT_DIRTY (1ul << 55) /* nothing clears it here: set for every address of an area */
-#define PM_EXCLUSIVE  (1ul << 56)
-#define PM_FILE       (1ul << 61)
-#define PM_PRESENT    (1ul << 63)
+/* Bit 55, soft-dirty: never set, as on a Linux without CONFIG_MEM_SOFT_DIRTY; smaps has no "sd" either. */
+#define PM_EXCLUSIVE (1ul << 56)
+#define PM_FILE      (1ul << 61)
+#define PM_PRESENT   (1ul << 63)
 
 static u64 pagemap_frame(pfn_t pfn, bool device)
 {
@@ -201,7 +201,7 @@ static void pagemap_fill(pmd_t e, vaddr_t addr, u64 n, u64 *out)
 	for (u64 i = 0; i < n; i++, addr += PAGE_SIZE) {
 		pte_t pte;
 
-		out[i] = PM_SOFT_DIRTY;
+		out[i] = 0;
 		if (pmd_kind(e) == ENTRY_LEAF) {
 			out[i] |= pagemap_frame(pmd_pfn(e) + pte_index(addr), e.v & PTE_DEVICE);
 		} else if (pmd_kind(e) == ENTRY_TABLE) {
@@ -234,7 +234,7 @@ void report_pagemap_range(struct mm *mm, vaddr_t addr, u64 n, u64 *out)
 			pagemap_fill(pmd_read(pmdp), addr, count, out);
 		else
 			for (u64 i = 0; i < count; i++)
-				out[i] = inside ? PM_SOFT_DIRTY : 0;
+				out[i] = 0;
 		spin_unlock(&mm->pt_lock);
 		addr = end;
 		out += count;

@@ -211,7 +211,7 @@ static void show_usage(struct report_out *out, const struct report_usage *u, boo
 	smaps_kb(out, "Locked:", u->pss_locked >> REPORT_PSS_SHIFT);
 }
 
-/* Two letters for each flag, in Linux's order. mr mw me: mprotect may give the right. sd: see pagemap. */
+/* Two letters for each flag, in Linux's order. mr mw me: mprotect may give the right. No sd: pagemap keeps no soft-dirty bits. */
 static void show_vm_flags(struct report_out *out, const struct vma *v)
 {
 	const struct {
@@ -230,7 +230,6 @@ static void show_vm_flags(struct report_out *out, const struct vma *v)
 		{VM_NORESERVE, "nr "},
 		{VM_WIPEONFORK, "wf "},
 		{VM_DONTDUMP, "dd "},
-		{0, "sd "},
 		{VM_HUGEPAGE, "hg "},
 		{VM_NOHUGEPAGE, "nh "},
 		{VM_MERGEABLE, "mg "},

@@ -97,12 +97,25 @@ static int store_cow(struct task *task, const char *text)
 	return 0;
 }
 
+/* Remembered for programs that save and restore it; shared memory is huge only where its pager supplies it so. */
+static u32 shmem_choice = SHMEM_NEVER;
+
 static bool show_shmem(struct report_out *out, struct task *task, u64 *cursor)
 {
 	if (!report_once(cursor))
 		return false;
-	show_choice(out, shmem_words, ARRAY_SIZE(shmem_words), SHMEM_NEVER);
+	show_choice(out, shmem_words, ARRAY_SIZE(shmem_words), READ_ONCE(shmem_choice));
 	return true;
+}
+
+static int store_shmem(struct task *task, const char *text)
+{
+	int choice = find_choice(text, shmem_words, ARRAY_SIZE(shmem_words));
+
+	if (choice < 0)
+		return choice;
+	WRITE_ONCE(shmem_choice, (u32)choice);
+	return 0;
 }
 
 static bool show_pmd_size(struct report_out *out, struct task *task, u64 *cursor)
@@ -171,7 +184,7 @@ const struct report_node report_thp_nodes[] = {
 	RO("khugepaged/pages_collapsed", pages_collapsed),
 	RW("khugepaged/pages_to_scan", pages_to_scan),
 	RW("khugepaged/scan_sleep_millisecs", scan_sleep),
-	RO("shmem_enabled", shmem),
+	RW("shmem_enabled", shmem),
 	RW("use_zero_page", use_zero_page),
 	{NULL, 0, 0, NULL, NULL, NULL},
 };

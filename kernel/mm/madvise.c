@@ -201,6 +201,8 @@ static int advise_area(struct vma *v, vaddr_t start, vaddr_t stop, int advice)
 {
 	if (v->kind == VMA_DEVICE || v->flags & VM_LOCKED)
 		return -EINVAL;
+	if (advice == MADV_COLD || advice == MADV_PAGEOUT)
+		return 0; /* there is nowhere to bring pages: as on a Linux without swap, all of them stay */
 	if (advice == MADV_REMOVE)
 		return remove_pages(v, start, stop);
 	if (advice == MADV_DONTNEED)
@@ -212,7 +214,7 @@ static int advise_area(struct vma *v, vaddr_t start, vaddr_t stop, int advice)
 	return 0;
 }
 
-/* DONTNEED, FREE and REMOVE, area by area. held: mm(write) */
+/* DONTNEED, FREE, REMOVE, COLD and PAGEOUT, area by area. held: mm(write) */
 static int advise_pages(struct mm *mm, vaddr_t start, vaddr_t end, int advice)
 {
 	for (struct vma *v = range_first(mm, start, end); v; v = range_next(v, end)) {
@@ -246,7 +248,8 @@ static bool advice_known(int advice)
 	u32 set, clear;
 
 	return advice_flags(advice, &set, &clear) || advice == MADV_DONTNEED ||
-	       advice == MADV_FREE || advice == MADV_REMOVE || advice == MADV_POPULATE_READ ||
+	       advice == MADV_FREE || advice == MADV_REMOVE || advice == MADV_COLD ||
+	       advice == MADV_PAGEOUT || advice == MADV_POPULATE_READ ||
 	       advice == MADV_POPULATE_WRITE || advice == MADV_COLLAPSE;
 }
 
