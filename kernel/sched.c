@@ -6,8 +6,9 @@
  *
  * IDEA
  *   run queue of CPU 0          run queue of CPU 1
- *     ready:   C -> A             ready:   (empty)           A thread takes its turn for SLICE_NS when
- *     current: B                  current: idle              somebody waits behind it, else for ever.
+ *     woken:   D                  woken:   (empty)           A thread takes its turn for SLICE_NS when
+ *     ready:   C -> A             ready:   (empty)           somebody waits behind it, else for ever.
+ *     current: B                  current: idle
  *
  *   The lock of a run queue is taken by the thread that leaves and released by the thread that comes:
  *   it is held across thread_switch(). So whoever sees a thread READY or BLOCKED under that lock knows
@@ -15,6 +16,14 @@
  *
  *   A thread that is woken goes to an idle CPU if there is one, else to the shortest queue. A CPU that
  *   becomes idle takes from the longest queue; at the end of a slice a long queue gives to a short one.
+ *
+ * WHO IS NEXT
+ *   Those who slept and were woken come before those who used up a slice, gave way or are new: the shell
+ *   answers although hundreds compute. Both lists are first come, first served. When the woken have had a slice
+ *   of time and somebody is ready, the first of the ready has his turn: so between two of their turns pass at
+ *   most two slices (the last of the woken began just before), and between two of the woken at most one. Nobody
+ *   starves: the k-th of the ready runs after 3k slices, the k-th of the woken after 2k. Who wakes and sleeps
+ *   all the time gets half of a CPU at most, and whoever uses up his slice stands among the ready again.
  *
  * NO LOST WAKE-UP
  *   the sleeper                                  the waker
@@ -42,9 +51,9 @@
  *   of threads that hand over to each other, the READY ones of this CPU get their turn when it ends.
  *
  * INVARIANTS (sched_check() tests them)
- *   S1  a READY thread is on exactly one run queue, that of t->cpu; no other thread is on any
+ *   S1  a READY thread is on exactly one list, of the run queue of t->cpu; no other thread is on any
  *   S2  a RUNNING thread is the current one of t->cpu
- *   S3  nr_ready is the length of the list
+ *   S3  nr_ready is the length of both lists
  *
  * LOCKS     runqueue.lock with interrupts off, never two of them.
  * LINUX     kernel/sched/core.c: try_to_wake_up(), __schedule(), finish_task_switch(); its classes,
@@ -67,9 +76,11 @@
 
 struct runqueue {
 	struct spinlock lock;
-	struct list ready;
-	u32 nr_ready;
-	u32 cpu; /* (c) */
+	struct list woken, ready;
+	u32 nr_ready;          /* on both lists */
+	bool took_woken;       /* who has the CPU since took_ns came from woken */
+	u64 took_ns, woken_ns; /* woken_ns: what the woken have had while somebody was ready */
+	u32 cpu;               /* (c) */
 	struct thread *current;
 	struct thread *idle; /* (c) */
 	struct thread
@@ -118,6 +129,7 @@ void sched_init(void)
 	thread_init();
 	for (u32 i = 0; i < MAX_CPUS; i++) {
 		spin_init(&runqueues[i].lock, LOCK_RUNQ, "run queue");
+		list_init(&runqueues[i].woken);
 		list_init(&runqueues[i].ready);
 		runqueues[i].cpu = i;
 	}
@@ -248,7 +260,7 @@ static void runqueue_kick(struct runqueue *rq)
 
 static void runqueue_add(struct runqueue *rq, struct thread *t)
 {
-	list_add_tail(&t->run_link, &rq->ready);
+	list_add_tail(&t->run_link, t->woken ? &rq->woken : &rq->ready);
 	rq->nr_ready++;
 }
 
@@ -269,29 +281,57 @@ static void thread_enqueue(struct thread *t, u32 cpu)
 	spin_unlock(&rq->lock);
 }
 
+/* The last on the list that may move; NULL: none. Lock held. */
+static struct thread *last_movable(const struct list *l)
+{
+	for (struct list *node = l->prev; node != l; node = node->prev) {
+		struct thread *t = list_entry(node, struct thread, run_link);
+
+		if (!t->pinned)
+			return t;
+	}
+	return NULL;
+}
+
 /*
- * Take a thread from another CPU's queue, the one that came last. Interrupts off, no lock held.
+ * Take a thread from another CPU's queue, the one whose turn is furthest. Interrupts off, no lock held.
  * READY and on no queue for a moment: a waker meanwhile only sets wake_pending.
  */
 static struct thread *runqueue_take_last(struct runqueue *from, u32 to_cpu)
 {
-	struct list *node;
-	struct thread *t = NULL;
+	struct thread *t;
 
 	spin_lock(&from->lock);
-	for (node = from->ready.prev; node != &from->ready; node = node->prev) {
-		t = list_entry(node, struct thread, run_link);
-		if (!t->pinned)
-			break;
-	}
-	if (node == &from->ready) {
-		t = NULL;
-	} else {
+	t = last_movable(&from->ready);
+	if (!t)
+		t = last_movable(&from->woken);
+	if (t) {
 		runqueue_remove(from, t);
 		WRITE_ONCE(t->cpu, to_cpu);
 	}
 	spin_unlock(&from->lock);
 	return t;
+}
+
+/* Whose turn it is, off its list; NULL: nobody waits. See WHO IS NEXT. Lock held. */
+static struct thread *runqueue_take_next(struct runqueue *rq, u64 now)
+{
+	struct thread *woken = list_first_entry_or_null(&rq->woken, struct thread, run_link);
+	struct thread *next = list_first_entry_or_null(&rq->ready, struct thread, run_link);
+
+	if (rq->took_woken)
+		rq->woken_ns += now - rq->took_ns;
+	if (!next)
+		rq->woken_ns = 0;
+	rq->took_ns = now;
+	rq->took_woken = woken && rq->woken_ns < SLICE_NS;
+	if (rq->took_woken)
+		next = woken;
+	else
+		rq->woken_ns = 0;
+	if (next)
+		runqueue_remove(rq, next);
+	return next;
 }
 
 /* This CPU has nothing to do: help the one with the longest queue. Interrupts off. */
@@ -407,12 +447,10 @@ static void schedule(struct runqueue *rq)
 {
 	struct cpu *c = this_cpu();
 	struct thread *prev = rq->current;
-	struct thread *next = list_first_entry_or_null(&rq->ready, struct thread, run_link);
 	u64 now = time_ns();
+	struct thread *next = runqueue_take_next(rq, now);
 
-	if (next)
-		runqueue_remove(rq, next);
-	else
+	if (!next)
 		next = rq->idle;
 	need_resched_clear(c, next);
 	account(c, prev, next, now);
@@ -469,8 +507,10 @@ static void yield_locked_off(void)
 		return;
 	}
 	rq->current->state = THREAD_READY;
-	if (rq->current != rq->idle)
+	if (rq->current != rq->idle) {
+		rq->current->woken = false;
 		runqueue_add(rq, rq->current);
+	}
 	schedule(rq);
 }
 
@@ -561,6 +601,7 @@ void sched_wake(struct thread *t)
 		return;
 	}
 	t->state = THREAD_READY;
+	t->woken = true;
 	cpu = choose_cpu(t);
 	WRITE_ONCE(t->cpu, cpu);
 	spin_unlock(&rq->lock);
@@ -632,6 +673,7 @@ __noinline static void handoff_not(struct runqueue *rq, struct thread *t, struct
 	}
 	t->wake_pending = false;
 	if (taken) {
+		taken->woken = true;
 		runqueue_add(rq, taken);
 		runqueue_kick(rq);
 	}
@@ -909,12 +951,12 @@ static u32 times_queued(const struct thread *t, u32 *where)
 
 		if (!rq)
 			continue;
-		for (node = rq->ready.next; node != &rq->ready; node = node->next) {
-			if (node == &t->run_link) {
-				*where = c->id;
-				n++;
-			}
-		}
+		for (node = rq->woken.next; node != &rq->woken; node = node->next)
+			n += node == &t->run_link;
+		for (node = rq->ready.next; node != &rq->ready; node = node->next)
+			n += node == &t->run_link;
+		if (n && *where == MAX_CPUS)
+			*where = c->id;
 	}
 	return n;
 }
@@ -922,7 +964,7 @@ static u32 times_queued(const struct thread *t, u32 *where)
 static bool thread_check(struct thread *t, void *ctx)
 {
 	bool *ok = ctx;
-	u32 where = 0, n = times_queued(t, &where);
+	u32 where = MAX_CPUS, n = times_queued(t, &where);
 	bool ready = t->state == THREAD_READY && !(t->pinned && t == runqueues[t->cpu].idle);
 
 	if (n != (ready ? 1 : 0) || (ready && where != t->cpu)) {
@@ -955,6 +997,8 @@ bool sched_check(void)
 
 		if (!rq)
 			continue;
+		for (struct list *node = rq->woken.next; node != &rq->woken; node = node->next)
+			n++;
 		for (struct list *node = rq->ready.next; node != &rq->ready; node = node->next)
 			n++;
 		if (n != rq->nr_ready) {

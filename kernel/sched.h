@@ -46,6 +46,7 @@ struct thread {
 	u32 cpu;              /* (r) where it runs or waits to run */
 	bool wake_pending;    /* (r) woken while not blocked: see sched.c, NO LOST WAKE-UP */
 	bool pinned;          /* (c) never moved to another CPU */
+	bool woken;           /* (r) READY: it slept, and stands among the woken */
 	union { /* (a) what to do before the next return to ring 3; see thread_kill() and its like */
 		struct {
 			bool kill_pending;      /* leave; killable sleeps end */

@@ -319,6 +319,144 @@ KTEST(sched, no_lost_wake_up)
 	KT_EXPECT(ctx, !p.late && p.turn == 2 * PINGS);
 }
 
+/* --- who is next: all on one CPU, so that its run queue decides ------------------------------------ */
+
+#define CROWD    8
+#define WAKE_UPS 20
+
+struct crowd {
+	struct waitq q[2], done;
+	u32 alive, next;
+	bool stop;
+	u32 running;    /* the last member that computed */
+	u32 turns;      /* how often that changed */
+	u32 had[CROWD]; /* turns of each */
+	bool sleeping;  /* the sleeper is at q[0] */
+	u32 told, told_at, worst;
+	u32 ball;
+};
+
+static bool start_in_crowd(struct crowd *c, void (*fn)(void *))
+{
+	struct thread *t = thread_create("ktest crowd", fn, c, NULL, NULL);
+
+	if (!t)
+		return false;
+	__atomic_add_fetch(&c->alive, 1, __ATOMIC_SEQ_CST);
+	sched_start_on(t, nr_cpus - 1);
+	return true;
+}
+
+/* Computes. The first one wakes the sleeper at the beginning of each of its turns. */
+static void crowd_member(void *arg)
+{
+	struct crowd *c = arg;
+	u32 me = c->next++;
+
+	while (!READ_ONCE(c->stop)) {
+		if (c->running != me) {
+			c->running = me;
+			c->turns++;
+			c->had[me]++;
+			if (me == 0 && c->sleeping) {
+				c->sleeping = false;
+				c->told_at = c->turns;
+				c->told++;
+				waitq_wake_one(&c->q[0]);
+			}
+		}
+		preempt_point();
+	}
+	leave(&c->done, &c->alive);
+}
+
+/* How many turns of others passed between its wake-up and its own turn? */
+static void crowd_sleeper(void *arg)
+{
+	struct crowd *c = arg;
+
+	for (u32 i = 1; i <= WAKE_UPS; i++) {
+		c->sleeping = true;
+		waitq_wait_until(&c->q[0], READ_ONCE(c->told) == i, time_ns() + LIMIT_NS, "ktest");
+		c->worst = MAX(c->worst, c->turns - c->told_at);
+	}
+	WRITE_ONCE(c->stop, true);
+	leave(&c->done, &c->alive);
+}
+
+static void crowd_begin(struct ktest_ctx *ctx, struct crowd *c)
+{
+	*c = (struct crowd){.running = CROWD};
+	waitq_init(&c->q[0], "ktest crowd");
+	waitq_init(&c->q[1], "ktest crowd");
+	waitq_init(&c->done, "ktest crowd");
+	for (u32 i = 0; i < CROWD; i++)
+		KT_EXPECT(ctx, start_in_crowd(c, crowd_member));
+}
+
+/* Who slept does not wait for all who compute. Two: others that were woken may have had a slice before. */
+KTEST(sched, woken_before_ready)
+{
+	static struct crowd c;
+
+	crowd_begin(ctx, &c);
+	KT_EXPECT(ctx, start_in_crowd(&c, crowd_sleeper));
+	KT_EXPECT(ctx, wait_count(&c.done, &c.alive, 0));
+	KT_EXPECT(ctx, c.told == WAKE_UPS);
+	KT_EXPECT(ctx, c.worst <= 2);
+}
+
+/* One of two that wake each other: one of them is always woken. */
+static void crowd_player(void *arg)
+{
+	struct crowd *c = arg;
+	u32 me = c->next++ % 2;
+
+	while (!READ_ONCE(c->stop)) {
+		waitq_wait(&c->q[me], c->ball % 2 == me || READ_ONCE(c->stop), "ktest");
+		c->ball++;
+		waitq_wake_one(&c->q[!me]);
+	}
+	waitq_wake_all(&c->q[!me]);
+	leave(&c->done, &c->alive);
+}
+
+static bool crowd_had(const struct crowd *c, u32 turns)
+{
+	for (u32 i = 0; i < CROWD; i++) {
+		if (READ_ONCE(c->had[i]) < turns)
+			return false;
+	}
+	return true;
+}
+
+/* Who computes has his turns although somebody is woken all the time. */
+KTEST(sched, woken_starve_nobody)
+{
+	static struct crowd c;
+	u64 deadline = time_ns() + LIMIT_NS;
+	u32 ball;
+
+	crowd_begin(ctx, &c);
+	while (READ_ONCE(c.next) < CROWD && time_ns() < deadline)
+		sched_sleep_until(time_ns() + NS_PER_MS);
+	for (u32 i = 0; i < 2; i++)
+		KT_EXPECT(ctx, start_in_crowd(&c, crowd_player));
+	while (!READ_ONCE(c.ball) && time_ns() < deadline)
+		sched_sleep_until(time_ns() + NS_PER_MS);
+	ball = READ_ONCE(c.ball);
+	for (u32 i = 0; i < CROWD; i++)
+		WRITE_ONCE(c.had[i], 0);
+	while ((!crowd_had(&c, 3) || READ_ONCE(c.ball) < ball + 100) && time_ns() < deadline)
+		sched_sleep_until(time_ns() + NS_PER_MS);
+	KT_EXPECT(ctx, crowd_had(&c, 3));
+	KT_EXPECT(ctx, c.ball >= ball + 100);
+	WRITE_ONCE(c.stop, true);
+	waitq_wake_all(&c.q[0]);
+	waitq_wake_all(&c.q[1]);
+	KT_EXPECT(ctx, wait_count(&c.done, &c.alive, 0));
+}
+
 /* --- locks --------------------------------------------------------------------------------------- */
 
 struct lock_test {
