@@ -873,14 +873,24 @@ static bool actor_start(struct actor *a, struct theatre *t, u32 i, u64 seed)
 	return lab_start(&a->thread, t->stage[0].mm, LAB_ANY_CPU, actor_run, a);
 }
 
+/* Enough is `operations`; what a slow or loaded machine did not do in time it need not do, but for a hundredth. */
+static bool theatre_goes_on(const struct theatre *t, u64 operations, u64 begin)
+{
+	u64 done = READ_ONCE(t->operations), past = time_ns() - begin;
+
+	if (done < operations / 100)
+		return past < 2 * LAB_LIMIT_NS;
+	return done < operations && past < LAB_LIMIT_NS / 4;
+}
+
 static void theatre_play(struct ktest_ctx *ctx, struct theatre *t, u64 operations)
 {
 	struct actor actor[ACTORS];
-	u64 deadline = time_ns() + LAB_LIMIT_NS / 4, seed = 0x5eed;
+	u64 begin = time_ns(), seed = 0x5eed;
 
 	for (u32 i = 0; i < ACTORS; i++)
 		KT_EXPECT(ctx, actor_start(&actor[i], t, i, seed + i));
-	while (READ_ONCE(t->operations) < operations && time_ns() < deadline) {
+	while (theatre_goes_on(t, operations, begin)) {
 		struct actor *victim = &actor[++seed % ACTORS];
 
 		sched_sleep_until(time_ns() + 5 * NS_PER_MS);
@@ -897,7 +907,7 @@ static void theatre_play(struct ktest_ctx *ctx, struct theatre *t, u64 operation
 		lab_join(&actor[i].thread);
 		KT_EXPECT(ctx, !actor[i].unexpected);
 	}
-	KT_EXPECT(ctx, t->operations >= operations / 100); /* on the slowest machine */
+	KT_EXPECT(ctx, t->operations >= operations / 100);
 }
 
 static void theatre_open_and_close(struct ktest_ctx *ctx, u64 operations)

@@ -95,27 +95,36 @@ KTEST(session, closed_early)
 	object_put(o);
 }
 
+/*
+ * A place is free again when the thread of a session has given up its reference, which is a little after the end: on a
+ * loaded machine after a long while. Anything but -EAGAIN ends the wait.
+ */
+static int open_when_free(const char *line, struct object **o)
+{
+	u64 deadline = time_ns() + 60 * NS_PER_SEC;
+	int error;
+
+	while ((error = open_line(line, false, o)) == -EAGAIN && time_ns() < deadline)
+		sched_sleep_until(time_ns() + NS_PER_MS);
+	return error;
+}
+
+/* We hold a reference on each: all places are taken, ended or not. Then all are free again, as often as one likes. */
 KTEST(session, only_so_many)
 {
 	struct object *all[SESSION_MAX], *one;
-	u32 n;
 
-	for (n = 0; n < SESSION_MAX; n++)
-		if (open_line("echo x", false, &all[n]))
-			break;
-	KT_EXPECT(ctx, n == SESSION_MAX);
-	KT_EXPECT(ctx, open_line("echo x", false, &one) == -EAGAIN);
-	while (n--) {
-		KT_EXPECT(ctx, session_status(all[n]) == 0);
-		object_put(all[n]);
+	for (u32 round = 0; round < 3; round++) {
+		u32 n = 0;
+
+		while (n < SESSION_MAX && !open_when_free("echo x", &all[n]))
+			n++;
+		KT_EXPECT(ctx, n == SESSION_MAX);
+		KT_EXPECT(ctx, n < SESSION_MAX || open_line("echo x", false, &one) == -EAGAIN);
+		while (n--) {
+			KT_EXPECT(ctx, session_status(all[n]) == 0);
+			object_put(all[n]);
+		}
 	}
-	for (n = 0; n < 100; n++) { /* the last thread may hold its reference for a moment */
-		if (!open_line("echo x", false, &one))
-			break;
-		sched_yield();
-	}
-	KT_REQUIRE(ctx, n < 100);
-	KT_EXPECT(ctx, session_status(one) == 0);
-	object_put(one);
 	KT_EXPECT(ctx, session_open("", EDIT_BYTES, false, &one) == -E2BIG);
 }
