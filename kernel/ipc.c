@@ -23,10 +23,11 @@
  *
  * WHO ENDS A WAIT
  *   Whoever changes a state to IDLE writes the status first, and wakes the thread, all under endpoint->lock.
- *   The thread itself looks at its state, and then that the lock is free, before it leaves (wait_finish);
- *   so nobody works with it any more when it is gone. It ends its own wait (withdraw) when it is killed, interrupted or late: it takes
- *   itself off the list, and an answer that comes later meets -ESRCH. If the answer came first, it counts.
- *   That no wake-up is lost is shown at the head of sched.c; sched_prepare() is its S1.
+ *   The thread itself looks at its state, and then that the lock is free, before it leaves (wait_finish): the
+ *   lock was taken before the state was written, so whoever sees IDLE and then a free lock sees it released;
+ *   the status is written, and nobody works with the thread any more. It ends its own wait (withdraw) when it
+ *   is killed, interrupted or late: it takes itself off the list, and an answer that comes later meets -ESRCH.
+ *   If the answer came first, it counts. That no wake-up is lost is shown at the head of sched.c; sched_prepare() is its S1.
  *
  * DEATH
  *   of a caller        it withdraws
@@ -285,9 +286,9 @@ __noinline static int wait_finish_slow(struct endpoint *ep, const struct ipc_wai
 }
 
 /*
- * The current thread was on a list of ep and has slept once. It must not leave while the one that set its state to IDLE
- * still works with it, which that one does under the lock. So: IDLE is seen, and after that the lock is seen
- * free; or the lock is taken.
+ * The current thread was on a list of ep and has slept once. It must not leave while the one that set its
+ * state to IDLE still works with it, which that one does under the lock. So: IDLE is seen, and after that the
+ * lock is seen free; or the lock is taken.
  */
 static __always_inline int wait_finish(struct endpoint *ep, const struct ipc_wait *w)
 {
