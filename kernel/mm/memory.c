@@ -881,8 +881,12 @@ static int supply(struct memory *m, u64 offset, u64 bytes, struct mm *mm, vaddr_
 	spin_lock(&m->lock);
 	spin_lock(&mm->pt_lock);
 	err = source_state(mm, source, bytes, &head);
-	if (!err || err == -EAGAIN)
-		err = room_for(m, offset, bytes) ?: err;
+	if (!err || err == -EAGAIN) {
+		int room = room_for(m, offset, bytes);
+
+		if (room)
+			err = room;
+	}
 	if (!err) {
 		source_take(mm, source, head, &table);
 		adopt(m, head, index);

@@ -44,6 +44,8 @@ void thread_notice(struct thread *t); /* a signal may be deliverable: have it lo
 void thread_return(struct thread *t, long result);
 void thread_released(struct thread *t); /* MESSAGE_EXIT */
 
+#define INIT_PID 1 /* nobody's: whom orphans are told is their parent */
+
 /* --- process.c ------------------------------------------------------------------------------------------------ */
 
 struct process *process_alloc(

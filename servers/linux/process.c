@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_PID 2 /* 1 is whom orphans are told is their parent */
+#define FIRST_PID (INIT_PID + 1)
 
 /*
  * The last places are the shell's: when a fork bomb has taken all others, the one who owns the terminal can still start a

@@ -461,6 +461,17 @@ static long kill_all(struct call *c, int sig, const siginfo_t *info)
 	return result;
 }
 
+/*
+ * Process 1 is not there, but programs ask it: `halt`, `poweroff` and `reboot` of busybox send it these. Everything else it
+ * ignores, as an init does.
+ */
+static long kill_init(int sig)
+{
+	if (sig == SIGUSR1 || sig == SIGUSR2 || sig == SIGTERM)
+		return machine_power(SLOT_MACHINE, 0);
+	return 0;
+}
+
 long sys_kill(struct call *c)
 {
 	int pid = (int)c->arg[0], sig = (int)c->arg[1];
@@ -473,6 +484,8 @@ long sys_kill(struct call *c)
 		return kill_all(c, sig, &info);
 	if (pid <= 0)
 		return signal_send_group(pid ? -pid : c->thread->process->pgrp, sig, &info);
+	if (pid == INIT_PID)
+		return kill_init(sig);
 	p = process_find(pid);
 	if (!p)
 		return -ESRCH;

@@ -141,9 +141,9 @@ static void thread_put(struct thread *th)
 
 static struct message receive(struct puppet *p)
 {
-	int error = ipc_receive(p->ep, time_ns() + LAB_LIMIT_NS);
+	struct message none = {0};
 
-	return error ? (struct message){0} : current_thread()->ipc.message;
+	return ipc_receive(p->ep, time_ns() + LAB_LIMIT_NS) ? none : current_thread()->ipc.message;
 }
 
 static int reply(struct puppet *p, const struct message *m, u64 label)
