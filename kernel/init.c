@@ -52,13 +52,13 @@ static void init_thread(void *arg)
 	while (may_start(&history, time_ns())) {
 		struct task *t;
 		char err[96];
-		int status = loader_start_server(INIT_PATH, machine, &t, err, sizeof(err));
+		int status = loader_start(INIT_PATH, machine, &t, err, sizeof(err));
 
 		if (status) {
 			printk("init: %s", err);
 			return;
 		}
-		status = task_wait_console(t);
+		status = task_wait(t);
 		if (machine_has_shell() && machine_cmd()) {
 			printk("init: ended with status 0x%x while the command ran", status);
 			monitor_power(1);

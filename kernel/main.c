@@ -26,7 +26,6 @@
 #include "khugepaged.h"
 #include "lib/acpi.h"
 #include "lib/string.h"
-#include "linux_min.h"
 #include "loader.h"
 #include "machine.h"
 #include "mm/buddy.h"
@@ -324,7 +323,6 @@ static void init_tasks(void)
 	futex_init();
 	futex_shared_key = memory_key;
 	task_release_mm = mmap_exit;
-	linux_min_init();
 	irq_enable();
 	init_smp();
 	pgtable_kernel_seal();

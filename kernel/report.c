@@ -2,7 +2,7 @@
  * report.c - opens, reads, writes and lists the texts of /proc and /sys                    floor 7
  *
  * Knows paths and positions; what a file says stands in report_system.c, report_thp.c, report_task.c
- * and report_frames.c. It touches no user memory: linux_min.c and the monitor copy.
+ * and report_frames.c. It touches no user memory: native_machine.c and the monitor copy.
  *
  * IDEA
  *   record   0        1              2        3

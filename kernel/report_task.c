@@ -28,7 +28,7 @@ struct task_view {
 	const struct task *task;
 	struct mm *mm; /* with a user's reference, or NULL */
 	u32 pid, ppid, pgrp, session, cpu, threads;
-	u64 minflt, majflt, child_minflt, child_majflt, runtime_ns;
+	u64 minflt, majflt, runtime_ns;
 	char name[16];
 	char state;
 	bool want_mm;
@@ -38,8 +38,6 @@ static char state_letter(const struct task *t)
 {
 	const struct thread *th;
 
-	if (t->state == TASK_ZOMBIE)
-		return 'Z';
 	if (t->ending)
 		return 'X';
 	list_for_each_entry (th, &t->threads, task_link) {
@@ -60,7 +58,7 @@ static u64 runtime_of(const struct task *t)
 	return sum;
 }
 
-/* Runs under the lock of the table of tasks: thread, parent and mm are what they are until it ends. */
+/* Runs under the lock of the table of tasks: thread and mm are what they are until it ends. */
 static bool view_take(struct task *t, void *ctx)
 {
 	struct task_view *view = ctx;
@@ -68,15 +66,13 @@ static bool view_take(struct task *t, void *ctx)
 	if (t != view->task)
 		return true;
 	view->pid = t->pid;
-	view->ppid = t->labelled ? t->ppid : t->parent ? t->parent->pid : 0;
+	view->ppid = t->ppid;
 	view->pgrp = t->labelled ? t->pgrp : t->pid;
 	view->session = t->labelled ? t->session : t->pid;
 	view->threads = MAX(t->nr_threads, 1u);
 	view->cpu = t->thread ? t->thread->cpu : 0;
 	view->minflt = t->minflt;
 	view->majflt = t->majflt;
-	view->child_minflt = t->child_minflt;
-	view->child_majflt = t->child_majflt;
 	view->runtime_ns = runtime_of(t);
 	view->state = state_letter(t);
 	strscpy(view->name, t->name, sizeof(view->name));
@@ -349,8 +345,6 @@ static const char *state_name(char letter)
 		return "R (running)";
 	case 'S':
 		return "S (sleeping)";
-	case 'Z':
-		return "Z (zombie)";
 	}
 	return "X (dead)";
 }
@@ -395,10 +389,9 @@ static bool show_stat(struct report_out *out, struct task *task, u64 *cursor)
 		args_end = view.mm->arg_end;
 		view_space_done(&view);
 	}
-	report_printf(out, "%u (%s) %c %u %u %u 0 -1 0 %lu %lu %lu %lu %lu 0 0 0 20 0 %u 0 0 ",
+	report_printf(out, "%u (%s) %c %u %u %u 0 -1 0 %lu 0 %lu 0 %lu 0 0 0 20 0 %u 0 0 ",
 		view.pid, view.name, view.state, view.ppid, view.pgrp, view.session, view.minflt,
-		view.child_minflt, view.majflt, view.child_majflt, view.runtime_ns / 10000000,
-		view.threads);
+		view.majflt, view.runtime_ns / 10000000, view.threads);
 	report_printf(out,
 		"%lu %lu 18446744073709551615 0 0 %lu 0 0 0 0 0 0 0 0 0 17 %u 0 0 0 0 0 ", vsize,
 		rss, stack, view.cpu);

@@ -7,7 +7,9 @@
  * IDEA
  *   spawn_program("thptouch", "write", "64M")
  *      arguments -> memory object --MESSAGE_SPAWN--> personality: reads them, starts the program
- *      pid       <---------------------- answer ---
+ *      its task  <----- answer: pid, its thread is NEW ---
+ *      starts the thread
+ *   The thread is started here, with a reference on the task at hand: however soon it ends, its status is not lost.
  *   While the servers start, or start again, there is no endpoint for a moment: it is waited for.
  *
  * LOCKS     lock: the endpoint's pointer. None is held while the message is on its way.
@@ -82,8 +84,30 @@ static struct memory *pack(int argc, char *const argv[], u64 *bytes)
 	return m;
 }
 
+/* Its first thread, which the personality has left NEW. -EPIPE: it has gone since, and its tasks with it. */
+static int begin(u32 pid, struct task **out)
+{
+	struct task *t = task_find(pid);
+	struct thread *th;
+
+	if (!t)
+		return -EPIPE;
+	task_lock();
+	th = t->thread;
+	if (th)
+		object_get(&th->object);
+	task_unlock();
+	if (th) {
+		(void)task_start_thread(th); /* not NEW: it was killed, and ends by itself */
+		object_put(&th->object);
+	}
+	*out = t;
+	return 0;
+}
+
 /* One attempt. -EPIPE: this starter cannot answer any more. */
-static s64 spawn_by(struct endpoint *ep, int argc, char *const argv[], bool background)
+static int spawn_by(
+	struct endpoint *ep, int argc, char *const argv[], bool background, struct task **out)
 {
 	struct message msg = {.label = MESSAGE_SPAWN};
 	struct memory *m;
@@ -94,22 +118,24 @@ static s64 spawn_by(struct endpoint *ep, int argc, char *const argv[], bool back
 		return -ENOMEM;
 	msg.word[0] = (u64)argc;
 	msg.word[2] = background;
-	err = ipc_call(ep, &msg, &m->object, RIGHT_READ | RIGHT_DUPLICATE, DEADLINE_NEVER, true);
+	err = ipc_call(ep, &msg, &m->object, RIGHT_READ | RIGHT_DUPLICATE, DEADLINE_NEVER, false);
 	object_put(&m->object);
-	return err ?: (s64)msg.label;
+	if (err || (s64)msg.label < 0)
+		return err ?: (int)msg.label;
+	return begin((u32)msg.label, out);
 }
 
-s64 spawn_program(int argc, char *const argv[], bool background)
+int spawn_program(int argc, char *const argv[], bool background, struct task **out)
 {
 	u64 deadline = time_ns() + SPAWNER_NS;
 	struct endpoint *ep;
-	s64 result;
+	int result;
 
 	for (;;) {
 		waitq_wait_until(&spawner_wait, (ep = spawner_get()), deadline, "spawner");
 		if (!ep)
 			return thread_killed() ? -EINTR : -ETIMEDOUT;
-		result = spawn_by(ep, argc, argv, background);
+		result = spawn_by(ep, argc, argv, background, out);
 		object_put(&ep->object);
 		if (result != -EPIPE || time_ns() >= deadline)
 			return result;

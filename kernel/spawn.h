@@ -6,6 +6,7 @@
 
 #include "ipc.h"
 #include "lib/types.h"
+#include "task.h"
 
 void spawn_init(void);
 
@@ -17,9 +18,9 @@ void spawn_set_server(struct endpoint *ep);
  *
  *   background  it is not the console's foreground program
  *   locks       none held; sleeps
- *   returns     its pid; -ETIMEDOUT (nobody starts programs, and nobody came to), -E2BIG, -ENOMEM, -EINTR, or what
- *               the personality says
+ *   returns     0 and *out with a reference, for task_wait(); -ETIMEDOUT (nobody starts programs, and nobody came to),
+ *               -E2BIG, -ENOMEM, -EINTR, or what the personality says
  */
-s64 __must_check spawn_program(int argc, char *const argv[], bool background);
+int __must_check spawn_program(int argc, char *const argv[], bool background, struct task **out);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * syscall.c - what ring 3 may ask for            floor 7, below: mm/mmap.c, task.c, native_*.c, linux_min.c
+ * syscall.c - what ring 3 may ask for            floor 7, below: mm/mmap.c, task.c, native_*.c
  *
  * Tables, number -> function. A function here turns six registers into arguments, checks what only
  * the door can check (numbers that are cut off, pointers, sizes) and calls the verb that does the work.
@@ -10,7 +10,6 @@
  *                              |
  *                              +-- 0x1000 and up: our own (abi/native.h)
  *                              +-- the task has a personality: a message to it (ipc_forward)
- *                              +-- linux_min's table
  *                              +-- nobody: -ENOSYS, and one line in dmesg per number
  *
  * LOCKS     none of its own; a verb takes mm->lock, so no copy to or from ring 3 happens inside one.
@@ -21,7 +20,6 @@
 #include "futex.h"
 #include "lib/bitmap.h"
 #include "lib/string.h"
-#include "linux_min.h"
 #include "mm/fault.h"
 #include "mm/mmap.h"
 #include "mm/uaccess.h"
@@ -37,7 +35,7 @@
 
 typedef s64 syscall_fn(struct regs *r);
 
-/* Arguments in their order; linux_min.c uses the same registers. */
+/* Arguments in their order. */
 #define ARG0(r) ((r)->rdi)
 #define ARG1(r) ((r)->rsi)
 #define ARG2(r) ((r)->rdx)
@@ -69,14 +67,11 @@ static u32 flags32(u64 flags)
 
 /* --- memory ------------------------------------------------------------------------------------------ */
 
-/* Nothing here can be mapped but anonymous memory: what Linux says to the rest. */
-static s64 mmap_refused(u64 len, u64 flags, int fd)
+/* What Linux says to what cannot be mapped here. */
+static s64 mmap_refused(u64 flags)
 {
-	if (!(flags & MAP_ANONYMOUS)) {
-		if (!linux_min_is_open(fd))
-			return -EBADF;
-		return len ? -ENODEV : -EINVAL; /* the file has no way to be mapped */
-	}
+	if (!(flags & MAP_ANONYMOUS))
+		return -EBADF;                    /* nobody has opened a file for this task */
 	return flags & MAP_HUGETLB ? -ENOMEM : 0; /* the pool of reserved huge pages is empty */
 }
 
@@ -103,7 +98,7 @@ static s64 sys_mmap(struct regs *r)
 		return forward(r); /* its files are there */
 	if (ARG5(r) & ~PAGE_MASK)
 		return -EINVAL;
-	result = mmap_refused(len, flags, (int)ARG4(r));
+	result = mmap_refused(flags);
 	if (result)
 		return result;
 	result = mmap_map(current_mm(), ARG0(r), len, (u32)prot, (u32)flags);
@@ -329,11 +324,6 @@ static s64 sys_sched_yield(struct regs *r)
 static s64 sys_exit(struct regs *r)
 {
 	thread_leave((int)(ARG0(r) & 0xff) << 8);
-}
-
-static s64 sys_exit_group(struct regs *r)
-{
-	task_exit((int)(ARG0(r) & 0xff) << 8);
 }
 
 static s64 sys_set_tid_address(struct regs *r)
@@ -573,36 +563,6 @@ static syscall_fn *const table[NR_SYSCALLS] = {
 static syscall_fn *const native_table[SYS_NATIVE_END - SYS_NATIVE] = {NATIVE_CALLS(X)};
 #undef X
 
-/* For tasks without a personality. */
-static syscall_fn *const linux_table[NR_SYSCALLS] = {
-	[SYS_read] = linux_read,
-	[SYS_write] = linux_write,
-	[SYS_open] = linux_open,
-	[SYS_close] = linux_close,
-	[SYS_lseek] = linux_lseek,
-	[SYS_rt_sigprocmask] = linux_rt_sigprocmask,
-	[SYS_ioctl] = linux_ioctl,
-	[SYS_pread64] = linux_pread64,
-	[SYS_readv] = linux_readv,
-	[SYS_writev] = linux_writev,
-	[SYS_getpid] = linux_getpid,
-	[SYS_fork] = linux_fork,
-	[SYS_vfork] = linux_fork, /* the parent may run on: it sees none of the child's writes */
-	[SYS_wait4] = linux_wait4,
-	[SYS_uname] = linux_uname,
-	[SYS_getrusage] = linux_getrusage,
-	[SYS_getuid] = linux_getuid,
-	[SYS_getgid] = linux_getuid,
-	[SYS_geteuid] = linux_getuid,
-	[SYS_getegid] = linux_getuid,
-	[SYS_getppid] = linux_getppid,
-	[SYS_exit_group] = sys_exit_group,
-	[SYS_openat] = linux_openat,
-	[SYS_set_robust_list] = linux_set_robust_list,
-	[SYS_prlimit64] = linux_prlimit64,
-	[SYS_rseq] = linux_rseq,
-};
-
 /* Numbers nobody serves, told once each: those of the table's range by a bit, others as they come. */
 static u64 told[BITMAP_WORDS(NR_SYSCALLS)];
 static u32 told_beyond[16];
@@ -655,8 +615,6 @@ void syscall_dispatch(struct regs *r)
 					     : native_table[nr - SYS_NATIVE](r));
 	else if (likely(current_task()->personality))
 		ipc_forward(current_task()->personality, r);
-	else if (nr < NR_SYSCALLS && linux_table[nr] && current_task()->files)
-		r->rax = (u64)linux_table[nr](r);
 	else
 		r->rax = (u64)unknown(nr);
 }

@@ -11,26 +11,23 @@
  *        | nobody has a handle any more      | task_kill: every          and what it created go
  *        +--> ends without ever having       |  thread leaves                |
  *             had a thread                   +--------->---------------------+
- *                                                              the last stack is back: ZOMBIE, MESSAGE_EXIT
+ *                                                              the last stack is back: ENDED, MESSAGE_EXIT
  *
  *   Each thread tells its end when its memory is back, not before: the server that hears of the last one
  *   finds every frame in place. The message is the thread's own `exit_event`: nothing is allocated to die.
  *
- *   References: the table holds one from creation until the task is a zombie that nobody waits for; each
- *   thread's struct holds one; handles do. They keep the struct, not the task, alive.
+ *   References: the table holds one from creation until the task has ended; each thread's struct holds one; handles
+ *   do. They keep the struct, not the task, alive. Parents, children and zombies are a personality's.
  *
  *   CREATOR. A task remembers who created it. When that one ends, it is killed: whatever a server has made
  *   goes with it. No recursion: they end in their own threads; one that has no thread has created nothing.
  *
- *   The family (parent, children, zombies that wait to be collected) belongs to linux_min.c's tasks only.
- *
  * INVARIANTS (task_check() tests them)
  *   F1  every task in the table has a pid and references; two pids that the kernel chose differ
- *   F2  t is on t->parent's list of children, and on no other
- *   F3  a zombie has a parent, no thread and no space
+ *   F2  t is on t->creator's list of created ones, and on no other
+ *   F3  no task in the table has ended; one whose last thread has left has no space
  *   F4  nr_threads is the length of the list of threads, each of them of this task; t->thread is the first;
  *       nr_stacks counts those and the ones that leave
- *   F5  t is on t->creator's list of created ones, and on no other
  *
  * LOCKS     tasks_lock for all of it. Inside it: wait queues, run queues.
  * LINUX     kernel/{fork,exit,pid}.c, zap_other_threads(), mm_release().
@@ -46,18 +43,13 @@
 #include "thread.h"
 #include <abi/errno.h>
 
-#define PID_MAX     32767  /* Linux's kernel.pid_max - 1 */
 #define NATIVE_PIDS 100000 /* until a personality has labelled it, a task is numbered from here */
 #define SIGKILL     9
 
 static struct spinlock tasks_lock = SPINLOCK_INIT(LOCK_TASKS, "tasks");
 static struct list tasks = LIST_INIT(tasks);
-static u32 last_pid, last_native_pid = NATIVE_PIDS;
+static u32 last_pid = NATIVE_PIDS;
 static struct kmem_cache task_cache;
-
-static void nothing_to_release(struct task *t)
-{
-}
 
 static void space_without_owner(struct mm *mm)
 {
@@ -65,7 +57,6 @@ static void space_without_owner(struct mm *mm)
 }
 
 void (*task_release_mm)(struct mm *mm) = space_without_owner;
-void (*task_release_personality)(struct task *t) = nothing_to_release;
 
 void task_init(void)
 {
@@ -95,25 +86,6 @@ static struct task *find_locked(u32 pid)
 	return NULL;
 }
 
-/* The next free number, beginning anew at 1 behind PID_MAX; 0: all are in use. */
-static u32 pid_choose(void)
-{
-	for (u32 tries = 0; tries < PID_MAX; tries++) {
-		last_pid = last_pid % PID_MAX + 1;
-		if (!find_locked(last_pid))
-			return last_pid;
-	}
-	return 0;
-}
-
-/* Nobody collects this one (again): out of the table and the family. The table's reference is the caller's. */
-static void forget_locked(struct task *t)
-{
-	list_del(&t->all_link);
-	list_del(&t->sibling);
-	t->parent = NULL;
-}
-
 /* --- as objects ---------------------------------------------------------------------------------------- */
 
 static void task_end_unstarted(struct task *t);
@@ -123,7 +95,7 @@ static void task_release(struct object *o)
 {
 	struct task *t = container_of(o, struct task, object);
 
-	ASSERT(list_empty(&t->threads) && !t->mm && list_empty(&t->children));
+	ASSERT(list_empty(&t->threads) && !t->mm);
 	ASSERT(list_empty(&t->created) && list_empty(&t->created_link));
 	handle_table_release(&t->handles);
 	if (t->personality)
@@ -147,7 +119,7 @@ static void task_closed(struct object *o, u32 rights)
 	bool unused;
 
 	spin_lock(&tasks_lock);
-	unused = --t->nr_handles == 0 && t->native && !t->nr_stacks && !t->ending;
+	unused = --t->nr_handles == 0 && !t->nr_stacks && !t->ending;
 	spin_unlock(&tasks_lock);
 	if (unused)
 		task_end_unstarted(t);
@@ -180,7 +152,7 @@ static void task_thread_closed(struct object *o, u32 rights)
 	struct thread *th = container_of(o, struct thread, object);
 
 	spin_lock(&tasks_lock);
-	if (--th->nr_handles == 0 && th->task->native && th->state == THREAD_NEW && !th->has_left)
+	if (--th->nr_handles == 0 && th->state == THREAD_NEW && !th->has_left)
 		kill_locked(th, SIGKILL);
 	spin_unlock(&tasks_lock);
 }
@@ -209,11 +181,8 @@ static struct task *task_alloc(const char *name, struct mm *mm)
 	list_init(&t->threads);
 	list_init(&t->created);
 	list_init(&t->created_link);
-	list_init(&t->children);
-	list_init(&t->sibling);
 	list_init(&t->all_link);
 	waitq_init(&t->exited, "task exited");
-	waitq_init(&t->child_exited, "child exited");
 	t->mm = mm;
 	return t;
 }
@@ -318,55 +287,6 @@ int task_start_thread(struct thread *th)
 	return error;
 }
 
-/* Into the table and the family, with a number. False: no number is free. */
-static bool task_enter(struct task *t, struct task *parent)
-{
-	spin_lock(&tasks_lock);
-	t->pid = t->thread->tid = pid_choose();
-	if (t->pid) {
-		list_add_tail(&t->all_link, &tasks);
-		t->parent = parent;
-		if (parent)
-			list_add_tail(&t->sibling, &parent->children);
-	}
-	spin_unlock(&tasks_lock);
-	return t->pid;
-}
-
-/*
- * task_create - a task with one thread that will run entry(arg); not started.
- *
- *   mm       its one `users` becomes the task's; on failure it stays the caller's
- *   returns  NULL: no memory, or no pid
- *   Linux    copy_process
- */
-struct task *task_create(
-	const char *name, struct mm *mm, struct task *parent, void (*entry)(void *), void *arg)
-{
-	struct task *t = task_alloc(name, mm);
-	struct thread *th = t ? thread_create(name, entry, arg, t, mm) : NULL;
-
-	if (!t)
-		return NULL;
-	if (th) {
-		thread_prepare(th);
-		enter_locked(t, th);
-		if (task_enter(t, parent))
-			return t;
-		leave_locked(t, th);
-		thread_discard(th);
-	}
-	t->mm = NULL;
-	task_put(t);
-	return NULL;
-}
-
-/* task_start - its thread becomes ready. */
-void task_start(struct task *t)
-{
-	sched_start(t->thread);
-}
-
 /*
  * task_create_empty - a task without a thread. It ends when it is killed, when its creator ends, when its last
  * thread leaves, or when nobody has a handle to give it one.
@@ -381,7 +301,6 @@ struct task *task_create_empty(
 
 	if (!t)
 		return NULL;
-	t->native = true;
 	t->essential = !personality;
 	t->personality = personality;
 	t->exit_to = exit_to;
@@ -391,7 +310,7 @@ struct task *task_create_empty(
 		object_get(&exit_to->object);
 	task_get(t);
 	spin_lock(&tasks_lock);
-	t->pid = ++last_native_pid;
+	t->pid = ++last_pid;
 	t->creator = creator;
 	if (creator)
 		list_add_tail(&t->created_link, &creator->created);
@@ -409,47 +328,7 @@ void task_drop_mm(struct mm *mm)
 	}
 }
 
-/* task_discard - undo task_create() before task_start(); the space is released as at exit. */
-void task_discard(struct task *t)
-{
-	struct thread *th = t->thread;
-	struct mm *mm = t->mm;
-
-	spin_lock(&tasks_lock);
-	forget_locked(t);
-	leave_locked(t, th);
-	t->nr_stacks--;
-	t->mm = NULL;
-	spin_unlock(&tasks_lock);
-	thread_discard(th);
-	task_release_personality(t);
-	task_drop_mm(mm);
-	task_put(t);
-}
-
 /* --- death -------------------------------------------------------------------------------------------- */
-
-/* The children of one that ends: zombies are forgotten, the others go on without a parent. */
-static void family_leave(struct task *t)
-{
-	struct task *child, *next;
-	struct list zombies = LIST_INIT(zombies);
-
-	spin_lock(&tasks_lock);
-	list_for_each_entry_safe (child, next, &t->children, sibling) {
-		list_del(&child->sibling);
-		child->parent = NULL;
-		if (child->state != TASK_ZOMBIE)
-			continue;
-		list_del(&child->all_link);
-		list_add(&child->all_link, &zombies);
-	}
-	spin_unlock(&tasks_lock);
-	list_for_each_entry_safe (child, next, &zombies, all_link) {
-		list_del(&child->all_link);
-		task_put(child);
-	}
-}
 
 /* Whatever this one created goes with it, one after the other. */
 static void created_leave(struct task *t)
@@ -482,8 +361,6 @@ static void task_empty(struct task *t, struct mm *mm)
 	ipc_server_gone(&t->handles);
 	handle_table_release(&t->handles);
 	created_leave(t);
-	task_release_personality(t);
-	family_leave(t);
 	task_drop_mm(mm);
 }
 
@@ -501,18 +378,15 @@ static struct mm *end_locked(struct task *t, int status)
 	return mm;
 }
 
-/* Everything is back. Linux: release_task, wake_up_parent. tasks_lock held; true: nobody waits for it. */
-static bool become_zombie_locked(struct task *t)
+/*
+ * Everything is back: out of the table, whose reference is the caller's now. What is left is the status for whoever
+ * holds another. Linux: release_task. tasks_lock held.
+ */
+static void end_finish_locked(struct task *t)
 {
-	bool orphan = !t->parent;
-
-	t->state = TASK_ZOMBIE;
-	if (orphan)
-		forget_locked(t);
-	else
-		waitq_wake_all(&t->parent->child_exited);
+	t->state = TASK_ENDED;
+	list_del(&t->all_link);
 	waitq_wake_all(&t->exited);
-	return orphan;
 }
 
 /* A task that has no thread and gets none any more. */
@@ -528,7 +402,7 @@ static void task_end_unstarted(struct task *t)
 		return;
 	task_empty(t, mm);
 	spin_lock(&tasks_lock);
-	become_zombie_locked(t);
+	end_finish_locked(t);
 	spin_unlock(&tasks_lock);
 	task_put(t);
 }
@@ -611,28 +485,25 @@ static void exit_taken(struct event *e)
 	object_put(&container_of(e, struct thread, exit_event)->object);
 }
 
-/*
- * A thread is gone, and its stack with it; runs in the next thread. With the last one the task is a zombie, or,
- * without a parent, nothing: what is left is the status for whoever holds a reference.
- */
+/* A thread is gone, and its stack with it; runs in the next thread. With the last one the task has ended. */
 static void thread_gone(struct thread *th)
 {
 	struct task *t = th->task;
-	bool forgotten = false;
+	bool last;
 
 	spin_lock(&tasks_lock);
 	t->runtime_ns += th->runtime_ns;
-	th->last_of_task = --t->nr_stacks == 0 && t->ending;
+	last = th->last_of_task = --t->nr_stacks == 0 && t->ending;
 	th->peak_rss = t->mm ? MAX(READ_ONCE(t->mm->peak_rss), mm_rss(t->mm)) : t->peak_rss;
-	if (th->last_of_task)
-		forgotten = become_zombie_locked(t);
+	if (last)
+		end_finish_locked(t);
 	spin_unlock(&tasks_lock);
 	if (t->exit_to) {
 		object_get(&th->object);
 		if (!event_post(t->exit_to, &th->exit_event))
 			object_put(&th->object);
 	}
-	if (forgotten)
+	if (last)
 		task_put(t);
 }
 
@@ -643,7 +514,7 @@ static void kill_locked(struct thread *th, int status)
 		return;
 	th->kill_status = status;
 	thread_kill(th);
-	if (th->state == THREAD_NEW && th->task->native)
+	if (th->state == THREAD_NEW)
 		sched_start(th); /* to its end: sched_enter_user() looks first */
 }
 
@@ -760,16 +631,6 @@ struct mm *task_mm_user(struct task *t)
 	return mm;
 }
 
-u32 task_parent_pid(struct task *t)
-{
-	u32 pid;
-
-	spin_lock(&tasks_lock);
-	pid = t->labelled ? t->ppid : t->parent ? t->parent->pid : 0;
-	spin_unlock(&tasks_lock);
-	return pid;
-}
-
 /* task_for_each - under the table's lock: fn neither sleeps nor changes the table. */
 void task_for_each(bool (*fn)(struct task *t, void *ctx), void *ctx)
 {
@@ -785,69 +646,12 @@ void task_for_each(bool (*fn)(struct task *t, void *ctx), void *ctx)
 
 /* --- waiting ------------------------------------------------------------------------------------------ */
 
-/*
- * Look for a child that ended. 1: *found is out of the table, its reference the caller's; 0: none has
- * ended yet; -ECHILD: there is no such child.
- */
-static int collect(struct task *parent, int pid, struct task **found)
-{
-	struct task *child;
-	int result = -ECHILD;
-
-	spin_lock(&tasks_lock);
-	list_for_each_entry (child, &parent->children, sibling) {
-		if (pid > 0 && child->pid != (u32)pid)
-			continue;
-		result = 0;
-		if (child->state != TASK_ZOMBIE)
-			continue;
-		forget_locked(child);
-		parent->child_minflt += child->minflt + child->child_minflt;
-		parent->child_majflt += child->majflt + child->child_majflt;
-		*found = child;
-		result = 1;
-		break;
-	}
-	spin_unlock(&tasks_lock);
-	return result;
-}
-
-/*
- * task_wait - wait until a child of the calling task has ended, and forget it.
- *
- *   pid          that child, or -1: any
- *   out_rusage   NULL, or where minflt, majflt and runtime_ns of the child go
- *   returns      its pid; 0: nohang and none has ended; -ECHILD; -EINTR: killed
- *   Linux        do_wait
- */
-int task_wait(int pid, bool nohang, int *status, struct task *out_rusage)
-{
-	struct task *self = current_task(), *child = NULL;
-	int found;
-
-	waitq_wait(&self->child_exited,
-		(found = collect(self, pid, &child)) != 0 || nohang || thread_killed(), "child");
-	if (found < 0)
-		return found;
-	if (!found)
-		return nohang ? 0 : -EINTR;
-	*status = child->exit_status;
-	if (out_rusage) {
-		out_rusage->minflt = child->minflt + child->child_minflt;
-		out_rusage->majflt = child->majflt + child->child_majflt;
-		out_rusage->runtime_ns = child->runtime_ns;
-	}
-	found = child->pid;
-	task_put(child);
-	return found;
-}
-
-/* task_wait_console - wait for a task without a parent, give up our reference to it; its status. */
-int task_wait_console(struct task *t)
+/* task_wait - wait for its end, give up our reference to it; its status. */
+int task_wait(struct task *t)
 {
 	int status;
 
-	waitq_wait(&t->exited, READ_ONCE(t->state) == TASK_ZOMBIE, "task");
+	waitq_wait(&t->exited, READ_ONCE(t->state) == TASK_ENDED, "task");
 	status = t->exit_status;
 	task_put(t);
 	return status;
@@ -900,19 +704,17 @@ static const char *broken_rule(const struct task *t)
 {
 	if (!t->pid || !t->object.refs || (!t->labelled && times_chosen(t->pid) != 1))
 		return "F1";
-	if (t->parent ? !on_list(&t->sibling, &t->parent->children) : !list_empty(&t->sibling))
+	if (t->creator ? !on_list(&t->created_link, &t->creator->created)
+		       : !list_empty(&t->created_link))
 		return "F2";
-	if (t->state == TASK_ZOMBIE && (!t->parent || t->nr_stacks || t->mm))
+	if (t->state == TASK_ENDED || (t->ending && t->mm))
 		return "F3";
 	if (!threads_agree(t))
 		return "F4";
-	if (t->creator ? !on_list(&t->created_link, &t->creator->created)
-		       : !list_empty(&t->created_link))
-		return "F5";
 	return NULL;
 }
 
-/* task_check - F1 to F5. Takes tasks_lock. */
+/* task_check - F1 to F4. Takes tasks_lock. */
 bool task_check(void)
 {
 	struct task *t;
@@ -924,8 +726,8 @@ bool task_check(void)
 
 		if (!rule)
 			continue;
-		printk("task_check: %s: pid %u %s, state %u, parent %u, refs %u", rule, t->pid,
-			t->name, t->state, t->parent ? t->parent->pid : 0, t->object.refs);
+		printk("task_check: %s: pid %u %s, state %u, refs %u", rule, t->pid, t->name,
+			t->state, t->object.refs);
 		ok = false;
 	}
 	spin_unlock(&tasks_lock);

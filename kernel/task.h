@@ -13,7 +13,7 @@
 
 enum task_state {
 	TASK_ALIVE,
-	TASK_ZOMBIE
+	TASK_ENDED /* everything is back; out of the table */
 };
 
 struct task {
@@ -26,7 +26,6 @@ struct task {
 	u32 nr_threads;        /* LOCK_TASKS; length of that list */
 	u32 nr_stacks;         /* LOCK_TASKS; threads whose memory is not back yet */
 	struct thread *thread; /* LOCK_TASKS; the first of the list, or NULL */
-	bool native;           /* (c) made by SYS_task_create: begins without a thread */
 	bool killed;           /* LOCK_TASKS; kill_status is what it will have ended with */
 	bool ending;           /* LOCK_TASKS; the last thread has left: no new one */
 	int oom_score_adj;     /* (a) as written to /proc; nothing follows from it */
@@ -35,7 +34,7 @@ struct task {
 	struct list all_link;  /* LOCK_TASKS */
 	int exit_status; /* LOCK_TASKS; as wait4 reports it: code << 8, or the signal's number */
 	int kill_status; /* LOCK_TASKS */
-	struct waitq exited; /* woken when this task becomes a zombie */
+	struct waitq exited; /* woken when this task has ended */
 
 	struct handle_table handles;
 	u32 nr_handles;               /* LOCK_TASKS; handles that name this task */
@@ -50,14 +49,6 @@ struct task {
 	u64 minflt, majflt;      /* (a) getrusage */
 	u64 runtime_ns,
 		peak_rss; /* LOCK_TASKS; of threads that are gone; of the space that is gone */
-
-	/* linux_min.c: goes with it */
-	struct task *parent;       /* LOCK_TASKS; NULL: the kernel's console started it */
-	struct list children;      /* LOCK_TASKS */
-	struct list sibling;       /* LOCK_TASKS */
-	struct waitq child_exited; /* woken when one of its children ends */
-	u64 child_minflt, child_majflt;
-	void *files; /* (t) open files */
 };
 
 void task_init(void);
@@ -67,12 +58,6 @@ static inline struct task *current_task(void)
 }
 
 /* --- birth --- */
-
-/* A task with one thread that will start at entry(arg) in the kernel; takes over one `users` of mm. NULL: no memory, pids. */
-struct task *task_create(
-	const char *name, struct mm *mm, struct task *parent, void (*entry)(void *), void *arg);
-void task_start(struct task *t);
-void task_discard(struct task *t); /* created, never started, not wanted after all */
 
 /* A task without a thread yet, of `creator`; takes over one `users` of mm on success. One reference for the caller. */
 struct task *task_create_empty(struct mm *mm, struct task *creator, struct endpoint *personality,
@@ -114,8 +99,7 @@ struct mm *task_mm_user(
 	struct task *t); /* the same with `users` (task_drop_mm): it is not emptied */
 void task_drop_mm(struct mm *mm);
 void task_for_each(bool (*fn)(struct task *t, void *ctx), void *ctx);
-u32 task_parent_pid(struct task *t); /* 0: it has none (any more) */
-bool task_check(void);               /* F1-F5: see task.c */
+bool task_check(void); /* F1-F4: see task.c */
 static inline void task_get(struct task *t)
 {
 	object_get(&t->object);
@@ -125,16 +109,10 @@ static inline void task_put(struct task *t)
 	object_put(&t->object);
 }
 
-/* --- waiting: goes with linux_min.c, but for the console --- */
-
-/* Wait for a child (pid > 0: that one, -1: any). Returns its pid, 0 with nohang and none ready, -ECHILD, -EINTR. */
-int task_wait(int pid, bool nohang, int *status, struct task *out_rusage);
-int task_wait_console(
-	struct task *t); /* the console waits for a task it started; reaps it, returns status */
+/* Wait for its end and give up a reference; its status as wait4 reports it. */
+int task_wait(struct task *t);
 
 /* Emptying the space at exit is floor 5's work: mmap.c sets this at start-up. */
 extern void (*task_release_mm)(struct mm *mm);
-/* linux_min.c: the task ends, its personality lets go of what it holds (open files). */
-extern void (*task_release_personality)(struct task *t);
 
 #endif

@@ -75,7 +75,7 @@ struct message {
 
 /*
  * The monitor's `run`: start a program on the console. handle: memory with the arguments, "name\0arg\0arg\0"; words: their
- * number, their bytes, 1: in the background. Answer: label pid, or a negated errno.
+ * number, their bytes, 1: in the background. Answer: label pid of a task whose thread is NEW (the kernel starts it), or a negated errno.
  */
 #define MESSAGE_SPAWN (MESSAGE_EVENT + 6)
 

@@ -64,9 +64,9 @@ static void kill(struct task *victim, u64 pages, const char *why)
  */
 static void wait_for(struct task *victim)
 {
-	waitq_wait_until(&victim->exited, READ_ONCE(victim->state) == TASK_ZOMBIE,
+	waitq_wait_until(&victim->exited, READ_ONCE(victim->state) == TASK_ENDED,
 		time_ns() + VICTIM_WAIT_NS, "oom");
-	if (READ_ONCE(victim->state) != TASK_ZOMBIE && !thread_killed())
+	if (READ_ONCE(victim->state) != TASK_ENDED && !thread_killed())
 		victim->oom_gave_up = true;
 }
 

@@ -11,15 +11,14 @@
  *   person is there. Where servers own the console (machine.c) there is no console thread: BREAK, or Ctrl-\ twice,
  *   leads to the stopped monitor.
  *
- *   While a program runs in the foreground, what is typed is the program's (program.c).
+ *   While a program runs in the foreground, what is typed goes to ring 3 (program.c).
  *
- * LOCKS     typed_lock: input on its way to a program (several may read it).
+ * LOCKS     none of its own.
  * LINUX     the idea is kgdb's and xmon's; the console's is a tty and a shell.
  */
 #include "monitor/monitor.h"
 #include "monitor/json.h"
 #include "lib/string.h"
-#include "linux_min.h"
 #include "machine.h"
 #include "panic.h"
 #include "printk.h"
@@ -32,7 +31,6 @@
 #include <abi/errno.h>
 
 #define CTRL_C 0x03
-#define CTRL_D 0x04
 
 static struct monitor console, stopped;
 static struct waitq input_wait; /* the console thread, for bytes */
@@ -91,83 +89,6 @@ static int input_try(void)
 static void input_arrived(void)
 {
 	waitq_wake_one(&input_wait);
-}
-
-/* --- input for programs ----------------------------------------------------------------------------- */
-
-#define TYPED_BYTES 256u
-
-static struct spinlock typed_lock = SPINLOCK_INIT(LOCK_WAITQ, "typed");
-static struct waitq typed_wait;
-static char typed[TYPED_BYTES]; /* (typed_lock) */
-static u32 typed_head, typed_tail;
-static bool typed_end; /* Ctrl-D: the next read gets 0 bytes */
-
-static void typed_put(struct monitor *m, u8 byte)
-{
-	char c = byte == '\r' ? '\n' : (char)byte;
-
-	spin_lock(&typed_lock);
-	if (c == CTRL_D)
-		typed_end = true;
-	else if (typed_head - typed_tail < TYPED_BYTES)
-		typed[typed_head++ % TYPED_BYTES] = c;
-	spin_unlock(&typed_lock);
-	if (c != CTRL_D)
-		m->out.put(m->out.ctx, &c, 1);
-	waitq_wake_all(&typed_wait);
-}
-
-static bool typed_ready(void)
-{
-	return READ_ONCE(typed_head) != READ_ONCE(typed_tail) || READ_ONCE(typed_end);
-}
-
-/* linux_console_read: sleeps until something was typed. 0: Ctrl-D; -EINTR: the reader was killed. */
-static s64 typed_read(char *buf, usize len)
-{
-	usize n = 0;
-
-	for (;;) {
-		waitq_wait(&typed_wait, typed_ready() || thread_killed(), "input");
-		if (thread_killed())
-			return -EINTR;
-		spin_lock(&typed_lock);
-		while (n < len && typed_tail != typed_head)
-			buf[n++] = typed[typed_tail++ % TYPED_BYTES];
-		if (n || typed_end) {
-			typed_end = n ? typed_end : false;
-			spin_unlock(&typed_lock);
-			return (s64)n;
-		}
-		spin_unlock(&typed_lock);
-	}
-}
-
-#define SIGINT_STATUS 2
-#define POLL_NS       (20 * NS_PER_MS)
-
-int monitor_foreground(struct monitor *m, struct task *t)
-{
-	int byte;
-
-	if (!m->interactive)
-		return task_wait_console(t);
-	while (READ_ONCE(t->state) != TASK_ZOMBIE) {
-		waitq_wait_until(&t->exited, READ_ONCE(t->state) == TASK_ZOMBIE,
-			time_ns() + POLL_NS, "program");
-		while ((byte = serial_read()) >= 0) {
-			if (byte == CTRL_C)
-				task_kill(t, SIGINT_STATUS);
-			else
-				typed_put(m, (u8)byte);
-		}
-	}
-	spin_lock(&typed_lock);
-	typed_tail = typed_head; /* what the program did not read is nobody's */
-	typed_end = false;
-	spin_unlock(&typed_lock);
-	return task_wait_console(t);
 }
 
 /* --- a person -------------------------------------------------------------------------------------------- */
@@ -332,10 +253,8 @@ void monitor_init(void)
 	struct thread *t;
 
 	waitq_init(&input_wait, "console input");
-	waitq_init(&typed_wait, "typed");
 	monitor_session_init(&console, console_put, NULL);
 	console.interactive = console.colour = !machine_cmd();
-	linux_console_read = machine_cmd() ? NULL : typed_read;
 	machine_monitor_input = input_arrived;
 	serial_on_break = on_break;
 	panic_monitor = machine_cmd() ? NULL : on_panic;

@@ -21,9 +21,6 @@ void monitor_session_init(
 void monitor_banner(struct monitor *m);
 __noreturn void monitor_exit(int status);
 
-/* A task runs in the foreground: what is typed goes to it, Ctrl-C ends it. Returns its exit status. */
-int monitor_foreground(struct monitor *m, struct task *t);
-
 /*
  * monitor_program - run a program, and wait for it unless m->background.
  *   returns  as sh: its exit code, 128 + signal; STATUS_FAILED: it was not started, and it is said why

@@ -2,10 +2,8 @@
  * program.c - programs that commands start: run, demo, bench, kill                           floor 7
  *
  * IDEA
- *   servers are there:  spawn_program() asks the personality, which answers with a pid; the task of that number is
- *                       waited for here. The console's input is ring 3's meanwhile: the console server has the line
- *                       discipline, Ctrl-C included.
- *   no servers (an initrd without /servers/init): loader_start(), and what is typed goes by way of monitor.c.
+ *   spawn_program() asks the personality, and the task is waited for here. The console's input is ring 3's meanwhile:
+ *   the console server has the line discipline, Ctrl-C included. Without servers in the initrd nobody starts programs.
  *
  *   A session that is closed while its program runs does to it what Ctrl-C does.
  *
@@ -65,44 +63,38 @@ static int exit_code(struct monitor *m, const char *name, int status)
 /* Start it; *t gets a reference. 0, or STATUS_FAILED and it is said why. */
 static int start(struct monitor *m, int argc, char *const argv[], struct task **t)
 {
-	char text[128] = "";
-	s64 pid;
+	usize initrd_bytes;
 	int err;
 
 	if (!machine_has_servers()) {
-		err = loader_start(argv[0], argc, argv, NULL, t, text, sizeof(text));
-		if (err)
-			return fail(m, "%s", text[0] ? text : errno_text(err));
-		return STATUS_OK;
+		loader_initrd(&initrd_bytes);
+		return fail(m, "%s: nobody is there to start programs: %s", argv[0],
+			initrd_bytes ? "/servers/init or /servers/linux is not in the initrd"
+				     : "there is no initrd");
 	}
-	pid = spawn_program(argc, argv, m->background);
-	if (pid == -ENOENT)
+	err = spawn_program(argc, argv, m->background, t);
+	if (err == -ENOENT)
 		return fail(m, "%s: no such program", argv[0]);
-	if (pid < 0)
-		return fail_errno(m, argv[0], (int)pid);
-	*t = task_find((u32)pid);
-	return *t ? STATUS_OK : fail(m, "%s: ended at once", argv[0]);
+	return err ? fail_errno(m, argv[0], err) : STATUS_OK;
 }
 
-/* Wait for the end of a program, and hand Ctrl-C on to it where nobody else does. Gives up t. Its wait status. */
+/* Wait for the end of a program; its wait status. Gives up t. */
 static int wait_for(struct monitor *m, struct task *t)
 {
 	bool stopped = false;
 
-	if (m->interactive && !machine_has_servers())
-		return monitor_foreground(m, t);
-	while (m->stop && READ_ONCE(t->state) != TASK_ZOMBIE) {
-		waitq_wait_until(&t->exited, READ_ONCE(t->state) == TASK_ZOMBIE,
-			time_ns() + POLL_NS, "program");
+	while (m->stop && READ_ONCE(t->state) != TASK_ENDED) {
+		waitq_wait_until(&t->exited, READ_ONCE(t->state) == TASK_ENDED, time_ns() + POLL_NS,
+			"program");
 		if (!stopped && READ_ONCE(*m->stop))
 			stopped = task_kill(t, SIGINT_STATUS);
 	}
-	return task_wait_console(t);
+	return task_wait(t);
 }
 
 int monitor_program(struct monitor *m, int argc, char *const argv[])
 {
-	bool lend = m->interactive && !m->background && machine_has_servers();
+	bool lend = m->interactive && !m->background;
 	struct task *t = NULL;
 	int status;
 

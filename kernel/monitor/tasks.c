@@ -72,7 +72,7 @@ static struct ps_row *ps_add(struct ps *ps, const struct thread *t)
 	return r;
 }
 
-/* Under the tasks' lock, so parent and space stay. */
+/* Under the tasks' lock, so its space stays. */
 static bool ps_task(struct task *t, void *ctx)
 {
 	struct ps_row *r = ps_add(ctx, t->thread);
@@ -80,13 +80,11 @@ static bool ps_task(struct task *t, void *ctx)
 	if (!r)
 		return true;
 	r->pid = t->pid;
-	r->ppid = t->labelled ? t->ppid : t->parent ? t->parent->pid : 0;
+	r->ppid = t->ppid;
 	r->minflt = t->minflt;
 	strscpy(r->name, t->name, sizeof(r->name));
 	if (!t->thread)
 		r->runtime_ns = t->runtime_ns;
-	if (t->state == TASK_ZOMBIE)
-		r->state = 'Z';
 	if (t->mm) {
 		r->space = t->mm->id;
 		r->anon = READ_ONCE(t->mm->nr_anon);

@@ -167,6 +167,7 @@ static long spawn(const char *args, size_t bytes, unsigned count, bool backgroun
 		.folder = "/",
 		.session = job_session(),
 		.foreground = !background,
+		.held = true,
 	};
 	int previous = job_foreground(), pid;
 

@@ -105,6 +105,7 @@ struct start {
 	const char *folder;
 	int session;     /* joins it; 0: one of its own */
 	bool foreground; /* owns the terminal */
+	bool held;       /* its thread stays NEW: the kernel starts it (MESSAGE_SPAWN) */
 };
 int process_start(const struct start *start);
 

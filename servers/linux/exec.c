@@ -624,7 +624,7 @@ static long start_in(struct process *p, struct exec *e, const struct start *star
 	process_label(p, LABEL_PIDS);
 	if (start->foreground)
 		job_give(p->session, p->pgrp);
-	return thread_resume(t->handle);
+	return start->held ? 0 : thread_resume(t->handle);
 }
 
 static long prepare_start(struct process *p, struct exec *e, const struct start *start)

@@ -221,27 +221,37 @@ static void thread_enter(void *arg)
 
 bool lab_start(struct lab_thread *t, struct mm *mm, u32 cpu, void (*fn)(void *), void *arg)
 {
+	struct thread *th;
+
 	t->fn = fn;
 	t->arg = arg;
 	t->task = NULL;
 	if (!mm_get_user(mm))
 		return false;
-	t->task = task_create("lab", mm, NULL, thread_enter, t);
+	t->task = task_create_empty(mm, NULL, NULL, NULL);
 	if (!t->task) {
 		mm_drop_user(mm); /* not the last: the caller's is there */
 		return false;
 	}
-	task_get(t->task);
+	strscpy(t->task->name, "lab", sizeof(t->task->name));
+	if (task_add_thread(t->task, thread_enter, t, &th)) {
+		task_kill(t->task, 0); /* it has no thread: it ends here and now */
+		task_put(t->task);
+		t->task = NULL;
+		return false;
+	}
+	th->tid = t->task->pid;
 	if (cpu == LAB_ANY_CPU)
-		task_start(t->task);
+		(void)task_start_thread(th);
 	else
-		sched_start_on(t->task->thread, cpu);
+		sched_start_on(th, cpu);
+	object_put(&th->object);
 	return true;
 }
 
 int lab_join(struct lab_thread *t)
 {
-	int status = t->task ? task_wait_console(t->task) : 0;
+	int status = t->task ? task_wait(t->task) : 0;
 
 	t->task = NULL;
 	return status;
@@ -335,7 +345,7 @@ static bool eye_wait(struct lab_eye *eye)
 	u64 deadline = time_ns() + LAB_LIMIT_NS;
 
 	while (eye->words[EYE_ANSWER] != eye->words[EYE_REQUEST]) {
-		if (READ_ONCE(eye->thread.task->state) == TASK_ZOMBIE)
+		if (READ_ONCE(eye->thread.task->state) == TASK_ENDED)
 			return false;
 		if (time_ns() > deadline) {
 			eye->lost = true;

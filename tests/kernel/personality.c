@@ -97,7 +97,7 @@ static void puppet_close(struct puppet *p)
 {
 	if (p->task) {
 		task_kill(p->task, SIGKILL);
-		task_wait_console(p->task);
+		task_wait(p->task);
 	}
 	if (p->ep)
 		object_put(&p->ep->object);
@@ -231,7 +231,7 @@ KTEST(personality, calls_are_messages)
 	m = receive(&p);
 	KT_EXPECT(ctx, is_exit(&m, 77, 11 << 8, true));
 	KT_EXPECT(
-		ctx, p.task->state == TASK_ZOMBIE && !p.task->mm && p.task->exit_status == 11 << 8);
+		ctx, p.task->state == TASK_ENDED && !p.task->mm && p.task->exit_status == 11 << 8);
 	KT_EXPECT(ctx, task_check());
 	thread_put(th);
 	puppet_close(&p);
@@ -405,7 +405,7 @@ KTEST(personality, its_death_ends_the_waiting)
 	h = handle_install(&table, &p.ep->object, RIGHT_RECEIVE, 0, 0);
 	th = thread_at(&p, 1, AT_EXCEPTION);
 	KT_EXPECT(ctx, h > 0 && th && handle_close(&table, (u32)h) == 0);
-	KT_EXPECT(ctx, task_wait_console(p.task) == SIGKILL);
+	KT_EXPECT(ctx, task_wait(p.task) == SIGKILL);
 	p.task = NULL;
 	thread_put(th);
 	handle_table_release(&table);
@@ -440,7 +440,7 @@ KTEST(personality, what_was_created_ends_too)
 		ends += is_exit(&m, 1, 5, true) + 16 * is_exit(&m, 2, SIGKILL, true);
 	}
 	KT_EXPECT(ctx, ends == 17);
-	KT_EXPECT(ctx, empty->state == TASK_ZOMBIE && !empty->mm && !made->mm);
+	KT_EXPECT(ctx, empty->state == TASK_ENDED && !empty->mm && !made->mm);
 	KT_EXPECT(ctx, task_check());
 	task_put(made);
 	task_put(empty);
@@ -468,7 +468,7 @@ KTEST(personality, closing_the_last_handle)
 	handle_close(&table, (u32)h);
 	KT_EXPECT(ctx, t->state == TASK_ALIVE);
 	handle_close(&table, (u32)h2);
-	KT_EXPECT(ctx, t->state == TASK_ZOMBIE && t->object.refs == 1);
+	KT_EXPECT(ctx, t->state == TASK_ENDED && t->object.refs == 1);
 	task_put(t);
 	th = puppet_thread(&p, 3, DO_CALL, FORWARD, 0, 0);
 	h = handle_install(&table, &th->object, RIGHT_MANAGE, 0, 0);
@@ -937,7 +937,7 @@ static void expect_child(struct ktest_ctx *ctx, struct forker *f)
 	KT_EXPECT(ctx, is_call(&m, 8, 0)); /* its call returned 0, so this is its next number */
 	KT_EXPECT(ctx, m.word[0] == 5 && child && !strcmp(child->name, "child"));
 	KT_EXPECT(ctx, child && child->thread && child->thread->tid == 4242);
-	KT_EXPECT(ctx, child && task_parent_pid(child) == 30999 && task_check());
+	KT_EXPECT(ctx, child && READ_ONCE(child->ppid) == 30999 && task_check());
 	KT_EXPECT(ctx, reply(&f->p, &m, SYS_exit) == 0);
 	m = receive(&f->p);
 	KT_EXPECT(ctx, is_exit(&m, 8, 5 << 8, true));

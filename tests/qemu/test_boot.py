@@ -115,24 +115,36 @@ def test_damaged_initrd(pagoda, damaged_initrd, kind):
     assert re.search(r"(?i)initrd", result.output), result
 
 
-def test_damaged_program(pagoda, guest, tmp_path):
-    """An initrd whose programs are no ELF files: `run` refuses, nothing is lost."""
-    initrd = str(tmp_path / "initrd")
-    for name, data in (("text", b"#!/bin/sh\n"), ("empty", b""), ("cut", b"\x7fELF\x02\x01\x01" + bytes(40))):
-        (tmp_path / name).write_bytes(data)
-    subprocess.run([sys.executable, os.path.join(qemu.ROOT, "tools", "mkinitrd.py"), "--output",
-                    initrd] + [f"--bin={tmp_path / n}" for n in ("text", "empty", "cut")],
-                   check=True)
+def test_damaged_program(pagoda, guest, initrd_with, tmp_path):
+    """Programs that are no ELF files: `run` refuses, nothing is lost."""
+    folder = tmp_path / "root"
+    folder.mkdir()
+    for name, data in (("text", b"no program\n"), ("empty", b""), ("cut", b"\x7fELF\x02\x01\x01" + bytes(40))):
+        (folder / name).write_bytes(data)
+        (folder / name).chmod(0o755)
+    initrd = initrd_with(folder)
     one = guest(initrd=initrd)
     for name in ("text", "empty", "cut", "absent"):
-        result = pagoda(f"run {name}", initrd=initrd, verdict="fail")
-        assert name in result.output
+        result = pagoda(f"run /root/{name}", initrd=initrd, verdict="fail")
+        assert f"/root/{name}: " in result.output
         one.expect("pagoda> ")
-        one.send(f"run {name}\r")
+        one.send(f"run /root/{name}\r")
     one.expect("pagoda> ")
     one.send(f"{HEALTH} && poweroff\r")
     result = one.wait()
     assert result.verdict == "pass", result
+
+
+def test_no_servers(pagoda, tmp_path):
+    """An initrd with programs and nobody to start them: the monitor comes, and `run` says so."""
+    initrd = str(tmp_path / "initrd")
+    (tmp_path / "alone").write_bytes(b"\x7fELF")
+    subprocess.run([sys.executable, os.path.join(qemu.ROOT, "tools", "mkinitrd.py"), "--output",
+                    initrd, f"--bin={tmp_path / 'alone'}"], check=True)
+    result = pagoda("run alone", initrd=initrd, verdict="fail")
+    assert "alone: nobody is there to start programs" in result.output
+    assert "is not in the initrd" in result.output
+    assert pagoda(f"version && {HEALTH}", initrd=initrd).status == 0
 
 
 # ---- the machine seen from outside -----------------------------------------------------------------
