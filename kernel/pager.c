@@ -14,7 +14,7 @@
  *                                                             memory_supply: the frame changes hands
  *                        <--------------------------------- ipc_reply
  *                        is it there? was something supplied? then the fault is started again
- *                        no: ask again, PAGER_TRIES times
+ *                        no, or the server ended: ask again, PAGER_TRIES times
  *
  *           Nothing that was true before the sleep is believed after it: the area may be gone, the object shorter, the
  *           pager another one. So each turn begins at the address.
@@ -22,6 +22,7 @@
  * INVARIANTS
  *   P1  while it sleeps the client holds no lock: a pager that never answers stops nobody else (asserted by ipc_call)
  *   P2  pager_wait points into a stack whose thread is in pager_ask: set and cleared under wait_lock
+ *   P3  a page is supplied by who holds RIGHT_RECEIVE at the endpoint that was asked for it, nobody else
  *
  * LOCKS     wait_lock; mm->lock (read) and memory->lock, one after the other
  * LINUX     fs/userfaultfd.c handle_userfault (the same rule: no lock held, then start again); mm/filemap.c
@@ -75,7 +76,21 @@ static enum fault_result find_missing(
 	return r;
 }
 
-/* One message. FAULT_PAGER: it was answered, and nothing came: ask again. */
+/*
+ * What has become of it? FAULT_PAGER: ask again, because nothing came with the answer, or because the server that had
+ * the message ended and another may follow at the same endpoint.
+ */
+static enum fault_result outcome(const struct pager_wait *w, int err, u64 label)
+{
+	bool replaced = err == -EPIPE && !READ_ONCE(w->asked->dead);
+
+	if (err ? !replaced : label != 0)
+		return FAULT_BUS;
+	return w->supplied || memory_has(w->memory, w->offset >> PAGE_SHIFT) ? FAULT_DONE
+									     : FAULT_PAGER;
+}
+
+/* One message. FAULT_PAGER: ask again. */
 static enum fault_result ask_once(const struct fault *f)
 {
 	struct memory_look look = {0};
@@ -92,13 +107,11 @@ static enum fault_result ask_once(const struct fault *f)
 	m.word[1] = f->write;
 	m.word[2] = look.huge_fits;
 	m.word[3] = look.bytes;
+	w.asked = endpoint_of(look.pager);
 	wait_publish(&w);
-	err = ipc_call(endpoint_of(look.pager), &m, NULL, 0, DEADLINE_NEVER, false);
+	err = ipc_call(w.asked, &m, NULL, 0, DEADLINE_NEVER, false);
 	wait_publish(NULL);
-	if (err || m.label)
-		r = FAULT_BUS;
-	else if (w.supplied || memory_has(w.memory, w.offset >> PAGE_SHIFT))
-		r = FAULT_DONE;
+	r = outcome(&w, err, m.label);
 	object_put(look.pager);
 	object_put(&w.memory->object);
 	return r;
@@ -113,7 +126,10 @@ enum fault_result pager_ask(const struct fault *f)
 	return r == FAULT_PAGER ? FAULT_BUS : r;
 }
 
-/* What the holder of this token was asked for, with references on memory and space. False: nobody waits for it. */
+/*
+ * What the holder of this token was asked for, with references on memory and space. False: nobody waits for it. Between the
+ * two looks the token may be answered, and its thread ask another pager for another page: that one is not ours to give.
+ */
 static bool wait_find(struct endpoint *ep, u64 token, struct thread **t, struct pager_wait *w)
 {
 	bool found;
@@ -122,7 +138,8 @@ static bool wait_find(struct endpoint *ep, u64 token, struct thread **t, struct 
 	if (!*t)
 		return false;
 	spin_lock(&wait_lock);
-	found = (*t)->pager_wait && mm_get_user((*t)->pager_wait->mm);
+	found = (*t)->pager_wait && (*t)->pager_wait->asked == ep &&
+		mm_get_user((*t)->pager_wait->mm);
 	if (found) {
 		*w = *(*t)->pager_wait;
 		object_get(&w->memory->object);

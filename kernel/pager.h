@@ -14,7 +14,8 @@ struct memory;
 
 /* What a thread waits for while its pager is asked; on its stack, found through thread->pager_wait. */
 struct pager_wait {
-	struct memory *memory; /* with a reference */
+	struct memory *memory;  /* with a reference */
+	struct endpoint *asked; /* the pager's, with a reference: who may serve this */
 	struct mm *mm;
 	vaddr_t page;  /* of the access */
 	u64 offset;    /* of that page in the memory */

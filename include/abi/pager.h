@@ -18,9 +18,10 @@
  *               bytes; bytes is neither 4 KiB nor 2 MiB; 2 MiB and the source is not one huge page; offset is outside M
  *     -EEXIST   there is a page already: the caller keeps its own
  *     -ESRCH    nobody waits for that token (the client died)
- *   A pager that answers without supplying is asked again, PAGER_TRIES times for one access; then, as when it dies or
- *   answers with an error, the thread gets SIGBUS (BUS_ADRERR). One that never answers keeps only its clients waiting,
- *   and they can be killed.
+ *   A pager that answers without supplying is asked again, PAGER_TRIES times for one access. So is the next one when a
+ *   server ends that had the message, as long as somebody holds RIGHT_RECEIVE: a pager that is started anew serves what
+ *   the old one left. After the last try, when the endpoint is dead and when the answer is an error, the thread gets
+ *   SIGBUS (BUS_ADRERR). One that never answers keeps only its clients waiting, and they can be killed.
  */
 #ifndef ABI_PAGER_H
 #define ABI_PAGER_H

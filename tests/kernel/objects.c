@@ -300,6 +300,46 @@ KTEST(pager, answers_without_supplying)
 	stage_close(ctx, &s);
 }
 
+/* It dies with a message in its hands, and another begins at the same endpoint: the client is served by that one. */
+KTEST(pager, is_replaced)
+{
+	struct stage s;
+	struct client c;
+
+	KT_REQUIRE(ctx, stage_open(&s, 4 * PAGE_SIZE, HONEST, false));
+	handle_opened(&s.pager.ep->object, RIGHT_RECEIVE); /* as init holds it */
+	s.pager.stop_after = 1;
+	KT_EXPECT(ctx, pager_start(&s));
+	KT_EXPECT(ctx, client_go(&c, s.mm, 4 * PAGE_SIZE, PAGE_SIZE, false));
+	lab_join(&s.pager.thread);
+	s.pager.stop_after = 0;
+	KT_EXPECT(ctx, pager_start(&s));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.good == 4 && c.bad == 0 && s.pager.asked == 5);
+	handle_closed(&s.pager.ep->object, RIGHT_RECEIVE);
+	stage_close(ctx, &s);
+}
+
+/* It dies with a message in its hands each time: after PAGER_TRIES the client has waited enough. */
+KTEST(pager, dies_again_and_again)
+{
+	struct stage s;
+	struct client c;
+
+	KT_REQUIRE(ctx, stage_open(&s, PAGE_SIZE, HONEST, false));
+	handle_opened(&s.pager.ep->object, RIGHT_RECEIVE);
+	KT_EXPECT(ctx, client_go(&c, s.mm, PAGE_SIZE, PAGE_SIZE, false));
+	for (u32 i = 1; i <= PAGER_TRIES; i++) {
+		s.pager.stop_after = i;
+		KT_EXPECT(ctx, pager_start(&s));
+		lab_join(&s.pager.thread);
+	}
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.bad == 1 && s.pager.asked == PAGER_TRIES);
+	handle_closed(&s.pager.ep->object, RIGHT_RECEIVE);
+	stage_close(ctx, &s);
+}
+
 /* It dies with a message in its hands, then nobody is there at all: only its own clients feel it. */
 KTEST(pager, dies)
 {

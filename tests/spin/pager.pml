@@ -78,12 +78,12 @@ proctype client(byte me) {
 	do
 	:: killed[me] -> break
 	:: page != NONE -> served[me] = true; break /* the fault finds it, or finds it gone and asks again */
-	:: page == NONE && tries == TRIES -> break  /* SIGBUS: it answers and supplies nothing */
+	:: page == NONE && tries == TRIES -> break  /* SIGBUS: it answers and supplies nothing, or ends */
 	:: page == NONE && tries < TRIES ->
 		atomic { sequence[me]++; call[me] = QUEUED; tries++ }
 		if
 		:: call[me] == ANSWERED -> call[me] = IDLE
-		:: call[me] == FAILED -> call[me] = IDLE; break /* SIGBUS */
+		:: call[me] == FAILED -> call[me] = IDLE /* the server ended: the next one is asked */
 		:: killed[me] -> atomic { call[me] = IDLE; sequence[me]++ }; break /* taken back */
 		fi
 	od;
