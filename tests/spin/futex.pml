@@ -4,7 +4,7 @@
  * Two threads wait while the word is 0. One changes it and wakes all who wait for it. A third may interrupt the first waiter, as
  * time-outs and kills do. The bucket's lock is an atomic section guarded by a bit; the word is read with no lock held.
  *
- * *   spin -a futex.pml && cc -O2 -DNOCLAIM -o pan pan.c && ./pan   no deadlock; as many wake-ups are reported as were given
+ *   spin -a futex.pml && cc -O2 -DNOCLAIM -o pan pan.c && ./pan   no deadlock; as many wake-ups are reported as were given
  *   ... pan -a -f                                                every waiter ends
  *   spin -DBROKEN_ORDER ...   must fail: the word is read before the waiter stands on the list
  *   spin -DBROKEN_REPORT ...  must fail: who was woken while it read another value says EAGAIN
