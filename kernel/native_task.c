@@ -293,7 +293,7 @@ static s64 start_is_valid(const struct thread_start *s)
 	return 0;
 }
 
-/* The registers with which th begins. It is NEW, and nobody else knows it. */
+/* The registers with which th begins. Its task does not know it yet: killed now, it would be started, and gone. */
 static s64 thread_set_up(struct thread *th, struct thread *source, const struct thread_start *s)
 {
 	s64 error = 0;
@@ -315,13 +315,16 @@ static s64 thread_set_up(struct thread *th, struct thread *source, const struct 
 static s64 create_thread(struct task *t, struct thread *source, const struct thread_start *s)
 {
 	struct thread *th;
-	s64 result = task_add_thread(t, thread_entry, NULL, &th);
+	s64 result = task_make_thread(t, thread_entry, NULL, &th);
 
 	if (result)
 		return result;
-	result = thread_set_up(th, source, s);
-	if (!result)
-		result = handle_install(own_handles(), &th->object, RIGHTS_THREAD, 0, 0);
+	result = thread_set_up(th, source, s) ?: task_enter_thread(th);
+	if (result) {
+		thread_discard(th);
+		return result;
+	}
+	result = handle_install(own_handles(), &th->object, RIGHTS_THREAD, 0, 0);
 	if (result < 0) {
 		task_remove_thread(th);
 		return result;

@@ -217,41 +217,63 @@ static void leave_locked(struct task *t, struct thread *th)
 }
 
 /*
- * task_add_thread - one more thread, in state NEW.
+ * task_make_thread - a thread for t, in state NEW, that t does not know yet: nobody can kill it, so nobody else is at
+ * its registers while they are written. task_enter_thread() or thread_discard() follows.
  *
- *   returns  -ENOMEM; -ESRCH: the task is killed or ending; 0: *out with a reference for the caller
+ *   returns  -ENOMEM; -ESRCH: the task is ending; 0: *out with its one reference
  *   Linux    copy_process(CLONE_THREAD)
  */
-int task_add_thread(struct task *t, void (*entry)(void *), void *arg, struct thread **out)
+int task_make_thread(struct task *t, void (*entry)(void *), void *arg, struct thread **out)
 {
 	struct mm *mm = task_mm_user(t);
-	struct thread *th = mm ? thread_create(t->name, entry, arg, t, mm) : NULL;
-	int error = 0;
 
-	if (!th) {
-		if (mm)
-			task_drop_mm(mm);
-		return mm ? -ENOMEM : -ESRCH;
-	}
-	thread_prepare(th);
-	spin_lock(&tasks_lock);
-	if (t->killed || t->ending || t->mm != mm)
-		error = -ESRCH;
-	else
-		enter_locked(t, th);
-	spin_unlock(&tasks_lock);
+	if (!mm)
+		return -ESRCH;
+	*out = thread_create(t->name, entry, arg, t, mm);
 	task_drop_mm(mm);
-	if (error) {
-		thread_discard(th);
-		return error;
-	}
-	object_get(&th->object);
-	*out = th;
+	if (!*out)
+		return -ENOMEM;
+	thread_prepare(*out);
 	return 0;
 }
 
 /*
- * task_remove_thread - undo task_add_thread() and its reference, before anybody else knows the thread.
+ * task_enter_thread - it is one of its task's: killed and counted with it.
+ *
+ *   returns  -ESRCH: the task is killed, ending or in another space by now, and th still outside; 0: with one more
+ *            reference, the caller's
+ */
+int task_enter_thread(struct thread *th)
+{
+	struct task *t = th->task;
+	int error = 0;
+
+	spin_lock(&tasks_lock);
+	if (t->killed || t->ending || t->mm != th->mm) {
+		error = -ESRCH;
+	} else {
+		object_get(&th->object);
+		enter_locked(t, th);
+	}
+	spin_unlock(&tasks_lock);
+	return error;
+}
+
+/* task_add_thread - both; a reference for the caller. -ENOMEM, -ESRCH. */
+int task_add_thread(struct task *t, void (*entry)(void *), void *arg, struct thread **out)
+{
+	int error = task_make_thread(t, entry, arg, out);
+
+	if (error)
+		return error;
+	error = task_enter_thread(*out);
+	if (error)
+		thread_discard(*out);
+	return error;
+}
+
+/*
+ * task_remove_thread - undo task_enter_thread() and its reference, before anybody else knows the thread.
  *
  *   returns  false: it was killed with its task meanwhile, and ends by itself
  */

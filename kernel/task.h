@@ -62,8 +62,11 @@ static inline struct task *current_task(void)
 /* A task without a thread yet, of `creator`; takes over one `users` of mm on success. One reference for the caller. */
 struct task *task_create_empty(struct mm *mm, struct task *creator, struct endpoint *personality,
 	struct endpoint *exit_to);
-/* One more thread, in state NEW; a reference for the caller. -ENOMEM, -ESRCH: the task is ending. */
+/* One more thread, in state NEW; a reference for the caller. -ENOMEM, -ESRCH: the task is ending. In two steps where
+ * its registers are to be written in between. */
 int task_add_thread(struct task *t, void (*entry)(void *), void *arg, struct thread **out);
+int task_make_thread(struct task *t, void (*entry)(void *), void *arg, struct thread **out);
+int task_enter_thread(struct thread *th);
 bool task_remove_thread(
 	struct thread *th); /* a NEW one, not wanted after all; false: it was killed */
 int task_start_thread(struct thread *th); /* NEW -> READY; -EINVAL: it is not NEW */

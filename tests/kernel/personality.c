@@ -263,6 +263,22 @@ KTEST(personality, threads_leave_one_by_one)
 	puppet_close(&p);
 }
 
+/* Killed while a thread for it is being set up: the thread stays outside, with its registers, and is given up. */
+KTEST(personality, killed_between_make_and_enter)
+{
+	struct puppet p;
+	struct thread *th;
+
+	KT_REQUIRE(ctx, puppet_open(&p));
+	KT_REQUIRE(ctx, task_make_thread(p.task, enter, NULL, &th) == 0);
+	KT_EXPECT(ctx, p.task->nr_threads == 0);
+	task_kill(p.task, SIGKILL);
+	user_regs_init(th->user_regs, CODE, WORDS);
+	KT_EXPECT(ctx, th->state == THREAD_NEW && task_enter_thread(th) == -ESRCH);
+	thread_discard(th);
+	puppet_close(&p);
+}
+
 /* The word of set_tid_address is cleared and its waiter woken only while somebody else is in the space. */
 KTEST(personality, clear_child_tid)
 {
