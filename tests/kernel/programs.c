@@ -4,9 +4,9 @@
  * /bin/abi judges its own calls and ends with status 0; what only the kernel can see is judged here.
  */
 #include "ktest.h"
+#include "lab.h"
 #include "lib/string.h"
 #include "machine.h"
-#include "mm/buddy.h"
 #include "printk.h"
 #include "sched.h"
 #include "spawn.h"
@@ -150,22 +150,6 @@ KTEST(programs, numbers)
 	KT_EXPECT(ctx, task_check());
 }
 
-/* What caches and servers may keep, however many programs ran; one frame lost with each would be more than 150. */
-#define FRAMES_KEPT 32
-
-/* The personality hears of an end after us, and lets go of what it keeps for the program then. */
-static bool frames_back(u64 before)
-{
-	u64 end = time_ns() + 2 * NS_PER_SEC;
-
-	while (buddy_free_pages() + FRAMES_KEPT < before && time_ns() < end)
-		sched_sleep_until(time_ns() + 10 * NS_PER_MS);
-	if (buddy_free_pages() + FRAMES_KEPT >= before)
-		return true;
-	printk("ktest: programs: %lu frames are missing", before - buddy_free_pages());
-	return false;
-}
-
 /* 50 programs at once, each of which forks and writes; then 100 one after the other: no frame is lost. */
 KTEST(programs, no_frame_is_lost)
 {
@@ -174,9 +158,9 @@ KTEST(programs, no_frame_is_lost)
 	KT_EXPECT(ctx, run("parallel", "50") == 0);
 	KT_EXPECT(ctx, run("exit", "0") == 0); /* caches are warm now */
 	sched_sleep_until(time_ns() + NS_PER_SEC / 4);
-	before = buddy_free_pages();
+	before = lab_frames_used();
 	for (u32 i = 0; i < 100; i++)
 		KT_EXPECT(ctx, run("exit", "1") == 1 << 8);
 	KT_EXPECT(ctx, run("parallel", "50") == 0);
-	KT_EXPECT(ctx, frames_back(before));
+	KT_EXPECT(ctx, lab_frames_back(before));
 }
