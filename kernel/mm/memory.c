@@ -152,7 +152,7 @@ static void memory_release(struct object *o)
 	spin_lock(&list_lock);
 	list_del(&m->link);
 	spin_unlock(&list_lock);
-	if (memory_withdraw(m, 0, m->nr_pages << PAGE_SHIFT))
+	if (memory_withdraw(m, 0, m->nr_chunks << HPAGE_PMD_SHIFT))
 		panic("O2", "a page of an object that nobody maps cannot be freed");
 	for (u64 n = 0; n < m->nr_chunks; n++)
 		if (m->chunks[n])
@@ -321,8 +321,9 @@ static void map_around(struct memory *m, struct vma *v, vaddr_t addr, pte_t *pte
 }
 
 /*
- * A private write to a page that is not mapped yet: a copy at once. Its frame is pinned by the caller. FAULT_RETRY: the
- * object has become shorter, and a copy behind its end would stay for ever.
+ * A private write to a page that is not mapped yet: a copy at once. The caller's reference on its frame ends here, before
+ * memory->lock is taken: split_chunk() waits for it under that lock. FAULT_RETRY: the object has become shorter, and a
+ * copy behind its end would stay for ever.
  */
 static enum fault_result copy_page_of(
 	struct memory *m, struct vma *v, vaddr_t addr, pte_t *ptep, pfn_t pfn)
@@ -331,9 +332,11 @@ static enum fault_result copy_page_of(
 	struct page *copy = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
 	enum fault_result r = FAULT_DONE;
 
+	if (likely(copy))
+		copy_page(page_to_virt(copy), phys_to_virt(pfn << PAGE_SHIFT));
+	page_put(pfn_head(pfn));
 	if (unlikely(!copy))
 		return FAULT_NO_MEMORY;
-	copy_page(page_to_virt(copy), phys_to_virt(pfn << PAGE_SHIFT));
 	spin_lock(&m->lock);
 	spin_lock(&mm->pt_lock);
 	if (unlikely(vma_index(v, addr) >= m->nr_pages)) {
@@ -440,7 +443,6 @@ enum fault_result memory_fault_pte(const struct fault *f, struct vma *v, pte_t *
 	vaddr_t addr = f->addr & PAGE_MASK;
 	u64 index = vma_index(v, addr);
 	enum fault_result r;
-	struct page *head;
 	pfn_t pfn;
 
 	for (;;) {
@@ -460,12 +462,9 @@ enum fault_result memory_fault_pte(const struct fault *f, struct vma *v, pte_t *
 		spin_unlock(&m->lock);
 		return FAULT_DONE;
 	}
-	head = pfn_head(pfn);
-	page_get(head); /* stays while it is copied, whoever withdraws it */
+	page_get(pfn_head(pfn)); /* stays while it is copied, whoever withdraws it */
 	spin_unlock(&m->lock);
-	r = copy_page_of(m, v, addr, ptep, pfn);
-	page_put(head);
-	return r;
+	return copy_page_of(m, v, addr, ptep, pfn);
 }
 
 /* Can the object's huge page, if it has one there, be mapped by one pmd? */
@@ -718,13 +717,14 @@ static int withdraw_in_chunk(struct memory *m, u64 first, u64 end, bool copies)
 	return err;
 }
 
+/* An error does not end it: nothing may stay behind the end of an object (O3). The last one is the result. */
 static int withdraw(struct memory *m, u64 first, u64 end, bool copies)
 {
 	int err = 0;
 
-	for (u64 next; first < end && !err; first = next) {
+	for (u64 next; first < end; first = next) {
 		next = MIN(end, ALIGN_DOWN(first, HPAGE_PMD_NR) + HPAGE_PMD_NR);
-		err = withdraw_in_chunk(m, first, next, copies);
+		err = withdraw_in_chunk(m, first, next, copies) ?: err;
 		preempt_point();
 	}
 	return err;
