@@ -244,6 +244,20 @@ int handle_close(struct handle_table *t, u32 h)
 	return 0;
 }
 
+u64 handle_table_weight(struct handle_table *t)
+{
+	u64 flags = spin_lock_irqsave(&t->lock), sum = 0;
+
+	for (u32 i = 1; i < t->nr; i++) {
+		const struct object *o = t->slots[i].object;
+
+		if (o && o->ops->weight)
+			sum += o->ops->weight(o);
+	}
+	spin_unlock_irqrestore(&t->lock, flags);
+	return sum;
+}
+
 /* handle_table_check - N1, N2. The table is at rest. */
 bool handle_table_check(struct handle_table *t)
 {

@@ -114,6 +114,9 @@ int handle_close(struct handle_table *t, u32 h); /* 0, -EBADF */
 /* The whole handle, with a reference on its object: duplicate, grant, send. 0, -EBADF. */
 int handle_read(struct handle_table *t, u32 h, struct handle *out);
 
+/* What all objects it names weigh, about: what might come back if its task went. */
+u64 handle_table_weight(struct handle_table *t);
+
 bool handle_table_check(struct handle_table *t); /* N1, N2: see handle.c */
 
 #endif

@@ -679,8 +679,14 @@ static void endpoint_release(struct object *o)
 	kmem_cache_free(&endpoint_cache, ep);
 }
 
+static u64 endpoint_weight(const struct object *o)
+{
+	return sizeof(struct endpoint);
+}
+
 static const struct object_ops endpoint_ops = {
 	.name = "endpoint",
+	.weight = endpoint_weight,
 	.release = endpoint_release,
 	.opened = endpoint_opened,
 	.closed = endpoint_closed,

@@ -23,12 +23,14 @@ enum object_type {
 
 struct object;
 
-/* What a kind of object does; any context that may sleep, no lock held. NULL: nothing. */
+/* What a kind of object does; any context that may sleep, no lock held, but for the last. NULL: nothing. */
 struct object_ops {
 	const char *name;
 	void (*release)(struct object *o);            /* the last reference went */
 	void (*opened)(struct object *o, u32 rights); /* one more handle, with these rights */
 	void (*closed)(struct object *o, u32 rights); /* one handle less */
+	/* Bytes of memory that it keeps, about; a spinlock is held, interrupts are off. */
+	u64 (*weight)(const struct object *o);
 };
 
 struct object {

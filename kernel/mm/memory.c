@@ -165,7 +165,18 @@ static void memory_release(struct object *o)
 	kmem_cache_free(&memory_cache, m);
 }
 
-static const struct object_ops memory_ops = {.name = "memory", .release = memory_release};
+static u64 memory_weight(const struct object *o)
+{
+	const struct memory *m = container_of(o, struct memory, object);
+
+	return (READ_ONCE(m->present) << PAGE_SHIFT) + READ_ONCE(m->nr_chunks) * sizeof(u64);
+}
+
+static const struct object_ops memory_ops = {
+	.name = "memory",
+	.release = memory_release,
+	.weight = memory_weight,
+};
 
 struct memory *memory_create(u64 bytes)
 {

@@ -1,12 +1,13 @@
 /*
  * oom.c - no memory is left: who goes                                       floor 5, below: mm, task
  *
- * The last resort of the page-fault door, after the shrinkers and one retry: the task with the most anonymous memory
+ * The last resort of the page-fault door, after the shrinkers and one retry: the task with the most memory
  * is killed, with one clear line, and the others go on. The kernel itself never stops for lack of memory.
  *
  * LOCKS     none held; tasks are looked at under their table's lock
- * LINUX     mm/oom_kill.c weighs page tables, swap, and oom_score_adj too.
+ * LINUX     mm/oom_kill.c weighs page tables, swap, and oom_score_adj too; not the pages of a memfd that is not mapped.
  */
+#include "handle.h"
 #include "printk.h"
 #include "trace.h"
 #include "vmstat.h"
@@ -31,11 +32,17 @@ static bool is_ending(const struct task *t)
 	return t->state == TASK_ALIVE && (t->killed || t->ending);
 }
 
+/* Pages it maps and what its handles keep: an object that is written, then unmapped, is its memory all the same. */
+static u64 weight_of(struct task *t)
+{
+	return mm_rss(t->mm) + (handle_table_weight(&t->handles) >> PAGE_SHIFT);
+}
+
 /* Under the table's lock t->mm does not go away; later it may, so its size is noted here. */
 static bool weigh(struct task *t, void *ctx)
 {
 	struct choice *c = ctx;
-	u64 pages = t->state == TASK_ALIVE && t->mm ? mm_rss(t->mm) : 0;
+	u64 pages = t->state == TASK_ALIVE && t->mm ? weight_of(t) : 0;
 	bool ending = is_ending(t) && t != current_task();
 
 	if (t->oom_gave_up || t->essential || (pages <= c->pages && !ending))
@@ -52,8 +59,8 @@ static void kill(struct task *victim, u64 pages, const char *why)
 	if (!task_kill(victim, SIGKILL))
 		return;                     /* another CPU chose it too: one line is enough */
 	task_kill_sharers(victim, SIGKILL); /* counted once, gone only together */
-	printk("out of memory (%s): killed pid %u (%s), %lu kB of anonymous memory\n", why,
-		victim->pid, victim->name, pages << (PAGE_SHIFT - 10));
+	printk("out of memory (%s): killed pid %u (%s), %lu kB of memory\n", why, victim->pid,
+		victim->name, pages << (PAGE_SHIFT - 10));
 	vmstat_inc(VM_oom_kill);
 	trace(TRACE_oom_kill, victim->pid, pages, 0);
 }

@@ -194,8 +194,14 @@ static void session_release(struct object *o)
 	__atomic_sub_fetch(&nr_sessions, 1, __ATOMIC_RELEASE);
 }
 
+static u64 session_weight(const struct object *o)
+{
+	return READ_ONCE(container_of(o, struct session, object)->nr_pages) * PAGE_SIZE;
+}
+
 static const struct object_ops session_ops = {
 	.name = "session",
+	.weight = session_weight,
 	.release = session_release,
 	.opened = session_opened,
 	.closed = session_closed,

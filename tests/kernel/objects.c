@@ -712,3 +712,25 @@ KTEST(object, access_from_outside)
 	lab_space_end(mm);
 	lab_end(ctx, &before);
 }
+
+/* What the end of a task would bring back: pages of its objects although nobody maps them, and what names pages. */
+KTEST(object, weighs_what_it_keeps)
+{
+	static const u64 word = 1;
+	u64 frames = lab_frames_used();
+	struct handle_table t;
+	struct memory *m = memory_create(4 * HPAGE_PMD_SIZE);
+	int handle = 0;
+
+	KT_REQUIRE(ctx, m);
+	handle_table_init(&t);
+	KT_EXPECT(ctx, handle_table_weight(&t) == 0);
+	for (u64 i = 0; i < 3; i++)
+		KT_EXPECT(ctx, memory_write(m, i * HPAGE_PMD_SIZE, &word, sizeof(word)) == 0);
+	handle = handle_install(&t, &m->object, RIGHT_READ, 0, 0);
+	KT_EXPECT(ctx, handle > 0 && handle_table_weight(&t) == 3 * PAGE_SIZE + 4 * sizeof(u64));
+	object_put(&m->object);
+	KT_EXPECT(ctx, handle_close(&t, (u32)handle) == 0 && handle_table_weight(&t) == 0);
+	handle_table_release(&t);
+	KT_EXPECT(ctx, lab_frames_back(frames));
+}
