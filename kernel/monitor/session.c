@@ -118,8 +118,8 @@ static bool output_ready(const struct session *s)
 
 static const char dropped_note[] = "\n... the rest of the output found no room\n";
 
-/* What is there, without waiting. */
-static usize output_take(struct session *s, char *buf, usize len)
+/* What is there, without waiting. Nothing, and *more: another reader was faster. */
+static usize output_take(struct session *s, char *buf, usize len, bool *more)
 {
 	usize done = 0;
 
@@ -140,6 +140,7 @@ static usize output_take(struct session *s, char *buf, usize len)
 		done = sizeof(dropped_note) - 1;
 		memcpy(buf, dropped_note, done);
 	}
+	*more = !s->ended;
 	spin_unlock(&s->lock);
 	return done;
 }
@@ -147,11 +148,16 @@ static usize output_take(struct session *s, char *buf, usize len)
 s64 session_read(struct object *o, char *buf, usize len)
 {
 	struct session *s = container_of(o, struct session, object);
+	bool more;
+	usize n;
 
-	waitq_wait(&s->news, output_ready(s) || thread_interrupted(), "session");
-	if (!output_ready(s))
-		return -EINTR;
-	return (s64)output_take(s, buf, len);
+	do {
+		waitq_wait(&s->news, output_ready(s) || thread_interrupted(), "session");
+		if (!output_ready(s))
+			return -EINTR;
+		n = output_take(s, buf, len, &more);
+	} while (!n && more);
+	return (s64)n;
 }
 
 int session_status(struct object *o)
