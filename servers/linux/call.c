@@ -7,6 +7,7 @@
  *                                 |       |     '--- CALL_FAULT_IN: the thread touches the page and sends the same call again
  *                                 |       '--------- CALL_WAIT: c is on wait lists, or has a timer
  *                  calls_run_ready '------- call_wake: one of them changed, the deadline passed, a signal came
+ *                                             CALL_YIELD: a long call does one piece in each run
  *
  *   Nobody remembers why a call waited: it runs again from its first line and looks. What one run has to tell the next is in
  *   c->done, c->deadline and c->state.
@@ -61,7 +62,7 @@ void call_begin(struct call *c, const struct message *m)
 		c->arg[i] = m->word[i];
 	c->done = c->deadline = c->state[0] = c->state[1] = 0;
 	c->first = true;
-	c->timed_out = c->no_restart = false;
+	c->timed_out = c->no_restart = c->no_eintr = false;
 }
 
 /* --- waiting ---------------------------------------------------------------------------------------------- */
@@ -97,6 +98,12 @@ long call_wait_until(struct call *c, uint64_t deadline)
 {
 	timer_set(&c->timer, deadline ? deadline : 1);
 	return CALL_WAIT;
+}
+
+long call_yield(struct call *c)
+{
+	call_wake(c);
+	return CALL_YIELD;
 }
 
 void call_forget(struct call *c)
@@ -165,6 +172,9 @@ static void call_unfinished(struct call *c, long result)
 			call_forget(c);
 			thread_return(t, c->done ? (long)c->done : CALL_RESTART);
 		}
+		break;
+	case CALL_YIELD:
+		c->first = false;
 		break;
 	case CALL_RESTART:
 		c->first = false;

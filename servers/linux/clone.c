@@ -205,6 +205,10 @@ static long do_clone(struct call *c, const struct clone *clone)
 			return call_wait(c, &self->process->threads_changed);
 		return (long)c->state[0];
 	}
+	/* Signals first: who comes after Ctrl-C or Ctrl-Z was typed would not get it. Linux: -ERESTARTNOINTR */
+	c->no_eintr = true;
+	if (self->attention)
+		return CALL_RESTART;
 	result = check_flags(clone->flags);
 	if (result)
 		return result;

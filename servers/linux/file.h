@@ -35,6 +35,7 @@ struct file_ops {
 	long (*list)(struct file *f, struct listing *l);
 	void (*release)(struct file *f);
 	bool seeks; /* has a position */
+	bool slow;  /* one read or write is enough for one run of a call */
 };
 
 struct file {

@@ -2,7 +2,8 @@
  * io.c - read and write in all their forms.                                                       ring 3
  *
  * One loop (transfer) serves them all: it hands piece after piece to the file and counts in call.done, so that a call that
- * is run again, because it had to wait or its page had to come first, goes on where it was.
+ * is run again, because it had to wait or its page had to come first, goes on where it was. So a long call is done in runs:
+ * nobody waits for the whole of another's.
  *
  * LINUX  fs/read_write.c, fs/splice.c
  */
@@ -14,7 +15,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define COPY_STEP (1ul << 20) /* of one piece between two files */
+#define COPY_MAX (1ul << 20) /* in one call from file to file: programs go on where it ended */
+#define RUN_MAX  (1ul << 20) /* moved in one run of a call: then others are served */
 
 static bool may_read(const struct file *f)
 {
@@ -33,13 +35,13 @@ static bool may_write(const struct file *f)
 static long transfer(struct call *c, struct file *f, const struct iovec *piece, size_t nr,
 	uint64_t *pos, bool writing)
 {
-	uint64_t skip = c->done;
+	uint64_t skip = c->done, room = RUN_MAX, ask;
 	long n;
 
 	for (size_t i = 0; i < nr; i++) {
 		uint64_t at = (uint64_t)piece[i].iov_base, left = piece[i].iov_len;
 
-		if (skip >= left && left) {
+		if (skip >= left && (left || nr > 1)) { /* moved already, or empty */
 			skip -= left;
 			continue;
 		}
@@ -47,14 +49,18 @@ static long transfer(struct call *c, struct file *f, const struct iovec *piece, 
 		left -= skip;
 		skip = 0;
 		do {
-			n = writing ? f->ops->write(c, f, at, left, pos)
-				    : f->ops->read(c, f, at, left, pos);
+			if (!room)
+				return call_yield(c);
+			ask = left < room ? left : room;
+			n = writing ? f->ops->write(c, f, at, ask, pos)
+				    : f->ops->read(c, f, at, ask, pos);
 			if (n < 0)
 				goto ended;
 			c->done += (uint64_t)n;
 			at += (uint64_t)n;
 			left -= (uint64_t)n;
-		} while (writing && left && n);
+			room -= f->ops->slow ? room : (uint64_t)n;
+		} while (left && n && (writing || (uint64_t)n == ask));
 		if (left)
 			break;
 	}
@@ -279,7 +285,6 @@ static long copy_between(struct call *c, struct file *in, uint64_t *from, struct
 		uint8_t *bytes_out;
 		int err;
 
-		n = n < COPY_STEP ? n : COPY_STEP;
 		err = content_prepare(target, *to, n, &bytes_out);
 		if (err)
 			return done ? (long)done : err;
@@ -323,7 +328,7 @@ long sys_sendfile(struct call *c)
 {
 	struct file *out = fd_file(call_process(c), c->arg[0]);
 	struct file *in = fd_file(call_process(c), c->arg[1]);
-	uint64_t from, to, bytes = c->arg[3] < RW_MAX ? c->arg[3] : RW_MAX;
+	uint64_t from, to, bytes = c->arg[3] < COPY_MAX ? c->arg[3] : COPY_MAX;
 	long n, err;
 
 	if (!in || !out || !may_read(in) || !may_write(out))
@@ -350,7 +355,7 @@ long sys_copy_file_range(struct call *c)
 {
 	struct file *in = fd_file(call_process(c), c->arg[0]);
 	struct file *out = fd_file(call_process(c), c->arg[2]);
-	uint64_t from, to, bytes = c->arg[4] < RW_MAX ? c->arg[4] : RW_MAX;
+	uint64_t from, to, bytes = c->arg[4] < COPY_MAX ? c->arg[4] : COPY_MAX;
 	long n, err;
 
 	if (!in || !out || !may_read(in) || !may_write(out) || (out->flags & O_APPEND))

@@ -82,8 +82,9 @@ struct file; /* fd.c: an open file */
 #define CALL_FAULT_IN (-10002l) /* from copy_in/copy_out: the thread has to touch its page first */
 #define CALL_RESTART                                                                               \
 	(-10003l) /* a signal was sent to the caller itself: take it, then run me again (SIGTTIN) */
-#define CALL_GONE (-10004l) /* no answer: the thread has ended */
-#define CALL_SET  (-10005l) /* its registers are set already */
+#define CALL_GONE  (-10004l) /* no answer: the thread has ended */
+#define CALL_YIELD (-10006l) /* call_yield(): not done, others have their turn first */
+#define CALL_SET   (-10005l) /* its registers are set already */
 
 /* A place where calls wait: in a pipe, a process, the terminal. */
 struct wait_list {
@@ -117,8 +118,9 @@ struct call {
 	bool first;     /* this is the first run */
 	bool timed_out; /* the deadline has passed */
 	bool no_restart; /* a handled signal means EINTR, even with SA_RESTART (poll, pause, sigsuspend ...) */
-	bool resume; /* CALL_FAULT_IN was answered */
-	bool ready;  /* on the list of calls to run again */
+	bool no_eintr; /* a handled signal comes first, and then the call all the same (fork) */
+	bool resume;   /* CALL_FAULT_IN was answered */
+	bool ready;    /* on the list of calls to run again */
 	struct waiter *waiters, own[2];
 	struct timer timer;
 	struct link ready_link;
@@ -134,6 +136,8 @@ void wait_list_wake(struct wait_list *list);
 long call_wait(struct call *c, struct wait_list *list);
 long call_wait_until(
 	struct call *c, uint64_t deadline); /* c->timed_out is set when it runs again */
+/* A long call in pieces: return this. Run again after at least one message; signals wait till the call ends. */
+long call_yield(struct call *c);
 
 /*
  * Bytes of the caller's memory. -> 0, -EFAULT, or CALL_FAULT_IN: return that at once; the handler will run again from its

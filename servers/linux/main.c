@@ -90,13 +90,15 @@ static void exception(struct thread *t, const struct message *m)
 
 static void event(struct thread *t, const struct message *m)
 {
+	bool ending = t->process->ending || t->state == THREAD_ENDING; /* exec ends threads, too */
+
 	t->call.token = m->token;
 	t->call.resume = false;
 	t->state = THREAD_IN_EVENT;
 	t->in_event = m->label == MESSAGE_INTERRUPTED;
 	if (t->in_event)
 		t->interrupted = false;
-	if (t->process->ending)
+	if (ending)
 		t->state = THREAD_ENDING;
 	else if (m->label == MESSAGE_EXCEPTION)
 		exception(t, m);

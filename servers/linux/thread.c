@@ -156,7 +156,7 @@ static void finish_call(
 	}
 	if (result != CALL_RESTART) {
 		regs->rax = (uint64_t)result;
-	} else if ((a->flags & SA_RESTART) && !t->call.no_restart) {
+	} else if (t->call.no_eintr || ((a->flags & SA_RESTART) && !t->call.no_restart)) {
 		regs->rax = t->call.nr;
 		regs->rip -= 2; /* the two bytes of `syscall` */
 	} else {

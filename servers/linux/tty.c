@@ -363,4 +363,5 @@ const struct file_ops tty_ops = {
 	.write = tty_write,
 	.ioctl = tty_ioctl,
 	.poll = tty_poll,
+	.slow = true,
 };

@@ -83,3 +83,47 @@ def test_registers_of_a_fresh_program(pagoda, program, initrd_with):
                     f"echo fresh; {HEALTH}", initrd=initrd_with(folder), shell=True, smp=2, limit=60)
     assert not re.search(r"^left: \d", result.output, re.M) and re.search(r"^fresh$", result.output, re.M), result
     assert re.search(r"^fpu: .*: ok$", result.output, re.M), result
+
+
+# Calls that are served in several runs: empty pieces, long pieces; and forks among signals, none of which is EINTR.
+PIECES = """\
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static char out[5 << 20], in[5 << 20];
+static void handler(int n) { (void)n; }
+int main(void)
+{
+	struct iovec pieces[] = {{out, 0}, {out, 1}, {out, 0}, {out + 1, 3 << 20}, {out, 0}, {out + (3 << 20) + 1, (2 << 20) - 1}};
+	struct iovec words[] = {{"", 0}, {"two ", 4}, {"", 0}, {"words\\n", 6}};
+	struct itimerval timer = {{0, 1000}, {0, 1000}};
+	int fd = open("/tmp/pieces", O_RDWR | O_CREAT, 0600), i, interrupted = 0;
+
+	for (i = 0; i < (int)sizeof(out); i++) out[i] = (char)(i * 7 + i / 4096);
+	if (writev(fd, pieces, 6) != sizeof(out) || pread(fd, in, sizeof(in), 0) != sizeof(in)) return 1;
+	if (memcmp(in, out, sizeof(in)) || writev(1, words, 4) != 10) return 2;
+	sigaction(SIGALRM, &(struct sigaction){.sa_handler = handler}, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	for (i = 0; i < 300; i++) {
+		pid_t child = fork();
+
+		if (!child) _exit(0);
+		interrupted += child < 0 && errno == EINTR;
+		while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR) { }
+	}
+	return interrupted ? 3 : 0;
+}
+"""
+
+
+def test_calls_in_pieces(pagoda, program, initrd_with):
+    """Its folder is on the PATH of CMD, too."""
+    folder = program("pieces", PIECES, "musl-gcc", "-static", "-O2")
+    result = pagoda(f"pieces && {HEALTH}", initrd=initrd_with(folder), shell=True, smp=2, limit=60)
+    assert "two words" in result.output, result
