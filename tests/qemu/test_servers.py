@@ -42,7 +42,7 @@ def healthy(one):
 def test_each_server_is_replaced(guest, smp):
     one = at_prompt(guest, smp=smp)
     for name in SERVERS:
-        one.send(kill(name) + "\r")
+        one.send(kill(name) + "; sleep 1\r")  # the line of init before the prompt
         one.expect(rf"init: {name} ended \(signal 9\), started again")
         one.expect(PROMPT)
         assert ask(one, "cat /proc/uptime | wc -l").endswith("1\n")
