@@ -221,7 +221,7 @@ bench: $(KERNEL) $(INITRD) $(ISO) build/tcg_count.so
 
 # tools/test.py runs the host tests and the QEMU scenarios and prints "N passed, N failed". Scenarios
 # that inject failures use the debug build.
-test: $(O)/setup-test $(KERNEL) $(INITRD) $(ISO)
+test: $(O)/setup-test all $(ISO)
 	@$(MAKE) --no-print-directory DEBUG=1 all
 	@$(PYTHON) tools/test.py --build $(O)
 
