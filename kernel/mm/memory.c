@@ -734,8 +734,12 @@ static int withdraw(struct memory *m, u64 first, u64 end, bool copies)
 	int err = 0;
 
 	for (u64 next; first < end; first = next) {
+		int failed;
+
 		next = MIN(end, ALIGN_DOWN(first, HPAGE_PMD_NR) + HPAGE_PMD_NR);
-		err = withdraw_in_chunk(m, first, next, copies) ?: err;
+		failed = withdraw_in_chunk(m, first, next, copies);
+		if (failed)
+			err = failed;
 		preempt_point();
 	}
 	return err;

@@ -18,7 +18,8 @@
 #define SPAWN_BYTES (128u << 10)
 
 #define TERMINAL_ENV                                                                               \
-	"PATH=/bin:/sbin:/usr/bin:/usr/sbin:/root\0HOME=/root\0TERM=linux\0USER=root\0SHELL=/bin/sh"
+	"PATH=/bin:/sbin:/usr/bin:/usr/sbin:/root\0HOME=/root\0TERM=linux\0USER=root\0SHELL=/bin/" \
+	"sh"
 static const char environment[] = TERMINAL_ENV "\0PS1=pagoda:\\w# \0ENV=/etc/profile";
 #define NR_ENVIRONMENT 7
 
