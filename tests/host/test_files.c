@@ -160,6 +160,10 @@ long call_wait_until(struct call *c, uint64_t d)
 {
 	return CALL_WAIT;
 }
+long call_yield(struct call *c) /* the calls here are shorter than a piece */
+{
+	return CALL_YIELD;
+}
 struct process *process_find(int pid)
 {
 	return NULL;

