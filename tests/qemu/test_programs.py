@@ -76,6 +76,19 @@ def test_stress(pagoda, seed, smp, mem):
     pagoda(f"run stress {seed} 400 {2 * smp} && {HEALTH}", smp=smp, mem=mem, limit=120)
 
 
+# What Linux 6.1 prints for the first sequences of seed 1: each call's result, every page's rights and contents.
+SEQUENCES = {500: "01f3f40b6461e63e", 100: "447119b7850cadfb"}
+
+
+@pytest.mark.parametrize("cow, number", [("copy", 500), ("split", 100)])
+def test_sequences_as_on_linux(pagoda, cow, number):
+    """Random calls against a plain model, while khugepaged works over the same spaces."""
+    thp = "/sys/kernel/mm/transparent_hugepage"
+    result = pagoda(f"echo {cow} > {thp}/cow && echo 0 > {thp}/khugepaged/scan_sleep_millisecs && "
+                    f"run stress 1 sequences {number} && {HEALTH}", smp=4, limit=180)
+    assert f"digest {SEQUENCES[number]}: ok" in result.output
+
+
 def test_stress_with_khugepaged_awake(pagoda):
     """The daemon works over the same spaces all the time."""
     knob = "/sys/kernel/mm/transparent_hugepage/khugepaged"
