@@ -81,7 +81,7 @@ void task_kill_sharers(struct task *t, int status); /* every other task in the s
 
 /*
  * A death on command (CONFIG_INJECT, the monitor's `inject kill`): the task whose thread has this name is killed at
- * its n-th call of this number, before the call is made, or after.
+ * its n-th call of this number, before the call is made, or after; a line on the console says when.
  */
 struct task_death {
 	char name[16];
