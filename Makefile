@@ -82,7 +82,7 @@ SERVER_OBJ   := $(patsubst %,$(O)/%.o,$(SERVER_LIB) $(wildcard servers/*/*.c))
 BUSYBOX := $(firstword $(wildcard /bin/busybox /usr/bin/busybox))
 ROOT_FILES := $(shell find user/root)
 
-.PHONY: all run test external iso check bench gdb clean help FORCE
+.PHONY: all run test external soak iso check bench gdb clean help FORCE
 all: $(KERNEL) $(INITRD) $(INITRD_TESTS)
 iso: $(ISO)
 
@@ -229,6 +229,11 @@ test: $(O)/setup-test all $(ISO)
 external: $(O)/setup-external $(KERNEL) $(INITRD)
 	@$(PYTHON) tools/external.py --build $(O)
 
+# The long runs; RUNS='sequences calls-1' chooses some of them, DIVIDE=10 makes them a tenth as long.
+DIVIDE ?= 1
+soak: $(O)/setup-test $(KERNEL) $(INITRD)
+	@$(PYTHON) tools/soak.py --build $(O) --divide $(DIVIDE) $(RUNS)
+
 check: $(O)/setup-check
 	@tools/check.sh
 
@@ -243,6 +248,7 @@ help:
 	@echo '              prompt instead of a shell); Ctrl-] x quits'
 	@echo 'make test     host tests, then QEMU scenarios'
 	@echo 'make external test programs of Linux, here and on Linux: both verdicts'
+	@echo 'make soak     the long runs: faults by the million, sequences of calls, random calls (DIVIDE=10)'
 	@echo 'make iso      hybrid ISO (BIOS and UEFI) for a real machine or another emulator'
 	@echo 'make check    formatting, pages, floors, analysers, gcc and clang without warnings'
 	@echo 'make bench    guest instructions per operation, beside Linux'

@@ -89,6 +89,13 @@ def test_sequences_as_on_linux(pagoda, cow, number):
     assert f"digest {SEQUENCES[number]}: ok" in result.output
 
 
+@pytest.mark.parametrize("processes, threads", [(4, 1), (2, 2)])
+def test_soak(pagoda, processes, threads):
+    """A little of what make soak does for minutes; the counters say that it happened."""
+    result = pagoda(f"run soak 400 {processes} {threads} && {HEALTH}", smp=4, limit=120)
+    assert f"soak: 400 cycles, {processes} processes of {threads} threads: ok" in result.output
+
+
 def test_stress_with_khugepaged_awake(pagoda):
     """The daemon works over the same spaces all the time."""
     knob = "/sys/kernel/mm/transparent_hugepage/khugepaged"
