@@ -67,13 +67,14 @@ def test_odd_states(pagoda, options):
     assert re.search(r"^oddstate: \d+ states, ok\s*$", result.output, re.M)
 
 
-def test_odd_states_in_bochs(build, tmp_path):
-    """Where sysret to an address that is none faults in the kernel, as on Intel's processors."""
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_odd_states_in_bochs(build, tmp_path, cpus):
+    """Where sysret to an address that is none faults in the kernel, as on Intel's processors. Bochs runs CPUs in turns."""
     iso = str(tmp_path / "bochs.iso")
     subprocess.run([os.path.join(qemu.ROOT, "tools", "mkiso.sh"), iso, os.path.join(build, "pagoda.elf"),
                     os.path.join(build, "initrd.cpio"), os.path.join(qemu.ROOT, "iso"),
                     f"cmd=oddstate && {HEALTH}"], check=True)
-    ended, said, log = bochs.run(iso, limit=120 * qemu.time_scale())
+    ended, said, log = bochs.run(iso, cpus=cpus, limit=120 * qemu.time_scale())
     assert ended and "PANIC" not in said, f"{log}\n{said}"
     assert re.search(r"^oddstate: \d+ states, ok\s*$", said, re.M), said[-5000:]
     assert "ledger exact" in said
