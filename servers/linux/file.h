@@ -101,5 +101,8 @@ int walk_begin(struct process *p, uint64_t at, const char *path, struct walk *w)
 /* A path from the caller's memory; the buffer is good until the next one. */
 long path_in(struct call *c, uint64_t from, const char **path);
 long path_in_second(struct call *c, uint64_t from, const char **path);
+/* What (at, the path at `from`) names, with a reference; with AT_EMPTY_PATH in at_flags `at` itself. 0, -errno, CALL_* */
+long inode_at(struct call *c, uint64_t at, uint64_t from, uint32_t at_flags, unsigned walk_flags,
+	struct inode **inode);
 
 #endif

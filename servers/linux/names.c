@@ -19,26 +19,6 @@
 
 /* --- from arguments to inodes -------------------------------------------------------------- */
 
-/* The inode that (at, path) names; AT_EMPTY_PATH in at_flags: "" is the descriptor itself. */
-static long inode_at(struct call *c, uint64_t at, uint64_t from, uint32_t at_flags,
-	unsigned walk_flags, struct inode **inode)
-{
-	const char *path;
-	struct walk w;
-	long err = path_in(c, from, &path);
-
-	if (err)
-		return err;
-	err = walk_begin(call_process(c), at, path, &w);
-	if (err)
-		return err;
-	if (!path[0] && (at_flags & AT_EMPTY_PATH)) {
-		*inode = inode_get(w.start);
-		return 0;
-	}
-	return path_find(&w, path, walk_flags, inode);
-}
-
 /* The last step of (at, path), in a directory where names can change. */
 static long last_at(struct call *c, uint64_t at, const char *path, struct last *last)
 {

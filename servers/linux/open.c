@@ -51,6 +51,25 @@ int walk_begin(struct process *p, uint64_t at, const char *path, struct walk *w)
 	return !path[0] || inode_is_directory(f->inode) ? 0 : -ENOTDIR;
 }
 
+long inode_at(struct call *c, uint64_t at, uint64_t from, uint32_t at_flags, unsigned walk_flags,
+	struct inode **inode)
+{
+	const char *path;
+	struct walk w;
+	long err = path_in(c, from, &path);
+
+	if (err)
+		return err;
+	err = walk_begin(call_process(c), at, path, &w);
+	if (err)
+		return err;
+	if (!path[0] && (at_flags & AT_EMPTY_PATH)) {
+		*inode = inode_get(w.start);
+		return 0;
+	}
+	return path_find(&w, path, walk_flags, inode);
+}
+
 /* --- regular files ------------------------------------------------------------------------- */
 
 static long ram_read(struct call *c, struct file *f, uint64_t at, size_t bytes, uint64_t *pos)

@@ -60,25 +60,6 @@ static long stat_out(struct call *c, const struct inode *inode, uint64_t to)
 	return copy_out(c, to, &st, sizeof(st));
 }
 
-/* The inode of (at, path), with a reference. */
-static long find(struct call *c, uint64_t at, uint64_t from, uint32_t flags, struct inode **inode)
-{
-	const char *path;
-	struct walk w;
-	long err = path_in(c, from, &path);
-
-	if (err)
-		return err;
-	err = walk_begin(call_process(c), at, path, &w);
-	if (err)
-		return err;
-	if (!path[0] && (flags & AT_EMPTY_PATH)) {
-		*inode = inode_get(w.start);
-		return 0;
-	}
-	return path_find(&w, path, flags & AT_SYMLINK_NOFOLLOW ? WALK_NOFOLLOW : 0, inode);
-}
-
 static long stat_at(struct call *c, uint64_t at, uint64_t from, uint64_t to, uint32_t flags)
 {
 	struct inode *inode;
@@ -86,7 +67,7 @@ static long stat_at(struct call *c, uint64_t at, uint64_t from, uint64_t to, uin
 
 	if (flags & ~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
 		return -EINVAL;
-	err = find(c, at, from, flags, &inode);
+	err = inode_at(c, at, from, flags, flags & AT_SYMLINK_NOFOLLOW ? WALK_NOFOLLOW : 0, &inode);
 	if (err)
 		return err;
 	err = stat_out(c, inode, to);
@@ -155,7 +136,8 @@ long sys_statx(struct call *c)
 	if (flags &
 		~(uint32_t)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_SYNC))
 		return -EINVAL;
-	err = find(c, c->arg[0], c->arg[1], flags, &inode);
+	err = inode_at(c, c->arg[0], c->arg[1], flags,
+		flags & AT_SYMLINK_NOFOLLOW ? WALK_NOFOLLOW : 0, &inode);
 	if (err)
 		return err;
 	fill(inode, &st);
@@ -276,7 +258,7 @@ static long statfs_out(struct call *c, const struct inode *inode, uint64_t to)
 long sys_statfs(struct call *c)
 {
 	struct inode *inode;
-	long err = find(c, HERE, c->arg[0], 0, &inode);
+	long err = inode_at(c, HERE, c->arg[0], 0, 0, &inode);
 
 	if (err)
 		return err;
