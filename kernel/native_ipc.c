@@ -207,6 +207,29 @@ s64 native_ipc_call(struct regs *r)
 	return status;
 }
 
+/* The three calls of a server begin so: the endpoint, with a reference, of which it may receive. */
+static __always_inline int server_begin(
+	const struct regs *r, struct ipc_thread **ipc, struct endpoint **ep)
+{
+	*ipc = message_in_regs(current_task());
+	return endpoint_get(r->rdi, RIGHT_RECEIVE, ep, NULL);
+}
+
+/* The two that answer go on so: whom, and with which object. Ends what server_begin() began if there is none. */
+static __always_inline int answer_begin(
+	const struct regs *r, struct ipc_thread **ipc, struct endpoint **ep)
+{
+	int status = server_begin(r, ipc, ep);
+
+	if (unlikely(status))
+		return status;
+	(*ipc)->message.token = r->rsi;
+	status = object_attach(*ipc, r);
+	if (unlikely(status))
+		object_put(&(*ep)->object);
+	return status;
+}
+
 /* A message has come, or status says why not. */
 static __always_inline s64 receive_end(
 	struct regs *r, struct ipc_thread *ipc, struct endpoint *ep, int status)
@@ -219,9 +242,9 @@ static __always_inline s64 receive_end(
 
 s64 native_ipc_receive(struct regs *r)
 {
-	struct ipc_thread *ipc = message_in_regs(current_task());
+	struct ipc_thread *ipc;
 	struct endpoint *ep;
-	int status = endpoint_get(r->rdi, RIGHT_RECEIVE, &ep, NULL);
+	int status = server_begin(r, &ipc, &ep);
 
 	if (unlikely(status))
 		return status;
@@ -230,34 +253,25 @@ s64 native_ipc_receive(struct regs *r)
 
 s64 native_ipc_reply(struct regs *r)
 {
-	struct ipc_thread *ipc = message_in_regs(current_task());
+	struct ipc_thread *ipc;
 	struct endpoint *ep;
-	int status = endpoint_get(r->rdi, RIGHT_RECEIVE, &ep, NULL);
+	int status = answer_begin(r, &ipc, &ep);
 
 	if (unlikely(status))
 		return status;
-	ipc->message.token = r->rsi;
-	status = object_attach(ipc, r);
-	if (likely(!status))
-		status = ipc_reply(ep);
+	status = ipc_reply(ep);
 	object_put(&ep->object);
 	return status;
 }
 
 s64 native_ipc_reply_receive(struct regs *r)
 {
-	struct ipc_thread *ipc = message_in_regs(current_task());
+	struct ipc_thread *ipc;
 	struct endpoint *ep;
-	int status = endpoint_get(r->rdi, RIGHT_RECEIVE, &ep, NULL);
+	int status = answer_begin(r, &ipc, &ep);
 
 	if (unlikely(status))
 		return status;
-	ipc->message.token = r->rsi;
-	status = object_attach(ipc, r);
-	if (unlikely(status)) {
-		object_put(&ep->object);
-		return status;
-	}
 	return receive_end(r, ipc, ep, ipc_reply_receive(ep, r->rbx));
 }
 
