@@ -142,17 +142,6 @@ void timeout_run(u64 now_ns)
 	spin_unlock(&q->lock);
 }
 
-u64 timeout_next(void)
-{
-	u64 flags = irq_save(), next;
-	struct timeout_queue *q = &queues[cpu_id()];
-
-	spin_lock(&q->lock);
-	next = first_deadline(q);
-	spin_unlock_irqrestore(&q->lock, flags);
-	return next;
-}
-
 /*
  * timeout_set_slice - this CPU's running thread shares it: tick at deadline_ns (TIME_NEVER: it does not).
  *

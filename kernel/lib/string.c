@@ -206,27 +206,6 @@ static u64 digit_value(char c)
 	return 16;
 }
 
-/* Reads the digits at *s, moves *s behind them; false if there are none or they do not fit. */
-static bool take_number(const char **s, u64 *out)
-{
-	u64 base = 10, value = 0;
-	const char *p = *s;
-
-	if (p[0] == '0' && (p[1] == 'x' || p[1] == 'X')) {
-		base = 16;
-		p += 2;
-	}
-	if (digit_value(*p) >= base)
-		return false;
-	for (; digit_value(*p) < base; p++)
-		if (__builtin_mul_overflow(value, base, &value) ||
-			__builtin_add_overflow(value, digit_value(*p), &value))
-			return false;
-	*s = p;
-	*out = value;
-	return true;
-}
-
 /*
  * parse_u64 - a whole string that is one number: decimal, or hexadecimal after 0x.
  *
@@ -236,35 +215,20 @@ static bool take_number(const char **s, u64 *out)
  */
 int parse_u64(const char *s, u64 *out)
 {
-	u64 value;
+	u64 base = 10, value = 0;
 
-	if (!take_number(&s, &value) || *s)
-		return -1;
-	*out = value;
-	return 0;
-}
-
-/*
- * parse_size - as parse_u64, with one optional letter K, M or G (either case) for 2^10, 2^20, 2^30.
- *
- *   returns  0 and the number of bytes in *out; -1 as parse_u64, also when the product is too large
- *   Linux    memparse
- */
-int parse_size(const char *s, u64 *out)
-{
-	static const char units[] = "kKmMgG";
-	u64 value;
-
-	if (!take_number(&s, &value))
-		return -1;
-	if (*s) {
-		const char *unit = strchr(units, *s);
-
-		if (!unit || s[1])
-			return -1;
-		if (__builtin_mul_overflow(value, 1ull << (10 * ((unit - units) / 2 + 1)), &value))
-			return -1;
+	if (s[0] == '0' && (s[1] == 'x' || s[1] == 'X')) {
+		base = 16;
+		s += 2;
 	}
+	if (digit_value(*s) >= base)
+		return -1;
+	for (; digit_value(*s) < base; s++)
+		if (__builtin_mul_overflow(value, base, &value) ||
+			__builtin_add_overflow(value, digit_value(*s), &value))
+			return -1;
+	if (*s)
+		return -1;
 	*out = value;
 	return 0;
 }

@@ -22,6 +22,5 @@ char *strstr(const char *haystack, const char *needle);
 isize strscpy(char *dst, const char *src, usize size);
 
 int __must_check parse_u64(const char *s, u64 *out);
-int __must_check parse_size(const char *s, u64 *out);
 
 #endif

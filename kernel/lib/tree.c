@@ -184,25 +184,6 @@ void tree_erase(struct tree_root *root, struct tree_node *node)
 }
 
 /*
- * tree_replace - put `new` exactly where `old` is, whose key is the same or between the same
- * neighbours.
- *
- *   after    `old` is not linked; what is kept about subtrees is computed again up to the root
- *   Linux    rb_replace_node
- */
-void tree_replace(struct tree_root *root, struct tree_node *old, struct tree_node *new)
-{
-	*new = *old;
-	hang(root, old, new);
-	if (new->left)
-		new->left->parent = new;
-	if (new->right)
-		new->right->parent = new;
-	*old = (struct tree_node){0};
-	tree_augment_path(root, new);
-}
-
-/*
  * tree_augment_path - the owner changed something that augment() reads: compute it again from this
  * node to the root.
  */

@@ -46,7 +46,6 @@ typedef bool tree_augment_ok(const struct tree_node *node);
 void tree_insert_at(struct tree_root *root, struct tree_node *parent, struct tree_node **link,
 	struct tree_node *node);
 void tree_erase(struct tree_root *root, struct tree_node *node);
-void tree_replace(struct tree_root *root, struct tree_node *old, struct tree_node *new);
 void tree_augment_path(struct tree_root *root, struct tree_node *node);
 
 struct tree_node *tree_first(const struct tree_root *root);

@@ -985,12 +985,6 @@ u64 buddy_free_pages(void)
 	return pages;
 }
 
-/* buddy_free_count - free blocks of one order and type: /proc/pagetypeinfo. */
-unsigned buddy_free_count(struct zone *z, unsigned order, enum migratetype mt)
-{
-	return READ_ONCE(z->free[order][mt].count);
-}
-
 /*
  * buddy_inject_fail - fail the k-th allocation from now of this order (-1: of any). 0 switches off.
  *

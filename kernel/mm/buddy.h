@@ -99,7 +99,6 @@ u64 buddy_free_pages(void);              /* all zones, per-CPU lists included */
 void buddy_drain_pcp(void);              /* this CPU's lists back to the buddy */
 void buddy_set_pcp(u32 batch, u32 high); /* their lengths; 1, 0: bypassed (tests) */
 struct zone *pfn_zone(pfn_t pfn);
-unsigned buddy_free_count(struct zone *z, unsigned order, enum migratetype mt);
 
 /* B1..B6: see buddy.c. Takes the zone locks. */
 bool buddy_check(void);

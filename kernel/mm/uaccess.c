@@ -70,7 +70,7 @@ static int copy(void *to, const void *from, u64 bytes)
 }
 
 /*
- * copy_from_user, copy_to_user, clear_user - move bytes between the kernel and ring 3.
+ * copy_from_user, copy_to_user - move bytes between the kernel and ring 3.
  *
  *   locks    no mm->lock held (asserted); may sleep while a fault is served
  *   returns  0; -EFAULT: an address is not ring 3's, or not mapped with that right
@@ -88,26 +88,6 @@ int copy_to_user(void __user *to, const void *from, u64 bytes)
 	if (!user_range_ok((vaddr_t)to, bytes))
 		return -EFAULT;
 	return copy((void __force *)to, from, bytes);
-}
-
-int clear_user(void __user *to, u64 bytes)
-{
-	u64 words = bytes / 8;
-	int error = -EFAULT;
-
-	if (!user_range_ok((vaddr_t)to, bytes))
-		return -EFAULT;
-	begin();
-	asm volatile("1:	rep stosq\n"
-		     "	movq %[rest], %%rcx\n"
-		     "2:	rep stosb\n"
-		     "	xorl %[error], %[error]\n"
-		     "3:\n" FIXUP(1b, 3b) FIXUP(2b, 3b)
-		     : "+D"(to), "+c"(words), [error] "+r"(error)
-		     : [rest] "r"(bytes % 8), "a"(0ul)
-		     : "memory", "cc");
-	user_access_end();
-	return error;
 }
 
 /* One byte, between begin() and user_access_end(). */

@@ -19,7 +19,6 @@ static inline bool user_range_ok(vaddr_t addr, u64 bytes)
 
 int copy_from_user(void *to, const void __user *from, u64 bytes) __must_check; /* 0 or -EFAULT */
 int copy_to_user(void __user *to, const void *from, u64 bytes) __must_check;
-int clear_user(void __user *to, u64 bytes) __must_check;
 /* A string of at most size - 1 bytes; its length, -EFAULT, or -ERANGE when it is longer. */
 int strncpy_from_user(char *to, const char __user *from, u64 size) __must_check;
 int get_user_u32(u32 *to, const u32 __user *from) __must_check;

@@ -61,15 +61,7 @@ static u32 apic_read(enum apic_register reg)
 	return xapic ? xapic[reg * 4] : (u32)rdmsr(MSR_X2APIC + reg);
 }
 
-/* apic_present, apic_is_x2 - by CPUID. */
-bool apic_present(void)
-{
-	u32 r[4];
-
-	cpuid(1, 0, r);
-	return r[3] & 1u << 9;
-}
-
+/* apic_is_x2 - by CPUID. */
 bool apic_is_x2(void)
 {
 	u32 r[4];

@@ -8,7 +8,6 @@
 
 #include "lib/types.h"
 
-bool apic_present(void);
 bool apic_is_x2(void);
 void apic_init(volatile u32 *registers);
 void apic_init_cpu(void);

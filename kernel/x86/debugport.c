@@ -22,24 +22,8 @@
 #define PORT_KEYBOARD   0x64
 #define KEYBOARD_RESET  0xfe
 
-/* machine_exit - end the run; value as in debugport.h. What was printed is out before. */
-void machine_exit(u8 value)
-{
-	irq_disable();
-	serial_flush();
-	outb(PORT_DEBUG_EXIT, value);
-	for (const char *p = "Shutdown"; *p; p++)
-		outb(PORT_BOCHS, (u8)*p);
-	outw(PORT_ACPI_PIIX4, ACPI_SLEEP);
-	outw(PORT_ACPI_BOCHS, ACPI_SLEEP);
-	machine_reset();
-}
-
-/*
- * machine_reset - by the keyboard controller; if that fails, a fault without an IDT: a triple
- * fault.
- */
-void machine_reset(void)
+/* By the keyboard controller; if that fails, a fault without an IDT: a triple fault. */
+__noreturn static void machine_reset(void)
 {
 	struct __packed {
 		u16 limit;
@@ -52,4 +36,17 @@ void machine_reset(void)
 	asm volatile("lidt %0; int3" : : "m"(nothing));
 	for (;;)
 		asm volatile("hlt");
+}
+
+/* machine_exit - end the run; value as in debugport.h. What was printed is out before. */
+void machine_exit(u8 value)
+{
+	irq_disable();
+	serial_flush();
+	outb(PORT_DEBUG_EXIT, value);
+	for (const char *p = "Shutdown"; *p; p++)
+		outb(PORT_BOCHS, (u8)*p);
+	outw(PORT_ACPI_PIIX4, ACPI_SLEEP);
+	outw(PORT_ACPI_BOCHS, ACPI_SLEEP);
+	machine_reset();
 }

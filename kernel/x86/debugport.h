@@ -13,6 +13,5 @@
 #define EXIT_REFUSED 0x21 /* status 67: this machine cannot run the kernel */
 
 __noreturn void machine_exit(u8 value);
-__noreturn void machine_reset(void);
 
 #endif

@@ -53,17 +53,14 @@ static bool present, tx_stuck;
 static char last_sent;
 static u8 rx_ring[RX_BYTES];
 static u32 rx_head, rx_tail; /* free running */
-static u64 rx_lost;
-static bool break_seen; /* (a) by whoever read the line status, which clears the flag */
+static bool break_seen;      /* (a) by whoever read the line status, which clears the flag */
 
 void serial_put(u8 byte)
 {
 	u32 head = rx_head;
 
-	if (head - __atomic_load_n(&rx_tail, __ATOMIC_ACQUIRE) == RX_BYTES) {
-		rx_lost++;
-		return;
-	}
+	if (head - __atomic_load_n(&rx_tail, __ATOMIC_ACQUIRE) == RX_BYTES)
+		return; /* nobody read in time: it is lost */
 	rx_ring[head % RX_BYTES] = byte;
 	__atomic_store_n(&rx_head, head + 1, __ATOMIC_RELEASE);
 }
@@ -237,10 +234,4 @@ int serial_poll(void)
 		return -1;
 	byte = inb(COM1 + REG_DATA);
 	return status & LSR_BREAK ? -1 : byte;
-}
-
-/* serial_rx_lost - bytes dropped because nobody read the ring in time. */
-u64 serial_rx_lost(void)
-{
-	return READ_ONCE(rx_lost);
 }

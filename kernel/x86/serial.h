@@ -22,7 +22,6 @@ bool serial_handle_irq(void);
 void serial_put(u8 byte); /* into the ring, as if it had arrived; only where serial_rx_fate runs */
 int serial_read(void);
 int serial_poll(void);
-u64 serial_rx_lost(void);
 
 /* Set by the console; called in the interrupt handler: bytes are waiting, and before that for each of them. */
 extern void (*serial_rx_notify)(void);

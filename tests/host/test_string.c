@@ -147,27 +147,6 @@ TEST(numbers)
 		CHECK_MSG(parse_u64(bad[i], &n) == -1 && n == 7, "\"%s\" was accepted", bad[i]);
 }
 
-TEST(sizes)
-{
-	static const char *const bad[] = {"", "K", "1KB", "1T", "-1K", "1 K", "16777216T",
-		"18014398509481984K", "17179869184G", "0x"};
-	u64 n = 7;
-
-	CHECK_EQ(parse_size("64M", &n), 0);
-	CHECK_EQ(n, 64ull << 20);
-	CHECK_EQ(parse_size("3k", &n), 0);
-	CHECK_EQ(n, 3072);
-	CHECK_EQ(parse_size("0x10G", &n), 0);
-	CHECK_EQ(n, 16ull << 30);
-	CHECK_EQ(parse_size("17179869183g", &n), 0);
-	CHECK_EQ(n, 17179869183ull << 30);
-	CHECK_EQ(parse_size("4096", &n), 0);
-	CHECK_EQ(n, 4096);
-	n = 7;
-	for (usize i = 0; i < ARRAY_SIZE(bad); i++)
-		CHECK_MSG(parse_size(bad[i], &n) == -1 && n == 7, "\"%s\" was accepted", bad[i]);
-}
-
 TEST(random_numbers_as_strtoull)
 {
 	for (u64 round = 0; round < check_rounds(50000); round++) {

@@ -138,26 +138,6 @@ TEST(ascending_keys_stay_low)
 	CHECK(tree_first(&root) == NULL && tree_last(&root) == NULL);
 }
 
-TEST(replace_takes_the_place)
-{
-	bool present[NR_KEYS] = {0};
-
-	start(true);
-	for (usize i = 0; i < 50; i++) {
-		insert(&items[i]);
-		present[i] = true;
-	}
-	for (usize i = 0; i < 50; i++) {
-		struct item other = {.key = items[i].key + 3};
-
-		tree_replace(&root, &items[i].node, &other.node);
-		CHECK(!tree_linked(&items[i].node));
-		CHECK_EQ(check(), 0);
-		tree_replace(&root, &other.node, &items[i].node);
-		compare_with_model(present);
-	}
-}
-
 TEST(a_changed_key_is_told_upwards)
 {
 	start(true);
