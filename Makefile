@@ -44,7 +44,7 @@ CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-parameter \
 	-m64 -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fcf-protection=none \
 	-fstack-protector-strong -mstack-protector-guard=tls -mstack-protector-guard-reg=gs \
 	-mstack-protector-guard-offset=40 \
-	-Ikernel -Iinclude -I. -DCONFIG_DEBUG=$(DEBUG) $(if $(filter 1,$(WERROR)),-Werror)
+	-Ikernel -Iinclude -I. -DCONFIG_DEBUG=$(DEBUG) -DCONFIG_SEEDED=$(DEBUG) $(if $(filter 1,$(WERROR)),-Werror)
 NASMFLAGS  := -f elf64 -g -F dwarf -I. -Ikernel/ -w+error=all -DCONFIG_DEBUG=$(DEBUG)
 LDFLAGS    := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none \
 	-T linker.ld

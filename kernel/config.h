@@ -15,6 +15,11 @@
 #define CONFIG_INJECT                                                                              \
 	CONFIG_DEBUG /* injection points: failing allocations, skipped flushes, delays */
 
+/* Mistakes that can be switched on: seeded.h. The Makefile passes 1 for the kernel of a debug build. */
+#ifndef CONFIG_SEEDED
+#define CONFIG_SEEDED 0
+#endif
+
 #define MAX_CPUS 16
 
 #define PAGODA_VERSION "0.1"

@@ -49,29 +49,39 @@ static void __printf(2, 3) say(const struct ktest_out *out, const char *fmt, ...
 	out->put(out->ctx, line, MIN((usize)n, sizeof(line) - 1));
 }
 
-/* Is this the first test of its suite? */
-static bool begins_suite(const struct ktest *const *p)
+/* Is this test asked for by "SUITE", by "SUITE.TEST", or (NULL) by "all"? A suite is on request as a whole. */
+static bool is_wanted(const struct ktest *test, const char *what)
 {
-	for (const struct ktest *const *q = __ktest_start; q < p; q++) {
-		if (!strcmp((*q)->suite, (*p)->suite))
-			return false;
-	}
-	return true;
+	usize len = strlen(test->suite);
+
+	if (!what)
+		return !test->on_request;
+	return !strncmp(test->suite, what, len) &&
+	       (!what[len] || (what[len] == '.' && !strcmp(what + len + 1, test->name)));
 }
 
-/* Does its suite run when this is asked for? A suite is on request as a whole. */
-static bool is_wanted(const struct ktest *test, const char *suite)
+static bool is_of(const struct ktest *test, const char *suite, const char *what)
 {
-	return suite ? !strcmp(test->suite, suite) : !test->on_request;
+	return !strcmp(test->suite, suite) && is_wanted(test, what);
 }
 
-static unsigned count_tests(const char *suite)
+static unsigned count_tests(const char *suite, const char *what)
 {
 	unsigned n = 0;
 
 	for (const struct ktest *const *p = __ktest_start; p < __ktest_end; p++)
-		n += !strcmp((*p)->suite, suite);
+		n += is_of(*p, suite, what);
 	return n;
+}
+
+/* Is this the first test of its suite that is asked for? */
+static bool begins_suite(const struct ktest *const *p, const char *what)
+{
+	for (const struct ktest *const *q = __ktest_start; q < p; q++) {
+		if (is_of(*q, (*p)->suite, what))
+			return false;
+	}
+	return is_wanted(*p, what);
 }
 
 /* One test and its line. Did it fail? */
@@ -87,31 +97,33 @@ static bool run_test(const struct ktest *test, unsigned number, const struct kte
 	return ctx.file;
 }
 
-static unsigned run_suite(const char *suite, unsigned number, const struct ktest_out *out)
+static unsigned run_suite(
+	const char *suite, const char *what, unsigned number, const struct ktest_out *out)
 {
 	unsigned nr = 0, failed = 0;
 
-	say(out, "    KTAP version 1\n    # Subtest: %s\n    1..%u\n", suite, count_tests(suite));
+	say(out, "    KTAP version 1\n    # Subtest: %s\n    1..%u\n", suite,
+		count_tests(suite, what));
 	for (const struct ktest *const *p = __ktest_start; p < __ktest_end; p++) {
-		if (!strcmp((*p)->suite, suite))
+		if (is_of(*p, suite, what))
 			failed += run_test(*p, ++nr, out);
 	}
 	say(out, "%sok %u %s\n", failed ? "not " : "", number, suite);
 	return failed;
 }
 
-int ktest_run(const char *suite, const struct ktest_out *out)
+int ktest_run(const char *what, const struct ktest_out *out)
 {
 	unsigned suites = 0, failed = 0, number = 0;
 
 	for (const struct ktest *const *p = __ktest_start; p < __ktest_end; p++)
-		suites += begins_suite(p) && is_wanted(*p, suite);
-	if (suite && !suites)
+		suites += begins_suite(p, what);
+	if (what && !suites)
 		return -ENOENT;
 	say(out, "KTAP version 1\n1..%u\n", suites);
 	for (const struct ktest *const *p = __ktest_start; p < __ktest_end; p++) {
-		if (begins_suite(p) && is_wanted(*p, suite))
-			failed += run_suite((*p)->suite, ++number, out);
+		if (begins_suite(p, what))
+			failed += run_suite((*p)->suite, what, ++number, out);
 	}
 	return (int)failed;
 }

@@ -63,9 +63,9 @@ struct ktest_out {
 };
 
 /*
- * ktest_run - run the tests of a suite (NULL: all), in KTAP.
- *   returns  how many failed, or -ENOENT: there is no such suite
+ * ktest_run - run all tests (NULL), those of a "SUITE", or one, "SUITE.TEST"; in KTAP.
+ *   returns  how many failed, or -ENOENT: there is no such suite or test
  */
-int ktest_run(const char *suite, const struct ktest_out *out);
+int ktest_run(const char *what, const struct ktest_out *out);
 
 #endif

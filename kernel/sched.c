@@ -64,6 +64,7 @@
 #include "config.h"
 #include "panic.h"
 #include "printk.h"
+#include "seeded.h"
 #include "thread.h"
 #include "trace.h"
 #include "x86/fpu.h"
@@ -395,7 +396,8 @@ static __always_inline void machine_switch(struct thread *prev, struct thread *n
 	if (prev->fpu)
 		fpu_save(prev->fpu);
 	if (next->fpu) {
-		fpu_restore(next->fpu);
+		if (!seeded(LAZY_FPU))
+			fpu_restore(next->fpu);
 		if (!same_bases) /* those of a thread of ring 3 are loaded while it runs */
 			user_segments_load(next->fs_base, next->gs_base);
 		cpu_set_kernel_stack(thread_stack_top(next));

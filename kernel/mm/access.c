@@ -28,6 +28,7 @@
 #include "sched.h"
 #include "mm/fault.h"
 #include "mm/access.h"
+#include "seeded.h"
 
 /* One access, within one page at a time. */
 struct access {
@@ -59,24 +60,34 @@ static u64 leaf_at(struct mm *mm, vaddr_t addr, u64 **entry, u64 *size)
 	return pte_read(ptep).v;
 }
 
+/* May this be done through that leaf? `ask`: as a write. */
+static bool leaf_allows(u64 e, bool ask)
+{
+	u64 need = PTE_P | PTE_US | (ask ? PTE_RW : 0);
+
+	if ((seeded(HUGE_DIRTY_COW) || seeded(OBJECT_DIRTY_COW)) && e & PTE_D)
+		need &= ~PTE_RW;
+	return (e & need) == need;
+}
+
 /*
  * Copy up to `bytes`, as far as one leaf goes, if it allows this. 0: it does not. Frames that are no memory (registers of a
  * device) are never read this way.
  */
-static u64 copy_piece(const struct access *a, u64 bytes)
+static u64 copy_piece(const struct access *a, bool ask, u64 bytes)
 {
-	u64 need = PTE_P | PTE_US | (a->write ? PTE_RW : 0), *entry = NULL, size, e, n = 0;
+	u64 *entry = NULL, size = PAGE_SIZE, e, n = 0;
 	void *at;
 
 	spin_lock(&a->mm->pt_lock);
 	e = leaf_at(a->mm, a->addr, &entry, &size);
-	if ((e & need) == need && (!(e & PTE_DEVICE) || pfn_valid(entry_addr(e) >> PAGE_SHIFT))) {
+	if (leaf_allows(e, ask) && (!(e & PTE_DEVICE) || pfn_valid(entry_addr(e) >> PAGE_SHIFT))) {
 		u64 into = a->addr & (size - 1);
 
 		n = MIN(bytes,
 			MIN(size - into, PAGE_SIZE)); /* pt_lock is not kept longer than that */
 		at = phys_to_virt(entry_addr(e) & ~(size - 1)) + into;
-		entry_touch(entry, a->write);
+		entry_touch(entry, a->write || seeded(HUGE_DIRTY_COW));
 		if (a->write)
 			copy_bytes(at, a->buf, n);
 		else
@@ -87,9 +98,9 @@ static u64 copy_piece(const struct access *a, u64 bytes)
 }
 
 /* As a thread of that space would: 0, or why not. No lock held. */
-static s64 fault_in(const struct access *a)
+static s64 fault_in(const struct access *a, bool ask)
 {
-	struct fault f = {.mm = a->mm, .addr = a->addr, .write = a->write, .user = true};
+	struct fault f = {.mm = a->mm, .addr = a->addr, .write = ask, .user = true};
 	enum fault_result r = fault_handle(&f);
 
 	if (r == FAULT_NO_MEMORY && reclaim_run())
@@ -108,6 +119,7 @@ static s64 fault_in(const struct access *a)
 
 static s64 access(struct access *a, u64 bytes)
 {
+	bool ask = a->write;
 	u64 done = 0;
 	s64 err = 0;
 
@@ -121,14 +133,16 @@ static s64 access(struct access *a, u64 bytes)
 
 		rwsem_read_lock(&a->mm->lock);
 		do {
-			n = copy_piece(a, bytes - done);
+			n = copy_piece(a, ask, bytes - done);
 			done += n;
 			a->addr += n;
 			a->buf += n;
 		} while (n && done < bytes);
 		rwsem_read_unlock(&a->mm->lock);
 		if (!n)
-			err = fault_in(a);
+			err = fault_in(a, ask);
+		if (!n && !err && seeded_window(DIRTY_COW))
+			ask = false;
 		preempt_point();
 	}
 	return done ? (s64)done : err;

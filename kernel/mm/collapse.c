@@ -42,6 +42,7 @@
 #include "sched.h"
 #include "mm/thp.h"
 #include "mm/collapse.h"
+#include "seeded.h"
 
 u64 collapse_counts[NR_COLLAPSE_RESULTS];
 
@@ -460,9 +461,15 @@ enum collapse_result collapse_range(
 	c.block = alloc_block(limits->forced || thp_settings.khugepaged_defrag);
 	if (!c.block)
 		return counted(COLLAPSE_ALLOC_HUGE_PAGE_FAIL);
-	rwsem_write_lock(&mm->lock);
-	r = collapse_locked(&c);
-	rwsem_write_unlock(&mm->lock);
+	if (seeded(COLLAPSE_WALKERS)) { /* read: faults walk on meanwhile */
+		rwsem_read_lock(&mm->lock);
+		r = collapse_locked(&c);
+		rwsem_read_unlock(&mm->lock);
+	} else {
+		rwsem_write_lock(&mm->lock);
+		r = collapse_locked(&c);
+		rwsem_write_unlock(&mm->lock);
+	}
 	trace(TRACE_mm_collapse_huge_page, haddr, r, page_to_pfn(c.block));
 	pfn_block(page_to_pfn(c.block))->khugepaged = r;
 	if (r != COLLAPSE_SUCCEED)

@@ -38,6 +38,7 @@
 #include "mm/memory.h"
 #include "pager.h"
 #include "mm/fault.h"
+#include "seeded.h"
 
 #define STACK_LIMIT (8ul << 20) /* RLIMIT_STACK's usual value */
 
@@ -144,7 +145,7 @@ static enum fault_result pte_wp(struct vma *v, vaddr_t addr, pte_t *ptep, pte_t 
 
 	if (seen.v & PTE_DEVICE)
 		return FAULT_BAD_ACCESS;
-	if (pfn_is_zero(pte_pfn(seen)))
+	if (pfn_is_zero(pte_pfn(seen)) && !(seeded(ZERO_TAINT) && v->flags & VM_SHARED))
 		return pte_fresh(v, addr, ptep, seen);
 	if (rmap_prepare(v))
 		return FAULT_NO_MEMORY;
@@ -198,15 +199,16 @@ static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *
 	int err;
 
 	if (unlikely(pmd_kind(pmd) != ENTRY_TABLE)) {
+		(void)seeded_window(TWO_LOOKS);
 		err = pgtable_make_pte(v->mm, pmdp);
-		if (err)
+		if (err && !(seeded(TWO_LOOKS) && err == -EEXIST))
 			return err == -EEXIST ? FAULT_RETRY : FAULT_NO_MEMORY;
 		pmd = pmd_read(pmdp);
 	}
 	ptep = pte_ptr(pmd, addr);
 	pte = pte_read(ptep);
 	if (pte_kind(pte) == ENTRY_HOLE) {
-		if (unlikely(v->kind != VMA_ANON))
+		if (unlikely(v->kind != VMA_ANON) && !seeded(ZERO_TAINT))
 			return hole_elsewhere(f, v, ptep);
 		if (f->write || v->mm->forbid_zero)
 			return pte_fresh(v, addr, ptep, pte);
@@ -307,13 +309,20 @@ static struct vma *stack_above(struct mm *mm, vaddr_t addr)
 /* Grow it. No lock held: growing changes an area, so it needs mm->lock for writing, and a fresh look. */
 static enum fault_result stack_grow(struct mm *mm, vaddr_t addr)
 {
+	bool wrong = seeded(STACK_READ_LOCK);
 	struct vma *v;
 
-	rwsem_write_lock(&mm->lock);
+	if (wrong)
+		rwsem_read_lock(&mm->lock);
+	else
+		rwsem_write_lock(&mm->lock);
 	v = vma_find(mm, addr) ? NULL : stack_above(mm, addr);
 	if (v)
 		vma_resize(v, addr & PAGE_MASK, v->end);
-	rwsem_write_unlock(&mm->lock);
+	if (wrong)
+		rwsem_read_unlock(&mm->lock);
+	else
+		rwsem_write_unlock(&mm->lock);
 	return FAULT_RETRY;
 }
 

@@ -26,6 +26,7 @@
 #include "mm/thp.h"
 #include "mm/zap.h"
 #include "mm/fork.h"
+#include "seeded.h"
 
 /*
  * Both tables. Two locks of one class: the child's by trylock. Only a split of a page that both map may hold it for
@@ -220,7 +221,8 @@ static bool copy_anon_ptes(struct mm *child, pte_t *src, pte_t *dst, u64 n)
 			n -= done;
 			continue;
 		}
-		page_get_mapped(pages + (pa >> PAGE_SHIFT), one_each);
+		if (!(seeded(COW_UNCOUNTED) && pages[pa >> PAGE_SHIFT].mapcount > 1))
+			page_get_mapped(pages + (pa >> PAGE_SHIFT), one_each);
 		seen |= v;
 		if (v & PTE_RW) {
 			entry_drop_write(&src->v);

@@ -51,6 +51,7 @@
 #include "sched.h"
 #include "mm/thp.h"
 #include "mm/memory.h"
+#include "seeded.h"
 
 #define FAULT_AROUND                                                                               \
 	16 /* pages that one read fault maps, where they are there. Linux: fault_around_bytes */
@@ -294,6 +295,8 @@ static inline u64 shared_rights(const struct vma *v, bool write)
 {
 	bool may = (v->flags & (VM_SHARED | VM_WRITE)) == (VM_SHARED | VM_WRITE);
 
+	if (seeded(OBJECT_DIRTY_COW))
+		return vma_rights(v) | (may ? PTE_RW : 0) | PTE_D;
 	return vma_rights(v) | (may ? PTE_RW : 0) | (may && write ? PTE_D : 0);
 }
 
@@ -585,9 +588,11 @@ static void unmap_ptes(
 		pfns[nr++] = pfn;
 	}
 	mm_uncount(mm, nr - shared, shared);
-	if (nr)
+	if (nr && !seeded(BATCHED_FLUSH))
 		gen = tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_unmap);
 	spin_unlock(&mm->pt_lock);
+	if (nr && seeded_window(BATCHED_FLUSH))
+		gen = tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_unmap);
 	tlb_assert_acked(&mm->tlb, gen);
 	page_put_batch(pfns, nr);
 }
@@ -842,8 +847,10 @@ static struct page *source_take(
 	} else {
 		pte_take(pte_ptr(pmd_read(pmdp), source));
 	}
-	gen = tlb_flush(&mm->tlb, source, source + bytes, bytes, TLB_unmap);
-	tlb_assert_acked(&mm->tlb, gen);
+	if (!seeded(SECOND_USER)) {
+		gen = tlb_flush(&mm->tlb, source, source + bytes, bytes, TLB_unmap);
+		tlb_assert_acked(&mm->tlb, gen);
+	}
 	if (page_is_huge(head))
 		rmap_remove_pmd(head);
 	else

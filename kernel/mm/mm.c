@@ -26,6 +26,7 @@
 
 #include "mm/buddy.h"
 #include "mm/kmalloc.h"
+#include "seeded.h"
 #include "x86/cpu.h"
 
 #define USER_ENTRIES 256 /* of a root: the lower half */
@@ -64,6 +65,8 @@ static bool root_alloc(struct mm *mm)
 	__builtin_memset(mm->pgd, 0, USER_ENTRIES * sizeof(*kernel));
 	__builtin_memcpy(mm->pgd + USER_ENTRIES, kernel + USER_ENTRIES,
 		(PTRS_PER_TABLE - USER_ENTRIES) * sizeof(*kernel));
+	for (unsigned i = USER_ENTRIES; seeded(KERNEL_OPEN) && i < PTRS_PER_TABLE; i++)
+		mm->pgd[i].v |= mm->pgd[i].v ? PTE_US : 0;
 	return true;
 }
 

@@ -24,6 +24,16 @@
 #include "mm/zap.h"
 #include "mm/range.h"
 #include "mm/mmap.h"
+#include "mm/zero.h"
+#include "seeded.h"
+
+/* What stands there: by the one helper that knows. */
+static bool is_leaf(pmd_t pmd)
+{
+	if (seeded(MOVE_KIND))
+		return (pmd.v & (PTE_P | PTE_PS)) == (PTE_P | PTE_PS);
+	return pmd_kind(pmd) == ENTRY_LEAF;
+}
 
 /* A whole huge leaf moves, with its deposit. False: it must go page by page. Linux: move_huge_pmd */
 static bool move_huge(struct mm *mm, vaddr_t haddr, pmd_t *from, pmd_t *to)
@@ -37,6 +47,8 @@ static bool move_huge(struct mm *mm, vaddr_t haddr, pmd_t *from, pmd_t *to)
 		if (!(pmd.v & PTE_DEVICE))
 			pgtable_deposit(mm, to, pgtable_withdraw(mm, from));
 		tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_move);
+		if (seeded(MOVE_ZERO) && pfn_is_huge_zero(pmd_pfn(pmd)))
+			pmd = pmd_make_huge(0, PTE_P | PTE_US | PTE_NX);
 		pmd_write(to, pmd);
 		moved = true;
 	}
@@ -52,8 +64,8 @@ static void move_ptes(
 	bool moved = false;
 
 	spin_lock(&mm->pt_lock);
-	if (pmd_kind(pmd_read(from)) != ENTRY_TABLE) { /* a huge page was withdrawn meanwhile */
-		spin_unlock(&mm->pt_lock);
+	if (pmd_kind(pmd_read(from)) != ENTRY_TABLE && !seeded(MOVE_RECHECK)) {
+		spin_unlock(&mm->pt_lock); /* a huge page was withdrawn meanwhile */
 		return;
 	}
 	src = pte_ptr(pmd_read(from), start);
@@ -64,9 +76,11 @@ static void move_ptes(
 		pte_write(out, pte_take(src));
 		moved = true;
 	}
-	if (moved)
+	if (moved && !seeded(MOVE_FLUSH))
 		tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_move);
 	spin_unlock(&mm->pt_lock);
+	if (moved && seeded_window(MOVE_FLUSH))
+		tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_move);
 }
 
 /* How far one step of a move may go: neither side may cross a 2 MiB line. */
@@ -95,9 +109,10 @@ static vaddr_t move_entries(struct vma *v, vaddr_t start, vaddr_t end, vaddr_t d
 		if (!to)
 			return a;
 		next = step_end(a, a + shift, end);
-		if (pmd_kind(pmd_read(from)) == ENTRY_LEAF) {
+		if (is_leaf(pmd_read(from))) {
 			if (next - a == HPAGE_PMD_SIZE && move_huge(mm, a, from, to))
 				continue;
+			(void)seeded_window(MOVE_RECHECK);
 			spin_lock(&mm->pt_lock);
 			if (pmd_kind(pmd_read(from)) == ENTRY_LEAF) /* nobody split the page */
 				thp_split_pmd(v, a & HPAGE_PMD_MASK, from);

@@ -41,6 +41,7 @@
 #include "mm/pgtable.h"
 #include "mm/zero.h"
 #include "printk.h"
+#include "seeded.h"
 #include <abi/errno.h>
 
 static struct kmem_cache anon_cache;
@@ -237,7 +238,8 @@ struct anon *rmap_family(void)
 void rmap_link(struct vma *v, struct anon *anon)
 {
 	ASSERT(!v->anon);
-	anon_get(anon);
+	if (!seeded(FAMILY_FREED))
+		anon_get(anon);
 	spin_lock(&anon->lock);
 	family_add(anon, v);
 	spin_unlock(&anon->lock);
@@ -450,6 +452,11 @@ void rmap_pmd_to_ptes(struct page *head)
 
 	page_get_many(head, HPAGE_PMD_NR - 1);
 	spin_lock(lock);
+	if (seeded(SPLIT_COUNT)) { /* the pmd is counted off before the 512 are counted */
+		__atomic_sub_fetch(page_pmd_mapcount_ptr(head), 1, __ATOMIC_ACQ_REL);
+		seeded_pause();
+		__atomic_add_fetch(page_pmd_mapcount_ptr(head), 1, __ATOMIC_ACQ_REL);
+	}
 	count_512_up(head);
 	__atomic_add_fetch(page_pte_mappings_ptr(head), HPAGE_PMD_NR, __ATOMIC_RELAXED);
 	if (__atomic_sub_fetch(page_pmd_mapcount_ptr(head), 1, __ATOMIC_ACQ_REL) == 0 &&

@@ -15,6 +15,7 @@
 
 #include "mm/mm.h"
 #include "mm/page.h"
+#include "seeded.h"
 #include "sync.h"
 #include "vmstat.h"
 
@@ -128,12 +129,16 @@ static inline bool rmap_pte_exclusive(pfn_t pfn)
 {
 	struct page *head = pfn_head(pfn);
 
+	if (seeded(PINNED_COW) || seeded(SPLIT_COUNT))
+		return pfn_mapcount(pfn) == 1;
 	if (likely(!page_is_huge(head)))
 		return page_refcount(head) == 1;
 	return pfn_mapcount(pfn) == 1 && page_refcount(head) == page_total_mapcount(head);
 }
 static inline bool rmap_pmd_exclusive(struct page *head)
 {
+	if (seeded(PINNED_COW) || seeded(SPLIT_COUNT))
+		return page_total_mapcount(head) == 1;
 	return page_refcount(head) == 1;
 }
 

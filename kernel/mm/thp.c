@@ -44,6 +44,7 @@
 #include "mm/rmap.h"
 #include "mutex.h"
 #include "mm/thp.h"
+#include "seeded.h"
 
 struct thp_settings thp_settings = {
 	.enabled = THP_ALWAYS,
@@ -105,7 +106,7 @@ enum thp_reason thp_vma_reason(const struct vma *v)
 {
 	if (unlikely(v->kind != VMA_ANON))
 		return THP_NOT_ANON;
-	if (unlikely(v->flags & (VM_NOHUGEPAGE | VM_STACK)))
+	if (unlikely(v->flags & (VM_NOHUGEPAGE | VM_STACK)) && !seeded(STACK_HUGE))
 		return v->flags & VM_STACK ? THP_STACK : THP_NOHUGEPAGE;
 	if (unlikely(v->mm->thp_disable))
 		return THP_PRCTL;

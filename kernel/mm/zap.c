@@ -26,6 +26,7 @@
 #include "mm/zero.h"
 #include "sched.h"
 #include "mm/zap.h"
+#include "seeded.h"
 
 /* How many of these frames are an object's. */
 static u64 count_shared(const u32 *pfns, unsigned nr)
@@ -91,7 +92,11 @@ static bool zap_huge(struct mm *mm, vaddr_t haddr, pmd_t *pmdp)
 	pmd = pmd_take(pmdp);
 	if (!(pmd.v & PTE_DEVICE)) {
 		table = pgtable_withdraw(mm, pmdp);
-		if (!pfn_is_huge_zero(pmd_pfn(pmd))) {
+		if (seeded(ZERO_SHRINK) && pfn_is_huge_zero(pmd_pfn(pmd))) {
+			mm->has_huge_zero = false;
+			zero_huge_put();
+			seeded_pause();
+		} else if (!pfn_is_huge_zero(pmd_pfn(pmd))) {
 			page = pfn_to_page(pmd_pfn(pmd));
 			rmap_remove_pmd(page);
 			mm_uncount(mm, page->flags & PG_SHARED ? 0 : HPAGE_PMD_NR,

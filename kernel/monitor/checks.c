@@ -24,6 +24,7 @@
 #include "monitor/json.h"
 #include "monitor/monitor.h"
 #include "sched.h"
+#include "seeded.h"
 #include "task.h"
 #include "trace.h"
 #include "vmstat.h"
@@ -361,7 +362,7 @@ int cmd_ktest(struct monitor *m, int argc, char **argv)
 	failed = ktest_run(argc == 2 ? argv[1] : NULL, &out);
 	__atomic_store_n(&ktest_busy, 0, __ATOMIC_RELEASE);
 	if (failed == -ENOENT)
-		return fail(m, "%s: no such suite", argc == 2 ? argv[1] : "");
+		return fail(m, "%s: no such suite or test", argc == 2 ? argv[1] : "");
 	return failed ? STATUS_FAILED : STATUS_OK;
 }
 
@@ -524,6 +525,59 @@ static int inject_kill(struct monitor *m, int argc, char **argv)
 	return fail(m, "%s: no such call", argv[3]);
 }
 
+static const struct {
+	u32 number;
+	const char *after, *story, *invariant, *scenario;
+} seeds[] = {
+#define X(number, name, after, story, invariant, scenario)                                         \
+	{number, after, story, invariant, scenario},
+	SEEDED_BUGS(X)
+#undef X
+};
+
+static int list_seeds(struct monitor *m)
+{
+	struct json j;
+
+	if (!m->json) {
+		for (usize i = 0; i < ARRAY_SIZE(seeds); i++)
+			say(m, "%2u  %s: %s\n", seeds[i].number, seeds[i].after, seeds[i].story);
+		return STATUS_OK;
+	}
+	json_begin(&j, m);
+	json_array(&j, "seeds");
+	for (usize i = 0; i < ARRAY_SIZE(seeds); i++) {
+		json_object(&j, NULL);
+		json_unsigned(&j, "number", seeds[i].number);
+		json_string(&j, "after", seeds[i].after);
+		json_string(&j, "story", seeds[i].story);
+		json_string(&j, "invariant", seeds[i].invariant);
+		json_string(&j, "scenario", seeds[i].scenario);
+		json_close(&j, '}');
+	}
+	json_close(&j, ']');
+	json_end(&j);
+	return STATUS_OK;
+}
+
+/* inject seed [N] */
+static int inject_seed(struct monitor *m, int argc, char **argv)
+{
+	u64 number;
+
+	if (argc == 2)
+		return list_seeds(m);
+	if (argc != 3 || !arg_number(argv[2], &number))
+		return usage(m);
+	for (usize i = 0; i < ARRAY_SIZE(seeds); i++) {
+		if (seeds[i].number == number) {
+			WRITE_ONCE(seeded_bug, (u32)number);
+			return STATUS_OK;
+		}
+	}
+	return fail(m, "%lu: no such mistake; `inject seed` lists them", number);
+}
+
 static int inject_stat(struct monitor *m)
 {
 	struct json j;
@@ -536,6 +590,7 @@ static int inject_stat(struct monitor *m)
 		json_hex(&j, "tlb_skip_remote", tlb_skip_remote);
 		json_hex(&j, "tlb_skip_ack", tlb_skip_ack);
 		json_unsigned(&j, "kill_left", task_death.left);
+		json_unsigned(&j, "seed", seeded_bug);
 		json_end(&j);
 		return STATUS_OK;
 	}
@@ -551,6 +606,8 @@ static int inject_stat(struct monitor *m)
 		say(m, "%s is killed at its call number 0x%x, %s it, the %uth from now\n",
 			task_death.name, task_death.call, task_death.after ? "after" : "before",
 			task_death.left);
+	if (seeded_bug)
+		say(m, "mistake %u is on\n", seeded_bug);
 	return STATUS_OK;
 }
 
@@ -562,6 +619,8 @@ int cmd_inject(struct monitor *m, int argc, char **argv)
 		return inject_tlb(m, argc, argv);
 	if (argc >= 2 && arg_is(argv[1], "kill"))
 		return inject_kill(m, argc, argv);
+	if (argc >= 2 && arg_is(argv[1], "seed"))
+		return inject_seed(m, argc, argv);
 	if (argc == 2 && arg_is(argv[1], "stat"))
 		return inject_stat(m);
 	if (argc != 2 || !arg_is(argv[1], "off"))
@@ -569,5 +628,6 @@ int cmd_inject(struct monitor *m, int argc, char **argv)
 	buddy_inject_fail(0, -1);
 	tlb_skip_local = tlb_skip_remote = tlb_skip_ack = 0;
 	WRITE_ONCE(task_death.left, 0);
+	WRITE_ONCE(seeded_bug, SEEDED_NONE);
 	return STATUS_OK;
 }

@@ -112,8 +112,8 @@ const struct command commands[] = {
 		"CONFIG_DEBUG_VM", CMD_JSON, cmd_check, ""},
 	{"ledger", T_CHECK, "", "Count every frame twice, by type and by page tables, and compare.",
 		"ledger", "-", CMD_JSON, cmd_ledger, ""},
-	{"ktest", T_CHECK, "[SUITE]", "Run the kernel's self-tests; prints KTAP.", "ktest", "KUnit",
-		0, cmd_ktest, ""},
+	{"ktest", T_CHECK, "[SUITE[.TEST]]", "Run the kernel's self-tests; prints KTAP.", "ktest",
+		"KUnit", 0, cmd_ktest, ""},
 	{"bench", T_CHECK, "[ROW | --list]",
 		"Measure operations in instructions (ICOUNT=1) or TSC ticks.", "bench",
 		"perf bench", 0, cmd_bench, ""},
@@ -123,12 +123,14 @@ const struct command commands[] = {
 		cmd_trace, "on off clear show"},
 	{"inject", T_CHECK,
 		"fail-alloc K [ORDER] | tlb-skip local|remote|ack SITE | "
-		"kill NAME CALL before|after N | stat | off",
+		"kill NAME CALL before|after N | seed [N] | stat | off",
 		"Make the K-th allocation fail, leave out flushes of one kind, or kill the task "
 		"NAME at\n"
-		"its N-th call of one of our own, such as reply_receive (debug builds).\n"
+		"its N-th call of one of our own, such as reply_receive; or make mistake N of the "
+		"list\n"
+		"that `inject seed` prints, one that another kernel made once (debug builds).\n"
 		"So one sees that the tests notice.",
 		"inject fail-alloc 3 9", "CONFIG_FAULT_INJECTION", CMD_DEBUG | CMD_JSON, cmd_inject,
-		"fail-alloc tlb-skip kill stat off"},
+		"fail-alloc tlb-skip kill seed stat off"},
 	{NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, NULL},
 };

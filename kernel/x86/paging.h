@@ -19,6 +19,7 @@
 #define X86_PAGING_H
 
 #include "lib/types.h"
+#include "seeded.h"
 
 typedef struct {
 	u64 v;
@@ -161,6 +162,8 @@ static inline enum entry_kind pte_kind(pte_t e)
 
 static inline paddr_t entry_addr(u64 v)
 {
+	if (seeded(RAW_FRAME_NUMBER))
+		return v & PTE_ADDR;
 	return (entry_protnone(v) ? ~v : v) & PTE_ADDR;
 }
 static inline pfn_t pte_pfn(pte_t e)
@@ -228,6 +231,9 @@ static inline bool pmd_accessed(pmd_t e)
 static inline u64 entry_make(pfn_t pfn, u64 rights)
 {
 	u64 addr = pfn << PAGE_SHIFT;
+
+	if (seeded(RAW_FRAME_NUMBER) && !(rights & PTE_P))
+		return addr | rights | PTE_PROTNONE;
 	return rights & PTE_P ? addr | rights : ((~addr & PTE_ADDR) | rights | PTE_PROTNONE);
 }
 static inline pte_t pte_make(pfn_t pfn, u64 rights)
