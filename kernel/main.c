@@ -44,6 +44,7 @@
 #include "mm/zero.h"
 #include "monitor/monitor.h"
 #include "panic.h"
+#include "prezerod.h"
 #include "printk.h"
 #include "spawn.h"
 #include "sched.h"
@@ -328,6 +329,7 @@ static void init_tasks(void)
 	pgtable_kernel_seal();
 	thp_init();
 	khugepaged_init();
+	prezerod_init();
 	init_initrd();
 	machine_init(boot_info.cmdline);
 	spawn_init();

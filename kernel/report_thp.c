@@ -11,6 +11,7 @@
 #include "khugepaged.h"
 #include "lib/string.h"
 #include "mm/thp.h"
+#include "prezerod.h"
 #include <abi/errno.h>
 
 #define DIR "/sys/kernel/mm/transparent_hugepage/"
@@ -37,7 +38,8 @@ static const char *const defrag_words[] = {"always", "defer", "defer+madvise", "
 static const char *const cow_words[] = {"copy", "split"};
 static const char *const shmem_words[] = {
 	"always", "within_size", "advise", "never", "deny", "force"};
-#define SHMEM_NEVER 3 /* there is no shared memory with huge pages */
+#define PREZERO_POOL_MAX 4096 /* 8 GiB */
+#define SHMEM_NEVER      3    /* there is no shared memory with huge pages */
 
 static bool show_enabled(struct report_out *out, struct task *task, u64 *cursor)
 {
@@ -150,6 +152,31 @@ static bool show_pmd_size(struct report_out *out, struct task *task, u64 *cursor
 		return 0;                                                                          \
 	}
 
+/* Idle CPUs clear huge pages in advance: whether, and how many they keep. */
+static int store_prezero(struct task *task, const char *text)
+{
+	u64 number;
+
+	if (report_number(text, 0, 1, &number))
+		return -EINVAL;
+	WRITE_ONCE(thp_settings.prezero, number != 0);
+	prezerod_update();
+	return 0;
+}
+
+static int store_prezero_pool(struct task *task, const char *text)
+{
+	u64 number;
+
+	if (report_number(text, 1, PREZERO_POOL_MAX, &number))
+		return -EINVAL;
+	WRITE_ONCE(thp_settings.prezero_pool, (u32)number);
+	prezerod_update();
+	return 0;
+}
+
+NUMBER_FILE(prezero, thp_settings.prezero)
+NUMBER_FILE(prezero_pool, thp_settings.prezero_pool)
 SETTING_FILE(use_zero_page, use_zero_page, 0, 1, false)
 SETTING_FILE(khugepaged_defrag, khugepaged_defrag, 0, 1, false)
 SETTING_FILE(pages_to_scan, pages_to_scan, 1, UINT32_MAX, false)
@@ -184,6 +211,8 @@ const struct report_node report_thp_nodes[] = {
 	RO("khugepaged/pages_collapsed", pages_collapsed),
 	RW("khugepaged/pages_to_scan", pages_to_scan),
 	RW("khugepaged/scan_sleep_millisecs", scan_sleep),
+	RW("prezero", prezero),
+	RW("prezero_pool", prezero_pool),
 	RW("shmem_enabled", shmem),
 	RW("use_zero_page", use_zero_page),
 	{NULL, 0, 0, NULL, NULL, NULL},

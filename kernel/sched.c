@@ -91,6 +91,7 @@ struct runqueue {
 
 static struct runqueue runqueues[MAX_CPUS];
 static struct thread idle_threads[MAX_CPUS];
+bool (*sched_idle_work)(void);
 
 static u64 stop_word; /* the stop that is on: its number and owner, never the same twice; 0: none */
 static u64 stop_sequence;
@@ -818,6 +819,22 @@ u64 sched_idle_ns(const struct cpu *c)
 	return idle;
 }
 
+/*
+ * sched_wake_idle - there is idle work again: one CPU that is halted comes and asks.
+ *
+ *   locks    any; nothing happens when no CPU is halted: who is at work asks when it becomes idle
+ */
+void sched_wake_idle(void)
+{
+	for_each_cpu (c) {
+		if (!READ_ONCE(c->in_idle) || READ_ONCE(c->need_resched))
+			continue;
+		WRITE_ONCE(c->need_resched, true);
+		smp_reschedule(c->id);
+		return;
+	}
+}
+
 /* sched_idle - what a CPU does when nothing is ready. Interrupts on or off at entry. */
 void sched_idle(void)
 {
@@ -835,6 +852,14 @@ void sched_idle(void)
 			irq_enable();
 			thread_reap();
 			continue;
+		}
+		if (unlikely(sched_idle_work)) {
+			irq_enable();
+			if (sched_idle_work())
+				continue;
+			irq_disable();
+			if (READ_ONCE(rq->nr_ready) || READ_ONCE(c->need_resched))
+				continue;
 		}
 		c->in_idle = true;
 		cpu_wait_for_interrupt(); /* STI takes effect behind HLT: no interrupt is slept through */

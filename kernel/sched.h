@@ -102,9 +102,15 @@ struct waiter {
 	bool queued;
 };
 
-void sched_init(void);                  /* boot CPU: the running code becomes its idle thread */
-void sched_init_cpu(void);              /* every other CPU, on itself */
-__noreturn void sched_idle(void);       /* what a CPU does when nothing is ready: never returns */
+void sched_init(void);            /* boot CPU: the running code becomes its idle thread */
+void sched_init_cpu(void);        /* every other CPU, on itself */
+__noreturn void sched_idle(void); /* what a CPU does when nothing is ready: never returns */
+/*
+ * A piece of work for CPUs that have nothing else to do, or NULL: a few hundred instructions that take no sleeping
+ * lock, interrupts on. True: there is more. It must be there already when sched_wake_idle() is called.
+ */
+extern bool (*sched_idle_work)(void);
+void sched_wake_idle(void);             /* one halted CPU, if there is one, asks for a piece */
 u64 sched_idle_ns(const struct cpu *c); /* up to now */
 
 /*

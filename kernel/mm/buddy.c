@@ -22,6 +22,9 @@
  *
  *      buddy_alloc(0) <-- [ CPU's stack ] <--32 at a time, one lock-- [ zone's free[order][type] ]
  *
+ *   Huge pages that an idle CPU has cleared in advance stand apart too, one list for each zone: they
+ *   are free, but only who wants zeroes takes them, until memory is short.
+ *
  *   Watermarks keep the last pages for those without whom nothing is ever freed:
  *      0 .. min: BUDDY_RESERVE only    min .. low: ordinary    above low: BUDDY_QUIET too
  *
@@ -34,6 +37,7 @@
  *       zone.free_pages; a pageblock's nr_free is what the lists hold of it
  *   B5  every page given to the buddy is in one free block, on one per-CPU list, or handed out
  *   B6  a free block stands on the list of its pageblock's migratetype
+ *   B7  a huge page on a list of cleared ones holds nothing but zeroes
  *
  * LOCKS     zone.lock: innermost of memory; taken and released inside every public function.
  *           Per-CPU lists: only their own CPU.
@@ -357,7 +361,24 @@ static __noinline void pcp_drain(struct zone *z, struct page_list *list, u64 cou
 }
 
 /*
- * buddy_drain_pcp - this CPU's lists back to the zones.
+ * buddy_drain_prezeroed - the huge pages cleared in advance become ordinary free blocks.
+ *
+ *   locks    takes each zone.lock
+ */
+void buddy_drain_prezeroed(void)
+{
+	for (unsigned i = 0; i < NR_ZONES; i++) {
+		struct page_list *list = &zones[i].prezeroed;
+
+		if (!READ_ONCE(list->first))
+			continue;
+		vmstat_add(VM_nr_thp_prezeroed, -(s64)READ_ONCE(list->count));
+		pcp_drain(&zones[i], list, list->count);
+	}
+}
+
+/*
+ * buddy_drain_pcp - this CPU's lists, and what was cleared in advance, back to the zones.
  *
  *   locks    takes each zone.lock
  *   Linux    drain_local_pages
@@ -372,6 +393,7 @@ void buddy_drain_pcp(void)
 		pcp_drain(&zones[i], &pcp->huge, pcp->huge.count);
 		pcp_drain(&zones[i], &pcp->zeroed, pcp->zeroed.count);
 	}
+	buddy_drain_prezeroed();
 }
 
 /*
@@ -547,6 +569,33 @@ struct page *buddy_alloc_zeroed(enum page_type type)
 	return p;
 }
 
+/*
+ * buddy_alloc_prezeroed - a movable huge page whose every byte is zero, if one was cleared in advance.
+ *
+ *   locks    as buddy_alloc
+ *   returns  as buddy_alloc with order 9 and PAGE_ANON_HUGE; NULL: there is none
+ */
+struct page *buddy_alloc_prezeroed(void)
+{
+	struct page *p = NULL;
+
+	for (struct zone *z = preferred; z >= zones && !p; z--) {
+		if (!READ_ONCE(z->prezeroed.first))
+			continue;
+		spin_lock(&z->lock);
+		if (z->prezeroed.first)
+			p = pcp_pop(&z->prezeroed);
+		spin_unlock(&z->lock);
+		if (p)
+			count_alloc(z, HPAGE_PMD_NR);
+	}
+	if (!p)
+		return NULL;
+	vmstat_add(VM_nr_thp_prezeroed, -1);
+	block_prepare(p, HPAGE_PMD_ORDER, PAGE_ANON_HUGE);
+	return p;
+}
+
 /* ---- freeing ---- */
 
 /* Somebody frees what is not his. Says which of the possible mistakes it is. */
@@ -673,6 +722,26 @@ void buddy_free_zeroed(struct page *page)
 	page->type = PAGE_FREE;
 	pcp_push(list, page, pfn);
 	vmstat_inc(VM_pgfree);
+}
+
+/*
+ * buddy_free_prezeroed - a huge page that the caller has cleared joins those for buddy_alloc_prezeroed().
+ *
+ *   locks, panics  as buddy_free
+ */
+void buddy_free_prezeroed(struct page *head)
+{
+	pfn_t pfn = page_to_pfn(head);
+	struct zone *z = pfn_zone(pfn);
+
+	if (!may_be_freed(head, pfn) || head->type != PAGE_ANON_HUGE)
+		free_refused(head);
+	block_unprepare(head, pfn, HPAGE_PMD_ORDER);
+	vmstat_add(VM_pgfree, HPAGE_PMD_NR);
+	vmstat_inc(VM_nr_thp_prezeroed);
+	spin_lock(&z->lock);
+	pcp_push(&z->prezeroed, head, pfn);
+	spin_unlock(&z->lock);
 }
 
 /*
@@ -981,6 +1050,7 @@ u64 buddy_free_pages(void)
 			pages += READ_ONCE(pcp->huge.count) << HPAGE_PMD_ORDER;
 			pages += READ_ONCE(pcp->zeroed.count);
 		}
+		pages += READ_ONCE(zones[i].prezeroed.count) << HPAGE_PMD_ORDER;
 	}
 	return pages;
 }
@@ -1168,8 +1238,23 @@ static bool check_pcp_list(const struct page_list *list, unsigned order, u64 *pa
 	return true;
 }
 
+/* Those cleared in advance: zeroes, read word by word. */
+static bool check_prezeroed(const struct zone *z)
+{
+	for (u32 pfn = z->prezeroed.first; pfn; pfn = pfn_to_page(pfn)->next) {
+		const u64 *word = page_to_virt(pfn_to_page(pfn));
+
+		for (u64 i = 0; i < HPAGE_PMD_SIZE / sizeof(*word); i++)
+			if (word[i])
+				return broken("B7", "a word of a cleared page", pfn, word[i], 0);
+	}
+	return true;
+}
+
 static bool check_pcp(const struct zone *z, u64 *pages)
 {
+	if (!check_pcp_list(&z->prezeroed, HPAGE_PMD_ORDER, pages) || !check_prezeroed(z))
+		return false;
 	for (unsigned cpu = 0; cpu < MAX_CPUS; cpu++) {
 		for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++)
 			if (!check_pcp_list(&z->pcp[cpu].lists[mt], 0, pages))
@@ -1196,7 +1281,7 @@ static bool check_zone(const struct zone *z)
 }
 
 /*
- * buddy_check - B1 to B6.
+ * buddy_check - B1 to B7.
  *
  *   locks    takes each zone.lock; exact when no other CPU allocates (its own lists need no lock)
  *   returns  false after one line that names the broken rule and the values

@@ -40,6 +40,7 @@ struct zone {
 	struct page_list free[NR_ORDERS][NR_MIGRATETYPES]; /* (z) */
 	u64 nr_free[NR_ORDERS];                            /* (z) blocks, over all migratetypes */
 	u64 watermark_min, watermark_low, watermark_high;  /* pages */
+	struct page_list prezeroed; /* (z) free huge pages, cleared: linked by next only, PG_PCP */
 	struct pcp pcp[MAX_CPUS];
 };
 extern struct zone zones[NR_ZONES];
@@ -73,6 +74,14 @@ void buddy_free(struct page *head);
 struct page *buddy_alloc_zeroed(enum page_type type);
 void buddy_free_zeroed(struct page *page);
 
+/*
+ * Huge pages cleared in advance (prezerod.c). They count as free, outside the lists of blocks; buddy_drain_pcp(), so
+ * everybody who finds no memory, turns them into ordinary blocks.
+ */
+struct page *buddy_alloc_prezeroed(void); /* NULL: none */
+void buddy_free_prezeroed(struct page *head);
+void buddy_drain_prezeroed(void);
+
 /* refcount is 0: off the LRU and the deferred queue, then buddy_free. */
 void page_free_batch(const u32 *pfns, unsigned nr); /* base pages only the caller references */
 void page_put_batch(u32 *pfns, unsigned nr); /* one reference of each; frees neighbours together */
@@ -100,7 +109,7 @@ void buddy_drain_pcp(void);              /* this CPU's lists back to the buddy *
 void buddy_set_pcp(u32 batch, u32 high); /* their lengths; 1, 0: bypassed (tests) */
 struct zone *pfn_zone(pfn_t pfn);
 
-/* B1..B6: see buddy.c. Takes the zone locks. */
+/* B1..B7: see buddy.c. Takes the zone locks. */
 bool buddy_check(void);
 
 /*

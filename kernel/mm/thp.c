@@ -58,6 +58,7 @@ struct thp_settings thp_settings = {
 	.max_ptes_none = HPAGE_PMD_NR - 1,
 	.max_ptes_swap = HPAGE_PMD_NR / 8,
 	.max_ptes_shared = HPAGE_PMD_NR / 2,
+	.prezero_pool = 16,
 };
 
 /* khugepaged's list of spaces, and the cursor: the link behind which the next space stands. */
@@ -200,6 +201,25 @@ static struct page *alloc_block(const struct vma *v)
 	return page;
 }
 
+/* A block that may have been cleared in advance: then *zeroed. */
+static struct page *alloc_block_zeroed(const struct vma *v, bool *zeroed)
+{
+	struct page *page;
+
+	*zeroed = false;
+	if (likely(!READ_ONCE(thp_settings.prezero)))
+		return alloc_block(v);
+	page = buddy_alloc_prezeroed();
+	if (!page) {
+		vmstat_inc(VM_thp_prezero_miss);
+		return alloc_block(v);
+	}
+	*zeroed = true;
+	vmstat_inc(VM_thp_prezero_alloc);
+	sched_wake_idle(); /* to clear another one */
+	return page;
+}
+
 /* Clearing and copying 2 MiB is the long part of a huge fault; faults of one space overlap here, and this counts it. */
 static void long_work_begin(struct mm *mm)
 {
@@ -210,6 +230,13 @@ static void long_work_begin(struct mm *mm)
 static void long_work_end(struct mm *mm)
 {
 	__atomic_sub_fetch(&mm->clearing, 1, __ATOMIC_RELAXED);
+}
+
+static void clear_block(struct mm *mm, struct page *page)
+{
+	long_work_begin(mm);
+	clear_huge_page(page_to_virt(page));
+	long_work_end(mm);
 }
 
 /*
@@ -347,6 +374,7 @@ enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp)
 	struct mm *mm = v->mm;
 	vaddr_t haddr = f->addr & HPAGE_PMD_MASK;
 	struct page *page, *table;
+	bool zeroed;
 
 	if (!vma_covers_huge(v, haddr))
 		return FAULT_FALLBACK;
@@ -356,7 +384,7 @@ enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp)
 	if (!f->write && thp_settings.use_zero_page && !mm->forbid_zero)
 		return fault_zero(v, haddr, pmdp);
 
-	page = alloc_block(v);
+	page = alloc_block_zeroed(v, &zeroed);
 	if (!page) {
 		trace(TRACE_thp_fault, haddr, FAULT_FALLBACK, 0);
 		return FAULT_FALLBACK;
@@ -366,9 +394,8 @@ enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp)
 		page_put(page);
 		return FAULT_NO_MEMORY;
 	}
-	long_work_begin(mm);
-	clear_huge_page(page_to_virt(page));
-	long_work_end(mm);
+	if (!zeroed)
+		clear_block(mm, page);
 	if (!install_huge(v, haddr, pmdp, (pmd_t){0}, page, table)) {
 		pgtable_free_table(table);
 		page_put(page);
@@ -430,17 +457,17 @@ static enum fault_result wp_zero(struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_
 {
 	struct mm *mm = v->mm;
 	struct page *page;
+	bool zeroed;
 
 	if (thp_settings.cow == COW_SPLIT)
 		return wp_split(v, haddr, pmdp, seen);
 	if (rmap_prepare(v))
 		return FAULT_NO_MEMORY;
-	page = alloc_block(v);
+	page = alloc_block_zeroed(v, &zeroed);
 	if (!page)
 		return wp_split(v, haddr, pmdp, seen);
-	long_work_begin(mm);
-	clear_huge_page(page_to_virt(page));
-	long_work_end(mm);
+	if (!zeroed)
+		clear_block(mm, page);
 	if (install_huge(v, haddr, pmdp, seen, page, NULL)) /* the deposit stays as it is */
 		vmstat_inc(VM_thp_fault_alloc);
 	else

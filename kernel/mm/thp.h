@@ -38,6 +38,8 @@ struct thp_settings {
 	u32 max_ptes_none;         /* 511 */
 	u32 max_ptes_swap;         /* 64 */
 	u32 max_ptes_shared;       /* 256 */
+	bool prezero;              /* 0: 1 has idle CPUs clear huge pages in advance (prezerod.c) */
+	u32 prezero_pool;          /* 16: how many of them are kept */
 };
 extern struct thp_settings thp_settings;
 

@@ -21,7 +21,8 @@
 
 #define DIR "/sys/kernel/mm/transparent_hugepage/"
 
-static const char *const settings[] = {"enabled", "defrag", "use_zero_page", "cow"};
+static const char *const settings[] = {
+	"enabled", "defrag", "use_zero_page", "cow", "prezero", "prezero_pool"};
 static const char *const khugepaged_settings[] = {"defrag", "pages_to_scan", "scan_sleep_millisecs",
 	"alloc_sleep_millisecs", "max_ptes_none", "max_ptes_swap", "max_ptes_shared"};
 static const char *const khugepaged_counts[] = {"full_scans", "pages_collapsed"};
@@ -94,7 +95,8 @@ static bool is_thp_counter(enum vm_stat s)
 {
 	const char *name = vmstat_name(s);
 
-	return !strncmp(name, "thp_", 4) || s == VM_nr_anon_transparent_hugepages;
+	return !strncmp(name, "thp_", 4) || s == VM_nr_anon_transparent_hugepages ||
+	       s == VM_nr_thp_prezeroed;
 }
 
 static int thp_json(struct monitor *m)

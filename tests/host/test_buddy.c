@@ -152,6 +152,61 @@ TEST(each_cpu_keeps_one_huge_page)
 	CHECK(buddy_check());
 }
 
+TEST(cleared_pages_stand_apart_and_are_free)
+{
+	struct page *p;
+	u64 free, blocks;
+
+	machine_start(32 * MIB, 1);
+	buddy_drain_pcp();
+	free = buddy_free_pages();
+	CHECK(!buddy_alloc_prezeroed());
+	p = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
+	blocks = zones[ZONE_DMA32].free_pages;
+	memset(page_to_virt(p), 0, HPAGE_PMD_SIZE);
+	buddy_free_prezeroed(p);
+	CHECK_EQ(buddy_free_pages(), free);
+	CHECK_EQ(zones[ZONE_DMA32].free_pages, blocks); /* of the lists of blocks it is none */
+	CHECK_EQ(vmstat_read(VM_nr_thp_prezeroed), 1);
+	CHECK(buddy_check());
+
+	CHECK(buddy_alloc_prezeroed() == p); /* the very one */
+	CHECK(p->type == PAGE_ANON_HUGE && page_refcount(p) == 1 && pfn_in_huge(page_to_pfn(p)));
+	CHECK_EQ(vmstat_read(VM_nr_thp_prezeroed), 0);
+	CHECK(!buddy_alloc_prezeroed());
+	buddy_free_prezeroed(p);
+	((char *)page_to_virt(p))[HPAGE_PMD_SIZE - 1] = 1;
+	CHECK(!buddy_check() && machine_said("B7"));
+	((char *)page_to_virt(p))[HPAGE_PMD_SIZE - 1] = 0;
+	CHECK(buddy_check());
+	CHECK_PANICS("buddy", buddy_free_prezeroed(p));
+}
+
+TEST(cleared_pages_are_there_when_nothing_else_is)
+{
+	struct page *p, *list = NULL;
+	u64 pages = 0, free;
+
+	machine_start(16 * MIB, 1);
+	free = buddy_free_pages();
+	p = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
+	memset(page_to_virt(p), 0, HPAGE_PMD_SIZE);
+	buddy_free_prezeroed(p);
+	while ((p = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, BUDDY_RESERVE))) {
+		p->private = (u64)list;
+		list = p;
+		pages++;
+	}
+	CHECK_EQ(pages, free); /* its 512 frames among them */
+	CHECK_EQ(vmstat_read(VM_nr_thp_prezeroed), 0);
+	while ((p = list)) {
+		list = (struct page *)p->private;
+		buddy_free(p);
+	}
+	CHECK_EQ(buddy_free_pages(), free);
+	CHECK(buddy_check());
+}
+
 TEST(split_makes_512_base_pages)
 {
 	struct page *huge;

@@ -288,6 +288,57 @@ TEST(case_10_prctl)
 	end();
 }
 
+/* ---- blocks that were cleared in advance ---- */
+
+/* What prezerod.c does with a block, in one go; it is marked, to be known again. */
+static pfn_t clear_in_advance(void)
+{
+	struct page *p = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
+
+	memset(page_to_virt(p), 0, HPAGE_PMD_SIZE);
+	buddy_free_prezeroed(p);
+	return page_to_pfn(p);
+}
+
+TEST(a_write_takes_what_was_cleared)
+{
+	pfn_t pfn;
+
+	begin(4 * MIB);
+	pfn = clear_in_advance();
+	measure();
+	write_at(HERE + 2 * MIB); /* prezero is 0: left alone */
+	CHECK_EQ(delta(VM_thp_prezero_alloc), 0);
+	CHECK(pmd_pfn(pmd_read(pgtable_find_pmd(s->mm, HERE + 2 * MIB))) != pfn);
+
+	thp_settings.prezero = true;
+	write_at(HERE);
+	CHECK_EQ(delta(VM_thp_prezero_alloc), 1);
+	CHECK_EQ(delta(VM_thp_prezero_miss), 0);
+	CHECK_EQ(delta(VM_thp_fault_alloc), 2);
+	CHECK_EQ(pmd_pfn(pmd_read(pgtable_find_pmd(s->mm, HERE))), pfn);
+	model_check();
+	end();
+}
+
+TEST(over_the_huge_zero_page_too)
+{
+	begin(4 * MIB);
+	thp_settings.prezero = true;
+	thp_settings.cow = COW_COPY;
+	clear_in_advance();
+	read_at(HERE);
+	read_at(HERE + 2 * MIB);
+	measure();
+	write_at(HERE);
+	write_at(HERE + 2 * MIB);
+	CHECK_EQ(delta(VM_thp_prezero_alloc), 1);
+	CHECK_EQ(delta(VM_thp_prezero_miss), 1);
+	CHECK_EQ(ahp(s), 4096);
+	model_check();
+	end();
+}
+
 /* ---- taking a part away ---- */
 
 TEST(case_12_13_15_one_page_is_not_needed)

@@ -25,6 +25,7 @@
  * own yields, and the recorded figures come from counting instructions outside.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <native.h>
 #include <sched.h>
 #include <signal.h>
@@ -188,6 +189,27 @@ static void row_2m_write(void)
 	munmap(area, nr * HUGE_BYTES);
 }
 
+/*
+ * The same from the pool of pages cleared in advance: idle CPUs fill it while this program sleeps. Linux has none,
+ * and no row here.
+ */
+static void row_2m_write_prezero(void)
+{
+	unsigned long room = proc_kb("/proc/meminfo", "MemFree:") * KIB / 4 / HUGE_BYTES;
+	unsigned long nr = room < HUGE_NR ? room : HUGE_NR;
+	char *area, pool[16];
+
+	snprintf(pool, sizeof(pool), "%lu", nr);
+	if (!nr || file_write(THP_DIR "prezero_pool", pool))
+		return;
+	setting("prezero", "1");
+	area = area_new(nr * HUGE_BYTES, NO_ADVICE);
+	for (int i = 0; i < 500 && proc_kb("/proc/vmstat", "nr_thp_prezeroed") < nr; i++)
+		sleep_ms(10);
+	print("2m_write_prezero", touch_median(area, HUGE_BYTES, nr, true));
+	munmap(area, nr * HUGE_BYTES);
+}
+
 static void row_2m_read(void)
 {
 	char *area = area_new(AREA_BYTES, NO_ADVICE);
@@ -294,6 +316,73 @@ static void row_munmap_4k(void)
 static void row_munmap_2m(void)
 {
 	row_munmap("munmap_2m", NO_ADVICE, HUGE_BYTES);
+}
+
+/* Rights of areas of one huge page each, which lie apart: the huge leaf changes whole. */
+static void row_mprotect_2m(void)
+{
+	for (unsigned long i = 0; i < HUGE_NR; i++) {
+		char *area = area_map(i * 2 * HUGE_BYTES, HUGE_BYTES, RW, 0);
+		unsigned long before;
+		int answer;
+
+		if (area == MAP_FAILED)
+			die("bench: cannot map: %s", strerror(errno));
+		touch_write(area, 1);
+		before = ticks();
+		answer = mprotect(area, HUGE_BYTES, PROT_READ);
+		samples[i] = ticks() - before - empty;
+		if (answer)
+			die("bench: mprotect: %s", strerror(errno));
+	}
+	print("mprotect_2m", median(HUGE_NR));
+	munmap((char *)AREA_BASE, HUGE_NR * 2 * HUGE_BYTES);
+}
+
+/* 4 KiB of a huge page given back: its mapping is split, and the page waits on the deferred queue. */
+static void row_dontneed_4k(void)
+{
+	char *area = area_new(AREA_BYTES, NO_ADVICE);
+
+	for (unsigned long at = 0; at < AREA_BYTES; at += HUGE_BYTES)
+		touch_write(area + at, 1);
+	for (unsigned long i = 0; i < HUGE_NR; i++) {
+		unsigned long before = ticks();
+		int answer =
+			madvise(area + i * HUGE_BYTES + HUGE_BYTES / 2, PAGE_BYTES, MADV_DONTNEED);
+
+		samples[i] = ticks() - before - empty;
+		if (answer)
+			die("bench: MADV_DONTNEED: %s", strerror(errno));
+	}
+	print("dontneed_4k_in_2m", median(HUGE_NR));
+	munmap(area, AREA_BYTES);
+}
+
+/* All of /proc/self/smaps while an area of 64 MiB is mapped by 4 KiB pages. */
+static void row_smaps(void)
+{
+	char *area = area_new(AREA_BYTES, MADV_NOHUGEPAGE);
+	char *text = (char *)(samples +
+			      64); /* memory that is there anyway: the rows of fork count pages */
+
+	for (unsigned long at = 0; at < AREA_BYTES; at += PAGE_BYTES)
+		touch_write(area + at, 1);
+	for (int i = 0; i < 5; i++) {
+		unsigned long before = ticks();
+		int fd = open("/proc/self/smaps", O_RDONLY);
+		ssize_t got;
+
+		do
+			got = read(fd, text, 16 * KIB);
+		while (got > 0);
+		close(fd);
+		samples[i] = ticks() - before - empty;
+		if (got < 0)
+			die("bench: smaps: %s", strerror(errno));
+	}
+	print("smaps_64m_4k", median(5));
+	munmap(area, AREA_BYTES);
 }
 
 /* A 4 KiB write fault in each of many one-page areas; every second page is a hole. */
@@ -547,6 +636,7 @@ static const struct {
 	{"4k_read", row_4k_read, false},
 	{"4k_cow", row_4k_cow, false},
 	{"2m_write", row_2m_write, false},
+	{"2m_write_prezero", row_2m_write_prezero, false},
 	{"2m_read", row_2m_read, false},
 	{"2m_cow_split", row_2m_cow_split, false},
 	{"collapse", row_collapse, false},
@@ -554,6 +644,9 @@ static const struct {
 	{"khugepaged_refuse", row_khugepaged_refuse, false},
 	{"munmap_4k", row_munmap_4k, false},
 	{"munmap_2m", row_munmap_2m, false},
+	{"mprotect_2m", row_mprotect_2m, false},
+	{"dontneed_4k_in_2m", row_dontneed_4k, false},
+	{"smaps_64m_4k", row_smaps, false},
 	{"null_call", row_null_call, false},
 	{"vmas", row_vmas, false},
 	{"forwarded", row_forwarded, true},
@@ -574,8 +667,8 @@ static struct {
 	char before[32];
 } settings[] = {
 	{"enabled", "always", false, ""}, {"defrag", "madvise", false, ""},
-	{"use_zero_page", "1", false, ""}, {"cow", "copy", false, ""},
-	{"khugepaged/max_ptes_none", "511", false, ""},
+	{"use_zero_page", "1", false, ""}, {"cow", "copy", false, ""}, {"prezero", "0", false, ""},
+	{"prezero_pool", "16", false, ""}, {"khugepaged/max_ptes_none", "511", false, ""},
 	{"khugepaged/pages_to_scan", "4096", false, ""},
 	{"khugepaged/scan_sleep_millisecs", ASLEEP_MS, false, ""}, /* the last: wakes the daemon */
 };

@@ -36,6 +36,10 @@ static inline bool thread_killed(void)
 	return current_thread() && current_thread()->kill_pending;
 }
 
+static inline void sched_wake_idle(void)
+{
+}
+
 static inline void waitq_init(struct waitq *q, const char *name)
 {
 	(void)name;
