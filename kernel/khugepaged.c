@@ -23,6 +23,7 @@
 #include "mutex.h"
 #include "printk.h"
 #include "mm/collapse.h"
+#include "mm/zone.h"
 #include "mm/thp.h"
 #include "mm/vma.h"
 #include "sched.h"
@@ -241,7 +242,7 @@ static void khugepaged(void *arg)
 }
 
 /*
- * khugepaged_init - start the thread. Linux: start_stop_khugepaged
+ * khugepaged_init - start the thread, and keep whole blocks free for it. Linux: start_stop_khugepaged
  */
 void khugepaged_init(void)
 {
@@ -250,15 +251,17 @@ void khugepaged_init(void)
 	waitq_init(&pass_done, "khugepaged pass");
 	t = thread_create("khugepaged", khugepaged, NULL, NULL, NULL);
 	ASSERT_RULE("boot", t, "no memory for khugepaged's thread");
+	zone_recommend_min_free(enabled());
 	sched_start(t);
 }
 
 /*
- * khugepaged_wake - a setting changed: end the sleep and look again. Any thread.
+ * khugepaged_wake - a setting changed: keep more memory free or less, end the sleep and look again. Any thread.
  */
 void khugepaged_wake(void)
 {
 	WRITE_ONCE(settings_changed, true);
+	zone_recommend_min_free(enabled());
 	waitq_wake_all(&thp_wait);
 }
 

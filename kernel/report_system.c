@@ -33,10 +33,6 @@ static u64 gauge(enum vm_stat s)
 	return value > 0 ? (u64)value : 0;
 }
 
-#define for_each_zone(z)                                                                           \
-	for (struct zone *z = zones; z < zones + NR_ZONES; z++)                                    \
-		if (z->present_pages)
-
 /* --- /proc/vmstat --------------------------------------------------------------------------- */
 
 /* Our own reasons, one counter each: "khugepaged_exceed_none_pte" from EXCEED_NONE_PTE. */
@@ -77,7 +73,8 @@ static u64 available_pages(void)
 {
 	u64 free = buddy_free_pages(), reserve = 0;
 
-	for_each_zone(z) reserve += z->watermark_high;
+	for_each_zone (z)
+		reserve += z->watermark_high;
 	return free > reserve ? free - reserve : 0;
 }
 
@@ -123,7 +120,8 @@ static bool show_meminfo(struct report_out *out, struct task *task, u64 *cursor)
 
 	if (!report_once(cursor))
 		return false;
-	for_each_zone(z) total += z->managed_pages;
+	for_each_zone (z)
+		total += z->managed_pages;
 	kb_line(out, "MemTotal:", KB(total));
 	kb_line(out, "MemFree:", KB(buddy_free_pages()));
 	kb_line(out, "MemAvailable:", KB(available_pages()));
@@ -159,8 +157,7 @@ static bool show_buddyinfo(struct report_out *out, struct task *task, u64 *curso
 {
 	if (!report_once(cursor))
 		return false;
-	for_each_zone(z)
-	{
+	for_each_zone (z) {
 		report_printf(out, "Node 0, zone %8s ", z->name);
 		for (unsigned order = 0; order < NR_ORDERS; order++)
 			report_printf(out, "%6lu ", READ_ONCE(z->nr_free[order]));
@@ -184,7 +181,7 @@ static void show_pagesets(struct report_out *out, const struct zone *z)
 		u64 count = (READ_ONCE(pcp->huge.count) << HPAGE_PMD_ORDER) +
 			    READ_ONCE(pcp->zeroed.count);
 
-		for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++)
+		for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
 			count += READ_ONCE(pcp->lists[mt].count);
 		report_printf(out,
 			"\n    cpu: %u\n              count: %lu\n              high:  %u"
@@ -216,8 +213,7 @@ static bool show_zoneinfo(struct report_out *out, struct task *task, u64 *cursor
 
 	if (!report_once(cursor))
 		return false;
-	for_each_zone(z)
-	{
+	for_each_zone (z) {
 		show_zone(out, z, first);
 		first = false;
 	}
@@ -348,6 +344,7 @@ static const char *const migratetype_names[NR_MIGRATETYPES] = {
 	[MIGRATE_UNMOVABLE] = "Unmovable",
 	[MIGRATE_MOVABLE] = "Movable",
 	[MIGRATE_RECLAIMABLE] = "Reclaimable",
+	[MIGRATE_ISOLATE] = "Isolate",
 };
 
 static void show_free_of_types(struct report_out *out)
@@ -355,8 +352,7 @@ static void show_free_of_types(struct report_out *out)
 	report_printf(out, "%-43s ", "Free pages count per migrate type at order");
 	for (unsigned order = 0; order < NR_ORDERS; order++)
 		report_printf(out, "%6u ", order);
-	for_each_zone(z)
-	{
+	for_each_zone (z) {
 		for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++) {
 			report_printf(out, "\nNode %4u, zone %8s, type %12s ", 0, z->name,
 				migratetype_names[mt]);
@@ -392,7 +388,8 @@ static bool show_pagetypeinfo(struct report_out *out, struct task *task, u64 *cu
 	for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++)
 		report_printf(out, "%12s ", migratetype_names[mt]);
 	report_puts(out, "\n");
-	for_each_zone(z) show_blocks_of_types(out, z);
+	for_each_zone (z)
+		show_blocks_of_types(out, z);
 	return true;
 }
 
@@ -449,10 +446,11 @@ static int store_min_free(struct task *task, const char *text)
 {
 	u64 value, total = 0;
 
-	for_each_zone(z) total += z->managed_pages;
+	for_each_zone (z)
+		total += z->managed_pages;
 	if (report_number(text, 0, KB(total) / 4, &value))
 		return -EINVAL;
-	buddy_set_min_free_kbytes(value);
+	zone_user_min_free_kbytes(value);
 	return 0;
 }
 

@@ -4,51 +4,19 @@
 #ifndef MM_BUDDY_H
 #define MM_BUDDY_H
 
-#include "mm/page.h"
-#include "sync.h"
-
-#define MAX_ORDER 10 /* largest block: 4 MiB */
-#define NR_ORDERS (MAX_ORDER + 1)
-
-enum zone_id {
-	ZONE_DMA32,
-	ZONE_NORMAL,
-	NR_ZONES
-};
+#include "mm/zone.h"
 
 #define BUDDY_RESERVE 0x1 /* down to the last page: frames without which nothing is freed */
 #define BUDDY_DMA32   0x2 /* below 4 GiB only */
 #define BUDDY_QUIET   0x4 /* a mere wish: stays above the low watermark ("light", no reclaim) */
 
-/* (t) One CPU's own free pages: kernel code is not preempted, and interrupts never allocate. */
-struct pcp {
-	struct page_list lists[NR_MIGRATETYPES]; /* order 0 */
-	struct page_list huge;                   /* order HPAGE_PMD_ORDER, movable */
-	struct page_list zeroed;                 /* order 0, every byte is zero */
-};
 #define PCP_BATCH       32
 #define PCP_HIGH        186
 #define PCP_HUGE_HIGH   1
 #define PCP_ZEROED_HIGH 16
 
-struct zone {
-	struct spinlock lock; /* LOCK_ZONE */
-	const char *name;
-	pfn_t start, end;                 /* (c) spanned */
-	u64 present_pages, managed_pages; /* (c) */
-	u64 free_pages;                   /* (z) on buddy lists; per-CPU pages not counted */
-	struct page_list free[NR_ORDERS][NR_MIGRATETYPES]; /* (z) */
-	u64 nr_free[NR_ORDERS];                            /* (z) blocks, over all migratetypes */
-	u64 watermark_min, watermark_low, watermark_high;  /* pages */
-	struct page_list prezeroed; /* (z) free huge pages, cleared: linked by next only, PG_PCP */
-	struct pcp pcp[MAX_CPUS];
-};
-extern struct zone zones[NR_ZONES];
-extern u64 buddy_min_free_kbytes;
-
 void buddy_init(void);                        /* after page_init(): files every usable range */
 void buddy_add_range(pfn_t start, pfn_t end); /* hand frames over at start-up; tests use it too */
-void buddy_set_min_free_kbytes(u64 kb);       /* recomputes the watermarks as Linux does */
 
 /*
  * buddy_alloc - a block of 2^order frames, aligned to its size; contents are whatever they were.
@@ -104,12 +72,51 @@ static inline void page_put(struct page *head)
  */
 void buddy_split_huge(struct page *head);
 
+/* ---- by place: isolate.c ---- */
+
+/* Without a lock, a hint: does a free block start here, and of which order? -1: none. */
+static inline int pfn_free_order(pfn_t pfn)
+{
+	const struct page *p = pfn_to_page(pfn);
+
+	return READ_ONCE(p->flags) & PG_BUDDY ? MIN(READ_ONCE(p->order), MAX_ORDER) : -1;
+}
+
+/*
+ * buddy_take_free - the free block that starts at this frame, for compaction.
+ *   returns  its order: 2^order single pages now, each ANON with one reference, on no list, mapped by
+ *            nobody (page_put, or page_free_batch for all of them). -1: no free block starts here
+ *            (any more), its pageblock is isolated, or less than the min watermark would be left
+ *   after    half a pageblock or more: the pageblock is MIGRATE_MOVABLE
+ *   locks    takes zone.lock
+ */
+int buddy_take_free(pfn_t pfn);
+
+/*
+ * buddy_isolate_range - from now on nobody is given a page of [start, end), whoever frees one.
+ *   start, end  multiples of 4 MiB, in one zone. Which pages are in use there the caller finds out;
+ *               other CPUs' lists may still hold some (buddy_drain_pcp on each)
+ *   returns     0. -EBUSY: a part is isolated already. -EINVAL: it leaves the zone
+ *   after       buddy_unisolate_range(): the pageblocks are MIGRATE_MOVABLE; or buddy_take_isolated()
+ */
+__must_check int buddy_isolate_range(pfn_t start, pfn_t end);
+void buddy_unisolate_range(pfn_t start, pfn_t end);
+
+/*
+ * 2^order frames in one piece, order above HPAGE_PMD_ORDER: as blocks of HPAGE_PMD_ORDER side by side,
+ * each prepared like one of buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, type) and freed by itself,
+ * or all by buddy_free_contig(). NULL: not all of it is free (buddy_alloc_contig: there is no such
+ * range, or less than the watermark that `flags` names would be left). Takes zone.lock.
+ */
+struct page *buddy_take_isolated(pfn_t start, unsigned order, enum page_type type);
+struct page *buddy_alloc_contig(unsigned order, enum page_type type, u32 flags);
+void buddy_free_contig(struct page *head, unsigned order);
+
 u64 buddy_free_pages(void);              /* all zones, per-CPU lists included */
 void buddy_drain_pcp(void);              /* this CPU's lists back to the buddy */
 void buddy_set_pcp(u32 batch, u32 high); /* their lengths; 1, 0: bypassed (tests) */
-struct zone *pfn_zone(pfn_t pfn);
 
-/* B1..B7: see buddy.c. Takes the zone locks. */
+/* B1..B8: see buddy_check.c. Takes the zone locks. */
 bool buddy_check(void);
 
 /*

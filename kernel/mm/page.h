@@ -73,8 +73,10 @@ enum migratetype {
 	MIGRATE_UNMOVABLE,
 	MIGRATE_MOVABLE,
 	MIGRATE_RECLAIMABLE,
+	MIGRATE_ISOLATE, /* of a pageblock whose free pages nobody is to get */
 	NR_MIGRATETYPES
 };
+#define MIGRATE_PCPTYPES MIGRATE_ISOLATE /* those that can be asked for */
 
 /* One per 2 MiB. Read from outside as an array: 16 GiB in 64 KiB. */
 #define PB_HUGE 0x01 /* all 512 frames are one anonymous huge page */

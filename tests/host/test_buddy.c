@@ -269,49 +269,87 @@ TEST(a_large_block_is_taken_with_its_pageblock)
 	CHECK(buddy_check());
 }
 
+/* A machine of one pageblock and a half, all of it movable pages in use: 512 to 1023 and 257 to 511. */
+static struct page *pages_of_1024[1024];
+
+static void fill_with_movable(void)
+{
+	memset(zones, 0, sizeof(zones));
+	machine_start(4 * MIB, 1);
+	buddy_set_pcp(1, 0);
+	CHECK_EQ(dma32->managed_pages,
+		767); /* one frame of the second half is the kernel's: the records */
+	CHECK_EQ(pfn_to_page(1023)->type, PAGE_KERNEL);
+	for (unsigned i = 0; i < 767; i++) {
+		struct page *p = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, BUDDY_RESERVE);
+
+		pages_of_1024[pfn_of(p)] = p;
+	}
+	CHECK(!buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, BUDDY_RESERVE));
+}
+
+/* Frees [start, end), then somebody takes one page; what is the type of the pageblock at 512 now? */
+static enum migratetype type_after(pfn_t start, pfn_t end, enum migratetype mt)
+{
+	struct page *p;
+
+	for (pfn_t pfn = start; pfn < end; pfn++)
+		buddy_free(pages_of_1024[pfn]);
+	p = buddy_alloc(0, mt, mt == MIGRATE_MOVABLE ? PAGE_ANON : PAGE_KERNEL, BUDDY_RESERVE);
+	CHECK_EQ(pfn_of(p) >> 9, 1);
+	CHECK(buddy_check());
+	return pfn_block(512)->migratetype;
+}
+
 TEST(a_small_block_is_only_borrowed)
 {
 	struct page *kernel, *user;
 
-	start_small(16, 16);
-	kernel = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, 0);
-	user = buddy_alloc(0, MIGRATE_RECLAIMABLE, PAGE_KERNEL, 0);
-	/* 16 frames are less than half a pageblock: nobody may claim it. */
-	CHECK_EQ(pfn_block(16)->migratetype, MIGRATE_MOVABLE);
-	CHECK_EQ(pfn_of(kernel), 16);
-	CHECK_EQ(pfn_of(user), 17);
+	fill_with_movable();
+	for (pfn_t pfn = 528; pfn < 544; pfn++)
+		buddy_free(pages_of_1024[pfn]);
+	kernel = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, BUDDY_RESERVE);
+	user = buddy_alloc(0, MIGRATE_RECLAIMABLE, PAGE_KERNEL, BUDDY_RESERVE);
+	CHECK_EQ(pfn_block(512)->migratetype, MIGRATE_MOVABLE);
+	CHECK_EQ(pfn_of(kernel), 528);
+	CHECK_EQ(pfn_of(user), 529);
 	CHECK_EQ(dma32->free[1][MIGRATE_MOVABLE].count, 1); /* what was cut off stays movable */
 	CHECK(buddy_check());
 }
 
 TEST(half_a_pageblock_is_enough_to_claim_it)
 {
-	static struct page *pages[1024];
-	struct page *p;
-
-	machine_start(4 * MIB, 1); /* 3 MiB: one pageblock and a half */
-	buddy_set_pcp(1, 0);
-	CHECK_EQ(dma32->managed_pages, 767);
-	/* Fill the memory with movable pages, then free two thirds of the first whole pageblock. */
-	for (unsigned i = 0; i < 767; i++) {
-		p = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, BUDDY_RESERVE);
-		pages[pfn_of(p)] = p;
-	}
-	CHECK(!buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, BUDDY_RESERVE));
-	for (unsigned pfn = 512; pfn < 768; pfn++)
-		if (pfn != 512)
-			buddy_free(pages[pfn]);
-	CHECK_EQ(pfn_block(512)->nr_free, 255);
-	p = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, BUDDY_RESERVE);
-	CHECK_EQ(pfn_block(512)->migratetype, MIGRATE_MOVABLE); /* 255 are less than half */
-	buddy_free(p);
-	buddy_free(pages[512]);
-	p = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, BUDDY_RESERVE);
-	CHECK_EQ(pfn_block(512)->migratetype, MIGRATE_UNMOVABLE);
-	CHECK(buddy_check());
+	fill_with_movable();
+	CHECK_EQ(type_after(512, 766, MIGRATE_UNMOVABLE),
+		MIGRATE_MOVABLE); /* 254 free, 1 the kernel's */
+	fill_with_movable();
+	CHECK_EQ(type_after(512, 767, MIGRATE_UNMOVABLE), MIGRATE_UNMOVABLE); /* 255 and 1 */
 	/* The other way round too: a movable page takes only a pageblock whose large block it gets. */
 	CHECK(buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, BUDDY_RESERVE));
 	CHECK(buddy_check());
+}
+
+TEST(pages_alike_count_as_free_ones)
+{
+	/* 300 of the kernel's own in it already: 8 free pages are enough for it to have the pageblock. */
+	fill_with_movable();
+	for (pfn_t pfn = 600; pfn < 900; pfn++)
+		pages_of_1024[pfn]->type = PAGE_KERNEL;
+	CHECK_EQ(type_after(512, 520, MIGRATE_UNMOVABLE), MIGRATE_UNMOVABLE);
+	/* ... which a movable page gets back when most of them are gone and a large block is free. */
+	for (pfn_t pfn = 600; pfn < 800; pfn++)
+		pages_of_1024[pfn]->type = PAGE_ANON;
+	CHECK_EQ(type_after(544, 576, MIGRATE_MOVABLE), MIGRATE_MOVABLE);
+	/* Pages of an object cannot be moved: they do not count for it. */
+	fill_with_movable();
+	pfn_block(512)->migratetype = MIGRATE_UNMOVABLE;
+	for (pfn_t pfn = 600; pfn < 900; pfn++)
+		pages_of_1024[pfn]->flags = PG_SHARED;
+	CHECK_EQ(type_after(544, 576, MIGRATE_MOVABLE), MIGRATE_UNMOVABLE);
+	/* Fewer than 16 pages in one piece are not worth a pageblock to one that can move. */
+	fill_with_movable();
+	pfn_block(512)->migratetype = MIGRATE_UNMOVABLE;
+	CHECK_EQ(type_after(544, 552, MIGRATE_MOVABLE), MIGRATE_UNMOVABLE);
 }
 
 /* ---- watermarks and zones ---- */
@@ -662,7 +700,7 @@ static void model_alloc(u64 slot)
 	h->type = types[check_below(ARRAY_SIZE(types))];
 	if (h->order == HPAGE_PMD_ORDER && check_below(4) > 0)
 		h->type = PAGE_ANON_HUGE;
-	h->page = buddy_alloc(h->order, check_below(NR_MIGRATETYPES), h->type, how);
+	h->page = buddy_alloc(h->order, check_below(MIGRATE_PCPTYPES), h->type, how);
 	if (!h->page)
 		return;
 	CHECK(IS_ALIGNED(page_to_pfn(h->page), 1ul << h->order));
