@@ -182,11 +182,14 @@ void report_clear_referenced(struct vma *v)
 /* Bit 55, soft-dirty: never set, as on a Linux without CONFIG_MEM_SOFT_DIRTY; smaps has no "sd" either. */
 #define PM_EXCLUSIVE (1ul << 56)
 #define PM_FILE      (1ul << 61)
+#define PM_SWAP      (1ul << 62)
 #define PM_PRESENT   (1ul << 63)
 
-static u64 pagemap_frame(pfn_t pfn, bool device)
+/* What leaf `entry` says about frame pfn. One that is migrating shows as on Linux: not there, but not empty. */
+static u64 pagemap_frame(u64 entry, pfn_t pfn)
 {
-	u64 bits = PM_PRESENT | pfn;
+	bool device = entry & PTE_DEVICE;
+	u64 bits = entry_migrating(entry) ? PM_SWAP : PM_PRESENT | pfn;
 	enum page_type type = !device && pfn_valid(pfn) ? pfn_type(pfn) : PAGE_RESERVED;
 
 	if (type == PAGE_ANON || type == PAGE_ANON_HUGE)
@@ -203,11 +206,11 @@ static void pagemap_fill(pmd_t e, vaddr_t addr, u64 n, u64 *out)
 
 		out[i] = 0;
 		if (pmd_kind(e) == ENTRY_LEAF) {
-			out[i] |= pagemap_frame(pmd_pfn(e) + pte_index(addr), e.v & PTE_DEVICE);
+			out[i] |= pagemap_frame(e.v, pmd_pfn(e) + pte_index(addr));
 		} else if (pmd_kind(e) == ENTRY_TABLE) {
 			pte = pte_read(pte_ptr(e, addr));
 			if (pte_kind(pte) == ENTRY_LEAF)
-				out[i] |= pagemap_frame(pte_pfn(pte), pte.v & PTE_DEVICE);
+				out[i] |= pagemap_frame(pte.v, pte_pfn(pte));
 		}
 	}
 }

@@ -16,6 +16,9 @@
 	X(thp_split_page)         /* pfn, 0, 0 */                                                  \
 	X(mm_khugepaged_scan_pmd) /* address, collapse_result, none_or_zero << 32 | present */     \
 	X(mm_collapse_huge_page)  /* address, collapse_result, pfn */                              \
+	X(mm_migrate_pages)       /* pfn, migrate_result, new pfn */                               \
+	X(mm_compaction_begin)    /* zone, order, mode */                                          \
+	X(mm_compaction_end)      /* zone, order, compact_result */                                \
 	X(tlb_flush)              /* start, pages, cpus asked (mask) */                            \
 	X(sched_switch)           /* previous tid, next tid, 0 */                                  \
 	X(oom_kill)               /* pid, pages, 0 */

@@ -29,6 +29,20 @@
 	X(pgmajfault)                                                                              \
 	X(pglazyfree)                                                                              \
 	X(pgreuse)                                                                                 \
+	X(pgmigrate_success)                                                                       \
+	X(pgmigrate_fail)                                                                          \
+	X(thp_migration_success)                                                                   \
+	X(thp_migration_fail)                                                                      \
+	X(thp_migration_split)                                                                     \
+	X(compact_migrate_scanned)                                                                 \
+	X(compact_free_scanned)                                                                    \
+	X(compact_isolated)                                                                        \
+	X(compact_stall)                                                                           \
+	X(compact_fail)                                                                            \
+	X(compact_success)                                                                         \
+	X(compact_daemon_wake)                                                                     \
+	X(compact_daemon_migrate_scanned)                                                          \
+	X(compact_daemon_free_scanned)                                                             \
 	X(oom_kill)                                                                                \
 	X(thp_fault_alloc)                                                                         \
 	X(thp_fault_fallback)                                                                      \

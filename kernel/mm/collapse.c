@@ -133,6 +133,8 @@ static __noinline enum collapse_result see_entry(struct tally *t, pte_t pte)
 
 	if (pte_kind(pte) == ENTRY_HOLE || pfn_is_zero(pfn))
 		return see_none(t);
+	if (entry_migrating(pte.v)) /* isolated, and on its way to another frame */
+		return COLLAPSE_PAGE_LRU;
 	if (!pte_present(pte))
 		return COLLAPSE_PTE_NON_PRESENT;
 	if (pte.v & PTE_DEVICE)

@@ -11,6 +11,7 @@
  *   leaf at the pud                          write to read-only: thp_wp_pud; else set accessed
  *   hole at the pmd, area of an object       memory_fault_pmd: its huge page, or who supplies one; or fallback
  *   hole at the pmd, area may be huge        thp_fault: huge page, or huge zero page for a read, or fallback
+ *   leaf at the pmd, at the pte, migrating   its page is being moved: give way without a lock, start again
  *   leaf at the pmd                          protnone: thp_numa_fault; write to read-only: thp_wp; else set accessed
  *   hole at the pte, area of an object       memory_fault_pte: its page, a copy of it, or who supplies one
  *   hole at the pte                          read: the zero page. write: a fresh zeroed page
@@ -173,6 +174,9 @@ static enum fault_result pte_wp(struct vma *v, vaddr_t addr, pte_t *ptep, pte_t 
 static enum fault_result pte_touch(const struct fault *f, struct vma *v, pte_t *ptep, pte_t seen)
 {
 	struct mm *mm = v->mm;
+
+	if (entry_migrating(seen.v))
+		return FAULT_MIGRATING;
 	spin_lock(&mm->pt_lock);
 	if (pte_read(ptep).v == seen.v) {
 		if (pte_protnone(seen))
@@ -229,6 +233,8 @@ static enum fault_result fault_pmd(const struct fault *f, struct vma *v, pmd_t *
 			return memory_fault_pmd(f, v, pmdp);
 		return thp_vma_reason(v) == THP_OK ? thp_fault(f, v, pmdp) : FAULT_FALLBACK;
 	}
+	if (entry_migrating(pmd.v))
+		return FAULT_MIGRATING;
 	if (pmd_protnone(pmd)) /* the area has rights: they were checked before the walk */
 		return thp_numa_fault(f, v, pmdp, pmd);
 	if (f->write && !pmd_writable(pmd))
@@ -326,6 +332,22 @@ static enum fault_result stack_grow(struct mm *mm, vaddr_t addr)
 	return FAULT_RETRY;
 }
 
+/*
+ * The fault is not done. True: start again. No lock held.
+ *
+ * A migration entry stands only while its migrator runs on another CPU: between writing and replacing it the
+ * migrator neither sleeps nor passes a preempt_point(). So giving way to other threads is waiting enough, and
+ * the loop ends with the copy of that page (migrate.c, M3).
+ */
+static __noinline bool start_again(const struct fault *f, bool grow, enum fault_result *r)
+{
+	if (grow)
+		*r = stack_grow(f->mm, f->addr);
+	if (*r == FAULT_MIGRATING)
+		sched_yield();
+	return *r == FAULT_RETRY || *r == FAULT_MIGRATING;
+}
+
 enum fault_result fault_handle(const struct fault *f)
 {
 	struct mm *mm = f->mm;
@@ -346,9 +368,7 @@ enum fault_result fault_handle(const struct fault *f)
 			r = fault_walk(f, v);
 		}
 		rwsem_read_unlock(&mm->lock);
-		if (unlikely(grow))
-			r = stack_grow(mm, f->addr);
-	} while (unlikely(r == FAULT_RETRY));
+	} while (unlikely(r != FAULT_DONE) && start_again(f, grow, &r));
 	return r;
 }
 

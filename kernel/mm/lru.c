@@ -117,6 +117,20 @@ bool lru_isolate_locked(struct page *head)
 }
 
 /*
+ * lru_grab_locked - the same for a page that was found by its number: takes a reference, too.
+ *
+ *   locks    lru.lock held: a page on a list cannot be freed, but its last reference may be gone already
+ *   returns  false: it is on no list, or about to be freed
+ */
+bool lru_grab_locked(struct page *head)
+{
+	ASSERT_HELD(&lru.lock);
+	if (!(head->flags & PG_LRU) || !page_try_get(head))
+		return false;
+	return lru_isolate_locked(head);
+}
+
+/*
  * lru_putback - an isolated page returns to the list it came from, as its newest.
  *
  *   locks    takes lru.lock

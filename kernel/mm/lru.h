@@ -22,6 +22,7 @@ void lru_init(void);
 void lru_add_active(struct page *head);     /* not on a list yet */
 bool lru_isolate(struct page *head);        /* take it off; false: it was on no list */
 bool lru_isolate_locked(struct page *head); /* lru.lock held */
+bool lru_grab_locked(struct page *head);    /* the same, with a reference: found by its number */
 void lru_putback(struct page *head);        /* undo lru_isolate */
 /* MADV_FREE: to the tail of inactive, PG_LAZYFREE. */
 void lru_deactivate_lazyfree(struct page *head);

@@ -805,7 +805,9 @@ static bool supply_args_ok(u64 offset, u64 bytes, vaddr_t source)
 }
 
 /* The entry over `source`, a pte or a pmd: a page that its space owns alone? What there is, is said by the result:
- * 0; -EFAULT: nothing mapped; -EINVAL: not to be given away; -EAGAIN: part of a huge page that is. pt_lock held. */
+ * 0; -EFAULT: nothing mapped; -EINVAL: not to be given away; -EAGAIN: part of a huge page that is;
+ * -EBUSY: off the LRU, where who migrates pages takes and puts them without a pause: soon it is there again, or another
+ * page is here. pt_lock held. */
 static int source_state(struct mm *mm, vaddr_t source, u64 bytes, struct page **head)
 {
 	pmd_t *pmdp = pgtable_find_pmd(mm, source), pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
@@ -824,7 +826,11 @@ static int source_state(struct mm *mm, vaddr_t source, u64 bytes, struct page **
 		return -EINVAL;
 	*head = pfn_head(entry_addr(entry) >> PAGE_SHIFT);
 	if (((*head)->type != PAGE_ANON && (*head)->type != PAGE_ANON_HUGE) ||
-		(*head)->flags & PG_SHARED || page_refcount(*head) != page_total_mapcount(*head))
+		(*head)->flags & PG_SHARED)
+		return -EINVAL;
+	if (!(READ_ONCE((*head)->flags) & PG_LRU))
+		return -EBUSY;
+	if (page_refcount(*head) != page_total_mapcount(*head))
 		return -EINVAL;
 	if (page_is_huge(*head) && bytes == PAGE_SIZE) /* this frame alone: it is split first */
 		return pfn_mapcount(entry_addr(entry) >> PAGE_SHIFT) == 1 ? -EAGAIN : -EINVAL;
@@ -942,10 +948,12 @@ int memory_supply(struct memory *m, u64 offset, u64 bytes, struct mm *mm, vaddr_
 	rwsem_read_lock(&mm->lock);
 	do {
 		err = supply(m, offset, bytes, mm, source);
-		if (err != -EAGAIN)
+		if (err == -EAGAIN)
+			err = source_split(mm, source);
+		else if (err != -EBUSY)
 			break;
-		err = source_split(mm, source);
-	} while (!err);
+		cpu_relax();
+	} while (!err || err == -EBUSY);
 	rwsem_read_unlock(&mm->lock);
 	return err;
 }
@@ -1062,11 +1070,13 @@ static int private_take(
 		if (!err)
 			source_take(mm, source, *head, table);
 		spin_unlock(&mm->pt_lock);
-		if (err != -EAGAIN)
+		if (err == -EAGAIN)
+			err = source_split(mm, source);
+		else if (err != -EBUSY)
 			break;
-		err = source_split(mm, source);
-		if (err)
+		if (err && err != -EBUSY)
 			break;
+		cpu_relax();
 	}
 	rwsem_read_unlock(&mm->lock);
 	return err;

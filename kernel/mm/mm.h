@@ -129,6 +129,7 @@ enum fault_result {
 	FAULT_DONE,        /* mapped, or nothing was wrong: run on */
 	FAULT_FALLBACK,    /* no huge page: the next smaller size is tried; never leaves fault.c */
 	FAULT_RETRY,       /* something moved while a lock was dropped: start again */
+	FAULT_MIGRATING,   /* the page is just being moved: give way, start again; never leaves fault.c */
 	FAULT_PAGER,       /* handed to user space: pager_ask(); never comes back as fallback */
 	FAULT_BAD_ADDRESS, /* no vma there: SIGSEGV, SEGV_MAPERR */
 	FAULT_BAD_ACCESS,  /* the vma does not allow it: SIGSEGV, SEGV_ACCERR */

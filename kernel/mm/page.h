@@ -196,6 +196,17 @@ static inline void page_get(struct page *head)
 {
 	__atomic_add_fetch(&head->refcount, 1, __ATOMIC_RELAXED);
 }
+/* For who found the page on a list or by number, under that list's lock: false when it is being freed. */
+static inline bool page_try_get(struct page *head)
+{
+	u32 refs = READ_ONCE(head->refcount);
+
+	while (refs)
+		if (__atomic_compare_exchange_n(&head->refcount, &refs, refs + 1, true,
+			    __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
 static inline void page_get_many(struct page *head, u32 n)
 {
 	__atomic_add_fetch(&head->refcount, n, __ATOMIC_RELAXED);
@@ -203,14 +214,14 @@ static inline void page_get_many(struct page *head, u32 n)
 
 /*
  * A reference and a mapping more, for a page of 4 KiB: both counts by one instruction, neither before the other.
- * one_each is PAGE_ONE_EACH; a loop keeps it in a register.
+ * one_each is PAGE_ONE_EACH; a loop keeps it in a register. Returns the mappings there are now.
  */
 #define PAGE_ONE_EACH (1ul << 32 | 1)
 _Static_assert(
 	offsetof(struct page, refcount) == 0 && offsetof(struct page, mapcount) == 4, "one u64");
-static inline void page_get_mapped(struct page *small, u64 one_each)
+static inline u32 page_get_mapped(struct page *small, u64 one_each)
 {
-	__atomic_add_fetch((u64 *)small, one_each, __ATOMIC_RELAXED);
+	return __atomic_add_fetch((u64 *)small, one_each, __ATOMIC_RELAXED) >> 32;
 }
 
 /*

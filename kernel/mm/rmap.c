@@ -465,6 +465,75 @@ void rmap_pmd_to_ptes(struct page *head)
 	spin_unlock(lock);
 }
 
+/* A mapping and its reference leave a page on which the caller has another reference. */
+static void drop_moved(struct page *head)
+{
+	__atomic_sub_fetch(&head->refcount, 1, __ATOMIC_ACQ_REL);
+}
+
+/* One frame of a huge page gets a pte, or loses one: the gauge is about frames that something maps. */
+static void count_huge_pte(pfn_t pfn, s32 by)
+{
+	struct page *head = pfn_head(pfn), *p = pfn_to_page(pfn);
+	struct spinlock *lock = huge_lock_of(head);
+	u32 left;
+
+	spin_lock(lock);
+	__atomic_add_fetch(page_pte_mappings_ptr(head), (s64)by, __ATOMIC_RELAXED);
+	left = __atomic_add_fetch(&p->mapcount, (u32)by, __ATOMIC_ACQ_REL);
+	if (left == (by > 0) && page_pmd_mapcount(head) == 0)
+		vmstat_add(VM_nr_anon_pages, by);
+	spin_unlock(lock);
+}
+
+static void count_huge_pmd(struct page *head, s32 by)
+{
+	struct spinlock *lock = huge_lock_of(head);
+	u32 left;
+
+	spin_lock(lock);
+	left = __atomic_add_fetch(page_pmd_mapcount_ptr(head), (u32)by, __ATOMIC_ACQ_REL);
+	if (left == (by > 0)) {
+		vmstat_add(VM_nr_anon_transparent_hugepages, by);
+		vmstat_add(VM_nr_anon_pages, by * (s64)frames_without_pte(head));
+	}
+	spin_unlock(lock);
+}
+
+/*
+ * rmap_move_pte, rmap_move_pmd - an entry that named `from` names `to` from now on.
+ *
+ *   locks    pt_lock of the space held; the caller holds one more reference on each of the two
+ *   after    counts, gauges and the mapping's reference have moved; no page is queued as partly mapped:
+ *            the whole page moves, and its place on the queue with it (migrate.c)
+ *   Linux    remove_migration_pte, remove_migration_pmd: page_add_anon_rmap
+ */
+void rmap_move_pte(pfn_t from, pfn_t to)
+{
+	struct page *old = pfn_to_page(from), *new = pfn_to_page(to);
+
+	if (unlikely(pfn_in_huge(from))) {
+		page_get(pfn_head(to));
+		count_huge_pte(to, 1);
+		count_huge_pte(from, -1);
+		drop_moved(pfn_head(from));
+		return;
+	}
+	if (page_get_mapped(new, PAGE_ONE_EACH) == 1)
+		vmstat_inc(VM_nr_anon_pages);
+	if (__atomic_sub_fetch(&old->mapcount, 1, __ATOMIC_ACQ_REL) == 0)
+		vmstat_add(VM_nr_anon_pages, -1);
+	drop_moved(old);
+}
+
+void rmap_move_pmd(struct page *from, struct page *to)
+{
+	page_get(to);
+	count_huge_pmd(to, 1);
+	count_huge_pmd(from, -1);
+	drop_moved(from);
+}
+
 /* ---- walking ---------------------------------------------------------------------------------- */
 
 struct walk {

@@ -115,6 +115,13 @@ void rmap_remove_pmd(struct page *head);
 void rmap_pmd_to_ptes(struct page *head);
 
 /*
+ * Migration: one entry that named `from` now names `to`; its reference goes along. pt_lock held, and
+ * another reference on both.
+ */
+void rmap_move_pte(pfn_t from, pfn_t to);
+void rmap_move_pmd(struct page *from, struct page *to);
+
+/*
  * The anon object of a page found without any lock (on a list, by number), pinned, so that it can
  * be walked; NULL: nothing maps the page. The caller holds a reference on the page.
  */

@@ -714,10 +714,15 @@ static bool split_locked(struct split *s, struct anon *anon)
 		return false;
 	/*
 	 * Nobody can add or drop a mapping now. Any other reference, or who took it off the LRU (collapse, while
-	 * it copies), still counts on its being one page.
+	 * it copies; compaction), still counts on its being one page. Off the LRU first: from then on nobody finds
+	 * it there and takes a reference.
 	 */
-	if (page_refcount(head) != page_total_mapcount(head) + 1 || !lru_isolate(head))
+	if (!lru_isolate(head))
 		return false;
+	if (page_refcount(head) != page_total_mapcount(head) + 1) {
+		lru_putback(head);
+		return false;
+	}
 	rmap_walk_locked(anon, index, HPAGE_PMD_NR, split_area_pmd, s);
 	lru_deferred_del(head);
 	buddy_split_huge(head);

@@ -13,6 +13,7 @@
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
 #include "mm/memory.h"
+#include "mm/migrate.h"
 #include "mm/mm.h"
 #include "mm/page.h"
 #include "mm/pgtable.h"
@@ -80,6 +81,7 @@ static const struct {
 	{"vma", all_areas_check},
 	{"rmap", rmap_check},
 	{"thp", thp_check},
+	{"migrate", migrate_check},
 	{"memory", memory_check},
 	{"sched", sched_check},
 	{"ipc", ipc_check},

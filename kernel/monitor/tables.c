@@ -53,7 +53,9 @@ static void rights_text(struct monitor *m, u64 e, bool leaf)
 	for (usize i = 0; i < ARRAY_SIZE(bits); i++)
 		if (e & bits[i].bit)
 			say(m, " %s", bits[i].name);
-	if (leaf && entry_protnone(e))
+	if (leaf && entry_migrating(e))
+		say(m, " MIGRATING");
+	else if (leaf && entry_protnone(e))
 		say(m, " PROTNONE");
 	else if (leaf && e & PTE_G)
 		say(m, " G");

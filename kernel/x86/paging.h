@@ -14,6 +14,11 @@
  * A leaf may be PROTNONE: the frame stays, no access is allowed (mprotect(PROT_NONE), NUMA
  * hinting). P is clear then, so the CPU may speculate with the address bits; they are stored
  * inverted, so that an entry that is not present never carries a raw frame number (L1TF).
+ *
+ * A leaf may be MIGRATING: mm/migrate.c is just copying its frame to another one. It is stored like
+ * a PROTNONE leaf, so every path that moves, protects, copies, splits or drops a leaf without access
+ * does the right thing with it; it still carries its old rights, A and D, for the leaf that will
+ * stand here again. Only a fault must ask for it by name: it waits.
  */
 #ifndef X86_PAGING_H
 #define X86_PAGING_H
@@ -49,6 +54,8 @@ typedef struct {
 	(1ul << 8) /* with P clear: a leaf without access; bit 8 is ignored by the CPU then */
 #define PTE_DEVICE                                                                                 \
 	(1ul << 9) /* software: a device leaf, no struct page; never split, never copied */
+#define PTE_MIGRATING (1ul << 10) /* software, with P clear: see above */
+#define PTE_WAS_P     (1ul << 11) /* software, MIGRATING: it was present */
 
 #define PTE_ADDR   0x000ffffffffff000ul
 #define PTE_RIGHTS (PTE_RW | PTE_US | PTE_NX | PTE_PWT | PTE_PCD | PTE_DEVICE)
@@ -137,6 +144,11 @@ static inline pmd_t pmd_take(pmd_t *p)
 static inline bool entry_protnone(u64 v)
 {
 	return (v & (PTE_P | PTE_PROTNONE)) == PTE_PROTNONE;
+}
+
+static inline bool entry_migrating(u64 v)
+{
+	return (v & (PTE_P | PTE_MIGRATING)) == PTE_MIGRATING;
 }
 
 static inline enum entry_kind pgd_kind(pgd_t e)
@@ -257,11 +269,25 @@ static inline pgd_t pgd_make_table(pfn_t pfn)
 	return (pgd_t){(pfn << PAGE_SHIFT) | PTE_TABLE};
 }
 
-/* The same leaf with other rights; A, D, PS and how a device is cached are kept. */
+/* What stands in place of leaf v while its frame is copied elsewhere. Linux: make_migration_entry */
+static inline u64 entry_to_migrating(u64 v)
+{
+	u64 bits = (v & ~(PTE_ADDR | PTE_P)) | (v & PTE_P ? PTE_WAS_P : 0);
+	return (~entry_addr(v) & PTE_ADDR) | bits | PTE_PROTNONE | PTE_MIGRATING;
+}
+/* The leaf that v stands for, over the frame pfn. Linux: remove_migration_pte */
+static inline u64 entry_from_migrating(u64 v, pfn_t pfn)
+{
+	u64 bits = v & ~(PTE_ADDR | PTE_PROTNONE | PTE_MIGRATING | PTE_WAS_P);
+	return entry_make(pfn, bits | (v & PTE_WAS_P ? PTE_P : 0));
+}
+
+/* The same leaf with other rights; A, D, PS and how a device is cached are kept; MIGRATING, too. */
 static inline u64 entry_modify(u64 v, u64 rights)
 {
 	u64 keep = v & (PTE_A | PTE_D | PTE_PS | PTE_DEVICE | PTE_PCD | PTE_PWT);
-	return entry_make(entry_addr(v) >> PAGE_SHIFT, (rights & ~(PTE_A | PTE_D)) | keep);
+	u64 e = entry_make(entry_addr(v) >> PAGE_SHIFT, (rights & ~(PTE_A | PTE_D)) | keep);
+	return unlikely(entry_migrating(v)) ? entry_to_migrating(e) : e;
 }
 static inline pte_t pte_modify(pte_t e, u64 rights)
 {

@@ -26,6 +26,7 @@
 	X(fork)     /* the parent's entries lost their write right */                              \
 	X(split)    /* one pmd became 512 ptes */                                                  \
 	X(collapse) /* 512 ptes became one pmd */                                                  \
+	X(migrate)  /* a leaf became a migration entry */                                          \
 	X(move)     /* mremap */                                                                   \
 	X(free)     /* MADV_FREE cleared the dirty bits; aging cleared accessed bits */            \
 	X(kernel)   /* a kernel mapping went away */

@@ -4,6 +4,7 @@
  * One host thread plays all CPUs. Where the kernel could be overtaken (machine_preempt in cpu.h), a test may run
  * other work as the next CPU, with locks and lists of its own, and then come back.
  */
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,6 +94,32 @@ bool mmu_as_other_cpu(void (*fn)(void))
 __noreturn void machine_sleep(const char *why)
 {
 	check_fail(__FILE__, __LINE__, "nobody would wake it: %s", why);
+}
+
+/* Accesses that wait for an outer CPU end here: see sched_yield(). */
+static jmp_buf waits[MMU_CPUS];
+static bool may_wait[MMU_CPUS];
+
+void sched_yield(void)
+{
+	CHECK(!spinlock_held() && this_cpu()->lock_context->mm_locks == 0); /* migrate.c, M3 */
+	if (machine_cpu == 0 || !may_wait[machine_cpu])
+		check_fail(__FILE__, __LINE__, "nobody gets on while it waits");
+	longjmp(waits[machine_cpu], 1);
+}
+
+static enum fault_result fault(const struct fault *f)
+{
+	enum fault_result r;
+
+	mmu_faults++;
+	may_wait[machine_cpu] = true;
+	if (setjmp(waits[machine_cpu]))
+		r = FAULT_MIGRATING;
+	else
+		r = fault_handle(f);
+	may_wait[machine_cpu] = false;
+	return r;
 }
 
 /* ---- the TLB ---- */
@@ -297,8 +324,7 @@ enum fault_result mmu_access(struct mm *mm, vaddr_t addr, enum mmu_kind kind, ch
 		f.write = kind == MMU_WRITE;
 		f.exec = kind == MMU_EXEC;
 		f.present = entry_present(mm, addr);
-		mmu_faults++;
-		r = fault_handle(&f);
+		r = fault(&f);
 		if (r != FAULT_DONE)
 			return r;
 	}

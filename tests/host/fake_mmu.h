@@ -36,7 +36,8 @@ void mmu_leave(struct mm *mm);
 
 /*
  * One access by ring 3: cached translation, walk, or fault_handle() and again.
- *   returns  FAULT_DONE and where the byte lies in *at; or what the fault said
+ *   returns  FAULT_DONE and where the byte lies in *at; or what the fault said; FAULT_MIGRATING: it waits for a CPU
+ *            in whose work this one's is nested
  */
 enum fault_result mmu_access(struct mm *mm, vaddr_t addr, enum mmu_kind kind, char **at);
 

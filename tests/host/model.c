@@ -447,6 +447,10 @@ enum fault_result model_access(struct model_space *s, vaddr_t addr, enum mmu_kin
 		CHECK(p->mapped && right_to(p, kind));
 		return r;
 	}
+	if (r == FAULT_MIGRATING) {
+		CHECK(p->mapped && right_to(p, kind));
+		return r;
+	}
 	CHECK_EQ(r, !p->mapped          ? FAULT_BAD_ADDRESS
 		    : right_to(p, kind) ? FAULT_DONE
 					: FAULT_BAD_ACCESS);
@@ -520,6 +524,23 @@ int model_split_page(struct model_space *s, vaddr_t addr)
 	s->in_use--;
 	page_put(head);
 	return err;
+}
+
+unsigned model_migrating;
+
+enum migrate_result model_migrate(struct model_space *s, vaddr_t addr)
+{
+	pfn_t pfn = mmu_frame(s->mm, addr);
+	enum migrate_result r;
+
+	if (!pfn)
+		return MIGRATED_GONE;
+	model_migrating++;
+	r = migrate_page_alone(pfn_head(pfn), 0);
+	model_migrating--;
+	if (r == MIGRATED_NO_MEMORY)
+		refused("migration");
+	return r;
 }
 
 void model_khugepaged_turn(u64 pages)
@@ -671,6 +692,7 @@ void model_check(void)
 	CHECKER(kmalloc_check());
 	CHECKER(rmap_check());
 	CHECKER(thp_check());
+	CHECKER(migrate_check());
 	CHECKER(zero_check());
 	check_references();
 	check_ledger(tables);

@@ -9,6 +9,7 @@
 #define MODEL_H
 
 #include "fake_mmu.h"
+#include "mm/migrate.h"
 
 #define MODEL_END    (32ul << 20) /* addresses of a space: [0, MODEL_END) */
 #define MODEL_BRK    (26ul << 20) /* the heap begins here; mmap fills from MODEL_END down */
@@ -59,6 +60,11 @@ void model_exit(struct model_space *s);
 
 /* Split the huge page behind addr, as by its number: 0, -EBUSY; -ENOENT: there is none. */
 int model_split_page(struct model_space *s, vaddr_t addr);
+
+/* The page behind addr moves to another frame, or not. */
+enum migrate_result model_migrate(struct model_space *s, vaddr_t addr);
+extern unsigned
+	model_migrating; /* so many are under way: on CPUs in whose work this one's is nested */
 
 /* khugepaged: one turn of at most this many pages, one full pass. */
 void model_khugepaged_turn(u64 pages);

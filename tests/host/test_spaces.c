@@ -179,13 +179,26 @@ static void do_advise(struct model_space *s)
 	static u32 undo;
 	vaddr_t a = check_below(2) ? random_page(s) : random_addr();
 	u64 len = random_len(a, MODEL_END);
+	int what = advice[check_below(ARRAY_SIZE(advice))];
 
+	if (model_migrating && (what == MADV_POPULATE_READ || what == MADV_POPULATE_WRITE))
+		return;         /* it would wait for the CPU in whose work this one's is nested */
 	if (++undo % 16 == 0) { /* advice would cut everything into pieces too small to be huge */
 		model_advise(s, 0, MODEL_END, MADV_HUGEPAGE);
 		model_advise(s, 0, MODEL_END, MADV_DOFORK);
 		model_advise(s, 0, MODEL_END, MADV_KEEPONFORK);
 	}
-	model_advise(s, a, len, advice[check_below(ARRAY_SIZE(advice))]);
+	model_advise(s, a, len, what);
+}
+
+static void do_migrate(struct model_space *s, vaddr_t a)
+{
+	for (u64 n = check_below(8) ? 1 : check_below(64); n && a < MODEL_END;
+		n--, a += PAGE_SIZE) {
+		if (!machine_cpu)
+			hot = a;
+		model_migrate(s, a);
+	}
 }
 
 /* Fresh memory for huge pages: without it the runs end in small pages everywhere. */
@@ -208,7 +221,7 @@ static void do_verb(struct model_space *s)
 {
 	vaddr_t a = random_addr();
 
-	switch (check_below(26)) {
+	switch (check_below(29)) {
 	case 0 ... 8:
 		do_access(s);
 		break;
@@ -242,6 +255,13 @@ static void do_verb(struct model_space *s)
 		break;
 	case 23:
 		model_fork(s);
+		break;
+	case 26:
+	case 27:
+		do_migrate(s, random_page(s));
+		break;
+	case 28: /* what somebody is at just now */
+		do_migrate(s, hot);
 		break;
 	}
 }
@@ -327,7 +347,8 @@ static void report(const char *what, u64 steps)
 	static const enum vm_stat shown[] = {VM_thp_fault_alloc, VM_thp_fault_fallback,
 		VM_thp_zero_page_alloc, VM_thp_wp_copy, VM_thp_wp_fallback, VM_thp_wp_reuse,
 		VM_thp_split_pmd, VM_thp_split_page, VM_thp_split_page_failed,
-		VM_thp_deferred_split_page, VM_fault_overlap};
+		VM_thp_deferred_split_page, VM_fault_overlap, VM_pgmigrate_success,
+		VM_thp_migration_success};
 
 	printf("  %s: %lu steps, %lu faults, %lu interferences, %lu refusals\n   ", what, steps,
 		mmu_faults, interfered, model_refusals);
@@ -340,6 +361,10 @@ static void report(const char *what, u64 steps)
 	for (unsigned i = 0; i < NR_COLLAPSE_RESULTS; i++)
 		if (collapse_counts[i])
 			printf(" %s %lu", collapse_result_name(i), collapse_counts[i]);
+	printf("  migration:");
+	for (unsigned i = 0; i < NR_MIGRATE_RESULTS; i++)
+		if (migrate_counts[i])
+			printf(" %s %lu", migrate_result_name(i), migrate_counts[i]);
 	printf("\n");
 }
 

@@ -12,6 +12,7 @@
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
 #include "mm/memory.h"
+#include "mm/migrate.h"
 #include "mm/mmap.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
@@ -63,7 +64,7 @@ static void look_at_everything(void *arg)
 	struct health *h = arg;
 
 	h->ok = buddy_check() && lru_check() && kmalloc_check() && zero_check() && rmap_check() &&
-		thp_check() && memory_check();
+		thp_check() && migrate_check() && memory_check();
 	mm_for_each(space_ok, h);
 }
 

@@ -26,6 +26,10 @@ struct waitq {
 
 __noreturn void machine_sleep(const char *why);
 
+/* A thread gives way because another CPU must get on first: on one host thread that ends its access. */
+#define sched_yield machine_yield /* the C library has the name */
+void sched_yield(void);
+
 static inline void preempt_point(void)
 {
 	machine_pause();
