@@ -34,6 +34,10 @@
  *   C2  registers and FPU area of a thread are touched by others only while it stands, under the lock that keeps it
  *       from going on, and BLOCKED or NEW, so that they are in memory (asserted by the way visit_standing() is built)
  *   C3  what is put into user_regs can be loaded: rip below USER_END, user selectors, no flag but the user's
+ *   C4  from control_suspend()'s 0 to control_resume() th executes nothing in ring 3, so visit_standing() finds it
+ *       standing, if it waits: th may have been answered and not have come to stand() yet (th->halted says so).
+ *       Between a message's receipt and its answer the same holds of a call. -EBUSY is for everybody else, and for
+ *       one that waits for a pager on its way, after PATIENCE_NS (tests/kernel/personality.c, suspend_races)
  *
  * LOCKS     LOCK_TASKS; the lock of the personality's endpoint; inside either the run queue's.
  * LINUX     kernel/ptrace.c, kernel/signal.c (ptrace_stop, TASK_TRACED): this is a small ptrace without a parent.
@@ -216,8 +220,10 @@ static int visit_in_call(struct thread *th, const struct visit *v)
 
 #define LOOK_AGAIN_NS (NS_PER_MS / 2)
 
-/* It is between two states, for a few instructions: unless its CPU is an emulator's and has no time, or somebody wakes
- * it all the time. */
+/*
+ * It is on its way to stand, a few instructions of the kernel's from it: much less than this even under a loaded emulator.
+ * The limit is for one that touches a page for its personality first (REPLY_FAULT_IN) and whose pager is silent.
+ */
 #define PATIENCE_NS NS_PER_SEC
 
 /* False: enough. Else everybody else had a turn. */
@@ -247,7 +253,7 @@ static int visit_standing(struct thread *th, void (*fn)(struct thread *th, void 
 		if (!result)
 			result = visit_in_call(th, &v);
 		if (!result && READ_ONCE(th->halted))
-			result = -EAGAIN; /* answered, and on its way to stand */
+			result = -EAGAIN; /* C4: answered, and on its way to stand */
 	} while (result == -EAGAIN && try_again(&until));
 	return result == 1 ? 0 : result == -ESRCH ? -ESRCH : -EBUSY;
 }
@@ -263,7 +269,7 @@ static void look(struct thread *th, void *ctx)
 {
 }
 
-/* Stands, so that it cannot go on before it is resumed. */
+/* Stands: now, at least, for in a call it may be answered at any time. */
 static bool has_stopped(struct thread *th)
 {
 	return is_gone(th) || visit_standing(th, look, NULL) == 0;
@@ -273,11 +279,14 @@ static bool has_stopped(struct thread *th)
  * control_suspend - th stops at its next return to ring 3; see native.h.
  *
  *   locks    none held; sleeps until th stands. A thread in a call to its personality stands already
+ *   after    0: it executes nothing in ring 3 before it is resumed, and its registers can be read and written (C4)
  *   returns  0, -ESRCH (it ends), -EINTR (the caller was interrupted; th stays suspended all the same),
  *            -EINVAL: oneself
  */
 int control_suspend(struct thread *th)
 {
+	int error;
+
 	if (th == current_thread())
 		return -EINVAL;
 	task_lock();
@@ -288,13 +297,16 @@ int control_suspend(struct thread *th)
 	th->suspend_count++;
 	thread_halt(th);
 	task_unlock();
-	while (!has_stopped(th) && !thread_interrupted()) /* nobody tells when a call begins */
+	while ((error = visit_standing(th, look, NULL)) == -EBUSY) {
+		if (thread_interrupted())
+			return -EINTR;
+		/* nobody tells when a call begins */
 		waitq_wait_until(&th->stopped, has_stopped(th) || thread_interrupted(),
 			time_ns() + LOOK_AGAIN_NS, "suspend");
-	if (is_gone(th))
-		return -ESRCH;
-	if (!has_stopped(th))
-		return -EINTR;
+	}
+	if (error)
+		return error;
+	/* it stood once since the count rose: if it was answered meanwhile, it leaves the call to stand again */
 	task_lock();
 	th->halted = th->suspend_count; /* unless it was resumed meanwhile */
 	task_unlock();
@@ -361,6 +373,14 @@ static void write_regs(struct thread *th, void *ctx)
 	th->regs_set = th->in_call;
 }
 
+/*
+ * control_get_regs - the registers with which th will go on.
+ *
+ *   locks    none held; waits while th is on its way to stand (C4)
+ *   returns  0; -EBUSY: it runs, or sleeps in a call of the kernel's, and nobody's control_suspend() of it has
+ *            returned 0 since it was last resumed; -ESRCH: it has ended, or will now
+ *   Linux    PTRACE_GETREGS, which has the same rule: of a tracee that stopped
+ */
 int control_get_regs(struct thread *th, struct thread_regs *out)
 {
 	return visit_standing(th, read_regs, out);

@@ -44,6 +44,7 @@
 #define RX_BYTES      4096u
 #define PATIENCE      (1u << 22) /* polls before text is given up: seconds */
 #define PATIENCE_LEFT (1u << 8)  /* ... once that happened */
+#define EARLY_POLLS   (1u << 14) /* a quiet line: some 20 milliseconds */
 
 void (*serial_rx_notify)(void);
 enum serial_fate (*serial_rx_fate)(u8 byte);
@@ -65,18 +66,30 @@ void serial_put(u8 byte)
 	__atomic_store_n(&rx_head, head + 1, __ATOMIC_RELEASE);
 }
 
-/* What was typed while the machine started waits for the reader; switching the FIFOs on would drop it. */
+/*
+ * What was typed while the machine started waits for the reader; switching the FIFOs on drops what the receiver holds.
+ * With one byte read the next comes from the line or from the emulator's buffer, so once there was one, the line has to
+ * be quiet for a while first. Where nobody typed this is one look.
+ */
 static void keep_early_input(void)
 {
-	for (u32 n = 0; n < RX_BYTES; n++) {
+	u32 bytes = 0, quiet = 0;
+
+	while (bytes < RX_BYTES && quiet < EARLY_POLLS) {
 		u8 status = inb(COM1 + REG_LSR);
 
-		if (!(status & LSR_DATA))
-			break;
-		u8 byte = inb(COM1 + REG_DATA);
+		if (status & LSR_DATA) {
+			u8 byte = inb(COM1 + REG_DATA);
 
-		if (!(status & LSR_BREAK))
-			serial_put(byte);
+			if (!(status & LSR_BREAK))
+				serial_put(byte);
+			bytes++;
+			quiet = 0;
+		} else if (bytes) {
+			quiet++;
+		} else {
+			return;
+		}
 	}
 }
 

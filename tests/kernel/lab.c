@@ -140,6 +140,21 @@ bool lab_frames_back(u64 used)
 	return frames == used;
 }
 
+struct lab_race lab_race_begin(u64 most, u64 ns)
+{
+	return (struct lab_race){
+		.most = most, .least = MAX(most / 100, 1ul), .begin = time_ns(), .ns = ns};
+}
+
+bool lab_race_goes_on(const struct lab_race *race, u64 done)
+{
+	u64 past = time_ns() - race->begin;
+
+	if (done < race->least)
+		return past < LAB_LIMIT_NS;
+	return done < race->most && past < race->ns;
+}
+
 /* --- spaces ------------------------------------------------------------------------------------ */
 
 #define MMAP_BASE 0x7f0000000000ul

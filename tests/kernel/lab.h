@@ -13,6 +13,8 @@
 #include "task.h"
 
 #define LAB_LIMIT_NS  (60ul * 1000000000ul) /* far more than the slowest emulator needs */
+#define LAB_RACE_NS   1000000000ul          /* for one race, of those that run with all tests */
+#define LAB_LONG_NS   (60 * LAB_RACE_NS)    /* for the same on request */
 #define LAB_AREA      0x40000000ul /* where tests put their areas: 1 GiB, a multiple of it */
 #define LAB_ELSEWHERE 0x80000000ul
 #define LAB_ANY_CPU   (~0u)
@@ -33,6 +35,17 @@ bool lab_has_memory(u64 bytes); /* free, and twice that, so that nothing runs ou
  */
 u64 lab_frames_used(void);
 bool lab_frames_back(u64 used);
+
+/*
+ * Rounds of a race: `most` of them, or fewer when the time is up. How many a loaded host makes of a second nobody can
+ * know: a wake-up may cost it a microsecond or a slice of its own scheduler. A hundredth of them there always is, unless
+ * something hangs: after LAB_LIMIT_NS that is over too, and the test finds too few.
+ */
+struct lab_race {
+	u64 most, least, begin, ns;
+};
+struct lab_race lab_race_begin(u64 most, u64 ns);
+bool lab_race_goes_on(const struct lab_race *race, u64 done);
 
 /* --- spaces ------------------------------------------------------------------------------- */
 struct mm *lab_space(void);        /* empty, with one user: us. NULL: no memory */

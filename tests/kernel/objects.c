@@ -566,13 +566,15 @@ static bool untouched(struct stage *s, struct mm *witness)
  * CVE-2016-5195, CVE-2022-2590: write into a private area from outside, while its owner throws the copy away. The shared
  * page keeps its contents, always.
  */
-static void dirty_cow(struct ktest_ctx *ctx, u32 rounds)
+static void dirty_cow(struct ktest_ctx *ctx, u32 rounds, u64 ns)
 {
+	struct lab_race race;
 	struct stage s;
 	struct rival rival;
 	struct client c;
 	struct mm *witness;
 	u64 evil = 0xbad, lost = 0;
+	u32 done = 0;
 	bool ok = true;
 
 	KT_REQUIRE(ctx, stage_open(&s, PAGE_SIZE, HONEST, false) && pager_start(&s));
@@ -582,19 +584,20 @@ static void dirty_cow(struct ktest_ctx *ctx, u32 rounds)
 	KT_EXPECT(ctx, client_go(&c, s.mm, PAGE_SIZE, PAGE_SIZE, false));
 	lab_join(&c.thread);
 	KT_EXPECT(ctx, rival_go(&rival, &s, discard));
-	for (u32 i = 0; i < rounds && ok; i++) {
+	race = lab_race_begin(rounds, ns);
+	for (; ok && lab_race_goes_on(&race, done); done++) {
 		u64 value = 0;
 
 		ok = mm_write(s.mm, LAB_AREA + 32, &evil, 8) == 8;
 		mm_read(s.mm, LAB_AREA + 32, &value, 8);
 		ok &= value == evil || value == word_at(0);
 		lost += value != evil;
-		ok &= i % 64 || untouched(&s, witness);
+		ok &= done % 64 || untouched(&s, witness);
 	}
-	KT_EXPECT(ctx, ok && untouched(&s, witness));
+	KT_EXPECT(ctx, ok && done >= race.least && untouched(&s, witness));
 	rival_end(&rival);
 	KT_EXPECT(ctx, untouched(&s, witness));
-	printk("ktest: dirty cow: %u writes, %u discards, %lu lost between write and read", rounds,
+	printk("ktest: dirty cow: %u writes, %u discards, %lu lost between write and read", done,
 		rival.rounds, lost);
 	lab_space_end(witness);
 	stage_close(ctx, &s);
@@ -602,13 +605,13 @@ static void dirty_cow(struct ktest_ctx *ctx, u32 rounds)
 
 KTEST(object, a_private_write_never_reaches_the_object)
 {
-	dirty_cow(ctx, RACE_ROUNDS);
+	dirty_cow(ctx, RACE_ROUNDS, LAB_RACE_NS);
 }
 
 /* Ten times as long, for who asks for it. */
 KTEST_ON_REQUEST(object_long, a_private_write_never_reaches_the_object)
 {
-	dirty_cow(ctx, 10 * RACE_ROUNDS);
+	dirty_cow(ctx, 10 * RACE_ROUNDS, LAB_LONG_NS);
 }
 
 static void withdraw(struct rival *r)
@@ -624,10 +627,12 @@ static void come_and_go(
 	struct stage s;
 	struct rival rival;
 	struct client c[2];
+	struct lab_race race;
 
 	KT_REQUIRE(ctx, stage_open(&s, bytes, manner, shared) && pager_start(&s));
 	KT_EXPECT(ctx, rival_go(&rival, &s, withdraw));
-	for (u32 i = 0; i < rounds; i++) {
+	race = lab_race_begin(rounds, LAB_RACE_NS);
+	for (u32 done = 0; lab_race_goes_on(&race, done); done++) {
 		for (unsigned n = 0; n < 2; n++)
 			KT_EXPECT(ctx, client_go(&c[n], s.mm, bytes, n ? 7 * PAGE_SIZE : PAGE_SIZE,
 					       !shared && n));

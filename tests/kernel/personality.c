@@ -716,36 +716,29 @@ KTEST(personality, suspend_and_resume)
 
 struct suspender {
 	struct thread *th;
+	struct lab_race race;
 	u32 rounds, failed, calls;
 	bool done;
 	struct waitq q;
 };
 
-/* One that was answered in this moment is still on its way to where it stands: -EBUSY for that long. */
-static int get_regs_soon(struct thread *th, struct thread_regs *regs)
-{
-	u64 end = time_ns() + NS_PER_SEC;
-	int error;
-
-	while ((error = control_get_regs(th, regs)) == -EBUSY && time_ns() < end)
-		sched_yield();
-	return error;
-}
+/* A call among a few rounds is enough: it can only be made while nobody suspends its thread. */
+#define ROUNDS_A_CALL 5
 
 static void suspend_often(void *arg)
 {
 	struct suspender *s = arg;
 
-	for (u64 end = time_ns() + LAB_LIMIT_NS;
-		(s->rounds < 500 || READ_ONCE(s->calls) < 100) && time_ns() < end; s->rounds++) {
+	while (lab_race_goes_on(&s->race, MIN(s->rounds, READ_ONCE(s->calls) * ROUNDS_A_CALL))) {
 		struct thread_regs a = {0}, b = {0};
 
-		if (control_suspend(s->th) || get_regs_soon(s->th, &a))
+		if (control_suspend(s->th) || control_get_regs(s->th, &a))
 			s->failed++;
 		sched_yield();
-		if (get_regs_soon(s->th, &b) || a.rip != b.rip || control_resume(s->th))
+		if (control_get_regs(s->th, &b) || a.rip != b.rip || control_resume(s->th))
 			s->failed++;
 		sched_yield(); /* on one CPU it has no other moment to run */
+		s->rounds++;
 	}
 	WRITE_ONCE(s->done, true);
 	waitq_wake_all(&s->q);
@@ -760,7 +753,8 @@ KTEST(personality, suspend_races)
 	struct message m;
 
 	KT_REQUIRE(ctx, puppet_open(&p));
-	s = (struct suspender){.th = puppet_run(&p, 4, DO_CALL, FORWARD, 0, 0)};
+	s = (struct suspender){.th = puppet_run(&p, 4, DO_CALL, FORWARD, 0, 0),
+		.race = lab_race_begin(5000, LAB_RACE_NS)};
 	waitq_init(&s.q, "ktest");
 	helper = thread_create("ktest suspender", suspend_often, &s, NULL, NULL);
 	KT_REQUIRE(ctx, helper && s.th);
@@ -772,9 +766,8 @@ KTEST(personality, suspend_races)
 			s.calls++;
 		}
 	}
-	/* 500 and 100, unless the host is too busy: then there was a limit of time */
-	KT_EXPECT(ctx, s.rounds >= 20 && !s.failed);
-	KT_EXPECT(ctx, s.calls >= 5 && !s.th->suspend_count);
+	KT_EXPECT(ctx, !s.failed && s.rounds >= s.race.least);
+	KT_EXPECT(ctx, s.calls * ROUNDS_A_CALL >= s.race.least && !s.th->suspend_count);
 	thread_put(s.th);
 	puppet_close(&p);
 }

@@ -56,9 +56,8 @@ def test_line_ends(guest, end):
 
 @pytest.mark.parametrize("typed", ["echo early", "echo early; version; free; echo last"])
 def test_typed_too_early(guest, typed):
-    """What a person types while the machine starts, once the UART is set up, is there at the prompt."""
+    """What a person types while the machine starts, before its first line, is there at the prompt."""
     one = guest(mem="64M")
-    one.expect(r"entered at tsc")
     one.send(f"{typed}; poweroff\r")
     result = one.wait()
     assert result.status == 0 and "\nearly\n" in one.text, result
