@@ -19,6 +19,8 @@
 
 /* Start-up: direct map, page array, image W^X, from early frames; loads the new root. */
 void pgtable_kernel_init(vaddr_t stack_guard);
+/* Tables made since, for the stacks of the most threads there ever were at once: they stay. */
+extern u64 pgtable_kernel_added;
 /* One page, for stacks and device registers (vmap.c). rights as PTE_*; 0 or -ENOMEM. */
 int pgtable_map_kernel(vaddr_t va, paddr_t pa, u64 rights);
 /* Clears the entry; the caller flushes tlb_kernel_space. */

@@ -240,7 +240,9 @@ void pgtable_kernel_init(vaddr_t stack_guard)
 
 /* ---- single pages, later ---------------------------------------------------------------------- */
 
-/* Hangs a new table below an entry. False: no memory. */
+u64 pgtable_kernel_added; /* kernel_lock */
+
+/* Hangs a new table below an entry, for good. False: no memory. kernel_lock held. */
 static bool add_table(u64 *entry)
 {
 	struct page *page = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, 0);
@@ -249,6 +251,7 @@ static bool add_table(u64 *entry)
 		return false;
 	clear_page(page_to_virt(page));
 	__atomic_store_n(entry, page_to_phys(page) | KERNEL_TABLE, __ATOMIC_RELEASE);
+	pgtable_kernel_added++;
 	return true;
 }
 

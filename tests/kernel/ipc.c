@@ -940,8 +940,6 @@ static void at_random(struct ktest_ctx *ctx, u64 operations, u64 ns)
 {
 	bool back = false;
 
-	theatre_open_and_close(ctx, 1000,
-		ns); /* what the first of them leave for the next, as tables of the kernel */
 	for (u32 i = 0; i < 3 && !back; i++) {
 		u64 frames = lab_frames_used();
 

@@ -30,7 +30,7 @@ void lab_end(struct ktest_ctx *ctx, const struct thp_settings *before);
 bool lab_healthy(void);         /* every checker of memory, while the other CPUs stand still */
 bool lab_has_memory(u64 bytes); /* free, and twice that, so that nothing runs out */
 /*
- * Frames that are neither free, of a kmalloc cache, nor of the huge zero page. lab_frames_used() waits until those who
+ * Frames that are neither free, of a kmalloc cache, of the huge zero page nor the kernel's own tables. lab_frames_used() waits until those who
  * are ending have ended; lab_frames_back() until it is that many again, for a while.
  */
 u64 lab_frames_used(void);
