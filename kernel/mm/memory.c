@@ -804,10 +804,11 @@ static bool supply_args_ok(u64 offset, u64 bytes, vaddr_t source)
 	       source + bytes <= USER_END;
 }
 
-/* The entry over `source`, a pte or a pmd: a page that its space owns alone? What there is, is said by the result:
- * 0; -EFAULT: nothing mapped; -EINVAL: not to be given away; -EAGAIN: part of a huge page that is;
- * -EBUSY: off the LRU, where who migrates pages takes and puts them without a pause: soon it is there again, or another
- * page is here. pt_lock held. */
+/*
+ * The entry over `source`, a pte or a pmd: a page that its space owns alone? What there is, is said by the result:
+ * 0; -EFAULT: nothing mapped; -EINVAL: not to be given away; -EAGAIN: part of a huge page that is; -EBUSY: somebody works
+ * with the page for a moment: another thread of the pager splits it; who migrates pages took it off the LRU. pt_lock held.
+ */
 static int source_state(struct mm *mm, vaddr_t source, u64 bytes, struct page **head)
 {
 	pmd_t *pmdp = pgtable_find_pmd(mm, source), pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
@@ -828,15 +829,17 @@ static int source_state(struct mm *mm, vaddr_t source, u64 bytes, struct page **
 	if (((*head)->type != PAGE_ANON && (*head)->type != PAGE_ANON_HUGE) ||
 		(*head)->flags & PG_SHARED)
 		return -EINVAL;
-	if (!(READ_ONCE((*head)->flags) & PG_LRU))
+	if (page_is_huge(*head) && bytes == PAGE_SIZE) { /* this frame alone: it is split first */
+		if (pfn_mapcount(entry_addr(entry) >> PAGE_SHIFT) != 1)
+			return -EINVAL;
+	} else if (page_total_mapcount(*head) != 1 ||
+		   (pmd_kind(pmd) == ENTRY_LEAF) != (bytes == HPAGE_PMD_SIZE)) {
+		return -EINVAL;
+	}
+	if (!(READ_ONCE((*head)->flags) & PG_LRU) ||
+		page_refcount(*head) != page_total_mapcount(*head)) /* more than its mappings' */
 		return -EBUSY;
-	if (page_refcount(*head) != page_total_mapcount(*head))
-		return -EINVAL;
-	if (page_is_huge(*head) && bytes == PAGE_SIZE) /* this frame alone: it is split first */
-		return pfn_mapcount(entry_addr(entry) >> PAGE_SHIFT) == 1 ? -EAGAIN : -EINVAL;
-	if (page_refcount(*head) != 1 || (pmd_kind(pmd) == ENTRY_LEAF) != (bytes == HPAGE_PMD_SIZE))
-		return -EINVAL;
-	return 0;
+	return page_is_huge(*head) && bytes == PAGE_SIZE ? -EAGAIN : 0;
 }
 
 /* Take the page out of its space, where source_state() found it: it is the caller's alone. pt_lock held. */
@@ -882,7 +885,29 @@ static int source_split(struct mm *mm, vaddr_t source)
 		return err;
 	err = thp_split_page(head);
 	page_put(head);
-	return err ? -EINVAL : 0;
+	return err;
+}
+
+/*
+ * Is the source worth another look, after *err? It is when it has been split, and SPLIT_TURNS times when somebody else is
+ * at the page: whoever is ends without our locks. After that *err is -EINVAL. held: mm(read)
+ */
+static bool source_again(struct mm *mm, vaddr_t source, int *err, u32 *turn)
+{
+	if (*err == -EAGAIN) {
+		*err = source_split(mm, source);
+		if (!*err)
+			return true;
+	}
+	if (*err != -EBUSY)
+		return false;
+	if (++*turn == SPLIT_TURNS) {
+		*err = -EINVAL;
+		return false;
+	}
+	cpu_relax();
+	preempt_point();
+	return true;
 }
 
 /* May [offset, +bytes) be filled? 0, -EINVAL: outside, -EEXIST. The table for 4 KiB is there then. memory->lock held. */
@@ -909,7 +934,7 @@ static int supply(struct memory *m, u64 offset, u64 bytes, struct mm *mm, vaddr_
 	spin_lock(&m->lock);
 	spin_lock(&mm->pt_lock);
 	err = source_state(mm, source, bytes, &head);
-	if (!err || err == -EAGAIN) {
+	if (!err || err == -EAGAIN || err == -EBUSY) {
 		int room = room_for(m, offset, bytes);
 
 		if (room)
@@ -941,19 +966,15 @@ static int supply(struct memory *m, u64 offset, u64 bytes, struct mm *mm, vaddr_
  */
 int memory_supply(struct memory *m, u64 offset, u64 bytes, struct mm *mm, vaddr_t source)
 {
+	u32 turn = 0;
 	int err;
 
 	if (!supply_args_ok(offset, bytes, source))
 		return -EINVAL;
 	rwsem_read_lock(&mm->lock);
-	do {
+	do
 		err = supply(m, offset, bytes, mm, source);
-		if (err == -EAGAIN)
-			err = source_split(mm, source);
-		else if (err != -EBUSY)
-			break;
-		cpu_relax();
-	} while (!err || err == -EBUSY);
+	while (source_again(mm, source, &err, &turn));
 	rwsem_read_unlock(&mm->lock);
 	return err;
 }
@@ -1061,23 +1082,17 @@ static void give_back(struct mm *mm, vaddr_t source, struct page *head, struct p
 static int private_take(
 	struct mm *mm, vaddr_t source, u64 bytes, struct page **head, struct page **table)
 {
+	u32 turn = 0;
 	int err;
 
 	rwsem_read_lock(&mm->lock);
-	for (;;) {
+	do {
 		spin_lock(&mm->pt_lock);
 		err = source_state(mm, source, bytes, head);
 		if (!err)
 			source_take(mm, source, *head, table);
 		spin_unlock(&mm->pt_lock);
-		if (err == -EAGAIN)
-			err = source_split(mm, source);
-		else if (err != -EBUSY)
-			break;
-		if (err && err != -EBUSY)
-			break;
-		cpu_relax();
-	}
+	} while (source_again(mm, source, &err, &turn));
 	rwsem_read_unlock(&mm->lock);
 	return err;
 }

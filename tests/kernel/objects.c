@@ -664,6 +664,54 @@ KTEST(object, huge_pages_come_and_go)
 	come_and_go(ctx, HUGE, true, HPAGE_PMD_SIZE, 3);
 }
 
+struct giver {
+	struct lab_thread thread;
+	struct stage *s;
+	u64 page; /* of the object, and of the huge page that is given away in parts */
+	u32 *ready;
+	int result;
+};
+
+static void giver_run(void *arg)
+{
+	struct giver *g = arg;
+	u64 offset = g->page << PAGE_SHIFT;
+
+	__atomic_add_fetch(g->ready, 1, __ATOMIC_RELAXED);
+	while (__atomic_load_n(g->ready, __ATOMIC_RELAXED) < 2)
+		preempt_point();
+	g->result = memory_supply(g->s->m, offset, PAGE_SIZE, g->s->pager.mm, BUF + offset);
+}
+
+/* Two threads of a pager give parts of one huge page away: each finds the other at it, and neither hears of that. */
+KTEST(object, parts_of_one_huge_page)
+{
+	struct stage s;
+	struct giver g[2];
+
+	if (!lab_has_memory(8 * HPAGE_PMD_SIZE))
+		KT_SKIP(ctx, "not enough memory");
+	KT_REQUIRE(ctx, stage_open(&s, HPAGE_PMD_SIZE, HUGE, false));
+	for (u32 round = 0; round < 100; round++) {
+		struct mm *mm = s.pager.mm;
+		u32 ready = 0;
+
+		mmap_unmap(mm, BUF, HPAGE_PMD_SIZE);
+		KT_EXPECT(ctx, lab_area(mm, BUF, HPAGE_PMD_SIZE));
+		KT_EXPECT(ctx, lab_fill(mm, BUF, HPAGE_PMD_SIZE) && lab_is_huge(mm, BUF));
+		for (unsigned i = 0; i < 2; i++) {
+			g[i] = (struct giver){
+				.s = &s, .page = 2 * round + i, .ready = &ready, .result = 1};
+			KT_EXPECT(ctx, lab_start(&g[i].thread, mm, LAB_ANY_CPU, giver_run, &g[i]));
+		}
+		for (unsigned i = 0; i < 2; i++) {
+			lab_join(&g[i].thread);
+			KT_EXPECT(ctx, g[i].result == 0);
+		}
+	}
+	stage_close(ctx, &s);
+}
+
 /* CVE-2020-29374: who reads a copy-on-write page of one side never sees what the other side writes later. */
 KTEST(object, a_reader_sees_no_later_write)
 {
