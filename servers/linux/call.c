@@ -83,8 +83,10 @@ long call_wait(struct call *c, struct wait_list *list)
 		w->allocated = false;
 	} else {
 		w = malloc(sizeof(*w));
-		if (!w)
+		if (!w) {
+			c->no_memory = true;
 			return -ENOMEM;
+		}
 		w->allocated = true;
 	}
 	w->call = c;

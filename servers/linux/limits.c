@@ -1,7 +1,7 @@
 /*
  * limits.c - what a process may use, has used, and how it is scheduled                          ring 3
  *
- * Limits are remembered, inherited and told. Enforced are RLIMIT_NOFILE, RLIMIT_FSIZE (files half) and RLIMIT_NPROC. Nice values
+ * Limits are remembered, inherited and told. Enforced are RLIMIT_NOFILE, RLIMIT_FSIZE (files half), RLIMIT_NPROC and RLIMIT_SIGPENDING. Nice values
  * and scheduling policies are remembered or accepted; the kernel's scheduler knows one class.
  *
  * LINUX  kernel/sys.c, kernel/sched/core.c

@@ -118,9 +118,10 @@ struct call {
 	bool first;     /* this is the first run */
 	bool timed_out; /* the deadline has passed */
 	bool no_restart; /* a handled signal means EINTR, even with SA_RESTART (poll, pause, sigsuspend ...) */
-	bool no_eintr; /* a handled signal comes first, and then the call all the same (fork) */
-	bool resume;   /* CALL_FAULT_IN was answered */
-	bool ready;    /* on the list of calls to run again */
+	bool no_eintr;  /* a handled signal comes first, and then the call all the same (fork) */
+	bool resume;    /* CALL_FAULT_IN was answered */
+	bool ready;     /* on the list of calls to run again */
+	bool no_memory; /* call_wait() failed: for poll, whose files' waits nobody else looks at */
 	struct waiter *waiters, own[2];
 	struct timer timer;
 	struct link ready_link;
@@ -166,13 +167,14 @@ enum thread_state {
 typedef uint64_t signal_set; /* bit n - 1: signal n */
 
 /*
- * Signals that wait. One of each number, with what was said when it was first sent; Linux queues real-time signals several
- * times.
+ * Signals that wait, with what was said when they were sent. One of each number below 32, as many as there is room for of
+ * the real-time ones.
  */
 struct signal_queue {
 	signal_set pending;
 	struct signal_info
 		*infos; /* signal.c; a pending signal without one comes from the kernel */
+	unsigned nr;    /* of infos */
 };
 
 struct thread {
@@ -269,8 +271,9 @@ bool group_exists(int pgrp, int session); /* a living or zombie process in it */
 #define SIGNAL_BIT(sig) (1ull << ((sig)-1))
 
 /* info NULL: from the kernel (SI_KERNEL). Copied. What is ignored is dropped. */
-void signal_send_thread(struct thread *t, int sig, const siginfo_t *info);
-void signal_send_process(struct process *p, int sig, const siginfo_t *info);
+/* 0; -EAGAIN: no room in the queue for a real-time signal, which only sigqueue and pthread_kill need to know */
+int signal_send_thread(struct thread *t, int sig, const siginfo_t *info);
+int signal_send_process(struct process *p, int sig, const siginfo_t *info);
 int signal_send_group(int pgrp, int sig, const siginfo_t *info); /* -ESRCH: nobody there */
 /*
  * For sigsuspend, ppoll, pselect: another mask from now until the call returns, or the handler that ended it has its frame. The

@@ -55,6 +55,8 @@ static void deadline_set(struct call *c, uint64_t ns)
 
 static long wait_more(struct call *c)
 {
+	if (c->no_memory)
+		return -ENOMEM;
 	c->no_restart = true;
 	return c->deadline == DEADLINE_NEVER ? call_wait(c, &nothing)
 					     : call_wait_until(c, c->deadline);
@@ -105,6 +107,7 @@ static long look(struct call *c, struct pollfd *fds, uint64_t nr, bool wait)
 {
 	long ready = 0;
 
+	c->no_memory = false;
 	for (uint64_t i = 0; i < nr; i++) {
 		struct file *f;
 		unsigned wanted = (uint16_t)fds[i].events | POLLERR | POLLHUP;
@@ -179,6 +182,7 @@ static long select_look(struct call *c, uint64_t nr, bool wait)
 {
 	long ready = 0;
 
+	c->no_memory = false;
 	memset(selected.out, 0, sizeof(selected.out));
 	for (uint64_t fd = 0; fd < nr; fd++) {
 		uint64_t bit = 1ull << fd % 64;

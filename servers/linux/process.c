@@ -150,6 +150,7 @@ static void begin_alone(struct process *p)
 	p->limits[RLIMIT_STACK].rlim_cur = 8ul << 20;
 	p->limits[RLIMIT_CORE].rlim_cur = 0;
 	p->limits[RLIMIT_NOFILE] = (struct rlimit){1024, 4096};
+	p->limits[RLIMIT_SIGPENDING] = (struct rlimit){1024, 1024};
 	p->limits[RLIMIT_NPROC] = (struct rlimit){MAX_PROCESSES, MAX_PROCESSES};
 	p->limits[RLIMIT_MEMLOCK].rlim_cur = p->limits[RLIMIT_MEMLOCK].rlim_max = 8ul << 20;
 	p->limits[RLIMIT_NICE] = p->limits[RLIMIT_RTPRIO] = (struct rlimit){0, 0};

@@ -4,19 +4,28 @@
  * What is not ignored is kept in the queue of a thread or of a process until a thread may have it; thread_return() takes it
  * and acts. SIGKILL and SIGCONT act when they are sent.
  *
+ *   pending  10 and 34            a bit for each number
+ *   infos    34c -> 34b -> 10 -> 34a     newest first: 10 is taken first, then 34 three times, a, b, c. A second 10 is lost,
+ *                                        as on every Unix; numbers from 32 on are queued, QUEUE_MAX of them
+ *
  * INVARIANTS
  *   S1  SIGKILL and SIGSTOP are never blocked, handled or ignored
  *   S2  a process has not both SIGCONT and a stopping signal pending
+ *   S3  what is in a queue's infos is in its pending; below FIRST_QUEUED each number once
  *
- * NOT HERE  queues of several real-time signals of one number (one is kept), signalfd, core files.
+ * NOT HERE  signalfd, core files.
  * LINUX     kernel/signal.c
  */
 #include "calls.h"
 #include "core.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+#define FIRST_QUEUED 32   /* the first real-time signal, as the kernel of Linux counts */
+#define QUEUE_MAX    1024 /* in one queue; RLIMIT_SIGPENDING may say less */
 
 #define UNBLOCKABLE (SIGNAL_BIT(SIGKILL) | SIGNAL_BIT(SIGSTOP))
 #define STOPPING                                                                                   \
@@ -48,6 +57,7 @@ void signal_queue_drop(struct signal_queue *q, signal_set which)
 
 		if (SIGNAL_BIT(i->info.si_signo) & which) {
 			*at = i->next;
+			q->nr--;
 			free(i);
 		} else {
 			at = &i->next;
@@ -55,20 +65,61 @@ void signal_queue_drop(struct signal_queue *q, signal_set which)
 	}
 }
 
-static void queue_add(struct signal_queue *q, int sig, const siginfo_t *info)
+static bool has_room(const struct signal_queue *q, const struct process *p, int sig)
 {
-	struct signal_info *i;
+	return sig < FIRST_QUEUED ||
+	       (q->nr < QUEUE_MAX && q->nr < p->limits[RLIMIT_SIGPENDING].rlim_cur);
+}
 
-	if (q->pending & SIGNAL_BIT(sig))
-		return;
+/*
+ * Add sig to q, of p or of a thread of it. oldest: it was there before all others. -EAGAIN: there is no room for what is
+ * said with a signal that is queued for the sake of that; any other comes all the same.
+ */
+static int queue_add(struct signal_queue *q, const struct process *p, int sig,
+	const siginfo_t *info, bool oldest)
+{
+	struct signal_info *i = NULL, **at = &q->infos;
+
+	if (sig < FIRST_QUEUED && (q->pending & SIGNAL_BIT(sig)))
+		return 0;
+	if (info && (oldest || has_room(q, p, sig)))
+		i = malloc(sizeof(*i));
+	if (!i && !oldest && info && sig >= FIRST_QUEUED && info->si_code != SI_USER)
+		return -EAGAIN;
 	q->pending |= SIGNAL_BIT(sig);
-	i = info ? malloc(sizeof(*i)) : NULL;
 	if (!i)
-		return; /* the signal comes all the same; what was said is lost */
+		return 0;
+	while (oldest && *at)
+		at = &(*at)->next;
 	i->info = *info;
 	i->info.si_signo = sig;
-	i->next = q->infos;
-	q->infos = i;
+	i->next = *at;
+	*at = i;
+	q->nr++;
+	return 0;
+}
+
+/* What was said with the oldest sig goes to *info; the signal is pending as long as there are more. */
+static void info_take(struct signal_queue *q, int sig, siginfo_t *info)
+{
+	struct signal_info **found = NULL, *i;
+	unsigned nr = 0;
+
+	for (struct signal_info **at = &q->infos; *at; at = &(*at)->next) {
+		if ((*at)->info.si_signo != sig)
+			continue;
+		found = at;
+		nr++;
+	}
+	if (nr < 2)
+		q->pending &= ~SIGNAL_BIT(sig);
+	if (!found)
+		return;
+	i = *found;
+	*info = i->info;
+	*found = i->next;
+	q->nr--;
+	free(i);
 }
 
 /* Linux's order: what the thread itself has done first, then the lowest number. */
@@ -85,10 +136,7 @@ static int queue_take(struct signal_queue *q, signal_set among, siginfo_t *info)
 	memset(info, 0, sizeof(*info));
 	info->si_signo = sig;
 	info->si_code = SI_KERNEL;
-	for (struct signal_info *i = q->infos; i; i = i->next)
-		if (i->info.si_signo == sig)
-			*info = i->info;
-	signal_queue_drop(q, SIGNAL_BIT(sig));
+	info_take(q, sig, info);
 	return sig;
 }
 
@@ -101,7 +149,7 @@ int signal_take(struct thread *t, signal_set among, siginfo_t *info)
 
 void signal_put_back(struct thread *t, int sig, const siginfo_t *info)
 {
-	queue_add(&t->signals, sig, info);
+	queue_add(&t->signals, t->process, sig, info, true);
 }
 
 bool signal_deliverable(const struct thread *t)
@@ -150,15 +198,17 @@ static struct thread *choose_thread(struct process *p, int sig)
 	return found;
 }
 
-static void send(struct process *p, struct thread *t, int sig, const siginfo_t *info)
+/* 0, -EAGAIN: as queue_add() */
+static int send(struct process *p, struct thread *t, int sig, const siginfo_t *info)
 {
+	int error;
 	bool blocked = t ? t->blocked & SIGNAL_BIT(sig) : !choose_thread(p, sig);
 
 	if (p->state != PROCESS_LIVES || p->ending)
-		return;
+		return 0;
 	if (sig == SIGKILL) {
 		process_kill(p, SIGKILL);
-		return;
+		return 0;
 	}
 	if (sig == SIGCONT) {
 		drop_everywhere(p, STOPPING);
@@ -167,21 +217,24 @@ static void send(struct process *p, struct thread *t, int sig, const siginfo_t *
 		drop_everywhere(p, SIGNAL_BIT(SIGCONT));
 	}
 	if (!blocked && is_ignored(p, sig))
-		return;
-	queue_add(t ? &t->signals : &p->signals, sig, info);
+		return 0;
+	error = queue_add(t ? &t->signals : &p->signals, p, sig, info, false);
+	if (error)
+		return error;
 	if (!blocked)
 		thread_notice(t ? t : choose_thread(p, sig));
 	wait_list_wake(&p->signal_wait);
+	return 0;
 }
 
-void signal_send_thread(struct thread *t, int sig, const siginfo_t *info)
+int signal_send_thread(struct thread *t, int sig, const siginfo_t *info)
 {
-	send(t->process, t, sig, info);
+	return send(t->process, t, sig, info);
 }
 
-void signal_send_process(struct process *p, int sig, const siginfo_t *info)
+int signal_send_process(struct process *p, int sig, const siginfo_t *info)
 {
-	send(p, NULL, sig, info);
+	return send(p, NULL, sig, info);
 }
 
 int signal_send_group(int pgrp, int sig, const siginfo_t *info)
@@ -482,6 +535,8 @@ long sys_kill(struct call *c)
 		return -EINVAL;
 	if (pid == -1)
 		return kill_all(c, sig, &info);
+	if (pid == INT_MIN) /* no group has the number that this is the negation of */
+		return -ESRCH;
 	if (pid <= 0)
 		return signal_send_group(pid ? -pid : c->thread->process->pgrp, sig, &info);
 	if (pid == INIT_PID)
@@ -503,9 +558,7 @@ static long thread_kill_call(struct call *c, int pid, int tid, int sig)
 		return -EINVAL;
 	if (!t || (pid > 0 && t->process->pid != pid))
 		return -ESRCH;
-	if (sig)
-		signal_send_thread(t, sig, &info);
-	return 0;
+	return sig ? signal_send_thread(t, sig, &info) : 0;
 }
 
 long sys_tkill(struct call *c)
@@ -535,7 +588,5 @@ long sys_rt_sigqueueinfo(struct call *c)
 		return -EPERM;
 	if (!p)
 		return -ESRCH;
-	if (sig)
-		signal_send_process(p, sig, &info);
-	return 0;
+	return sig ? signal_send_process(p, sig, &info) : 0;
 }

@@ -9,6 +9,7 @@
 #include "calls.h"
 #include "core.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -133,6 +134,8 @@ long sys_wait4(struct call *c)
 
 	if (w.options & ~WAIT4_OPTIONS)
 		return -EINVAL;
+	if (pid == INT_MIN)
+		return -ESRCH;
 	if (pid == -1) {
 		w.type = P_ALL;
 	} else if (pid <= 0) {

@@ -1,6 +1,7 @@
 """The programs of user/programs on Pagoda: each provokes one behaviour and checks itself."""
 
 import re
+import subprocess
 import time
 
 import pytest
@@ -133,3 +134,80 @@ def test_text_of_two_megabytes(pagoda, build):
     """Linked so that one huge page can map its text; every page of it is the right one."""
     result = pagoda("run hugetext && check && ledger", initrd=f"{build}/initrd-tests.cpio")
     assert "512 pages at 0x" in result.output and ", 0 wrong" in result.output
+
+
+SIGNALS = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int got[2048], nr, low;
+
+static void handler(int sig, siginfo_t *info, void *context)
+{
+	if (sig == SIGUSR1)
+		low++;
+	else
+		got[nr++] = sig * 10000 + info->si_value.sival_int;
+}
+
+int main(void)
+{
+	struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
+	int high = SIGRTMIN + 1, sent, bad = 0, status;
+	sigset_t all, none;
+	siginfo_t info;
+
+	setrlimit(RLIMIT_SIGPENDING, &(struct rlimit){1000, 1000});
+	sigemptyset(&none);
+	sigfillset(&all);
+	sigaction(high, &action, NULL);
+	sigaction(high + 1, &action, NULL);
+	sigaction(SIGUSR1, &action, NULL);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	for (int i = 0; i < 3; i++) {
+		bad += sigqueue(getpid(), high + 1, (union sigval){.sival_int = i}) != 0;
+		bad += sigqueue(getpid(), high, (union sigval){.sival_int = i}) != 0;
+		bad += sigqueue(getpid(), SIGUSR1, (union sigval){.sival_int = i}) != 0;
+	}
+	bad += sigwaitinfo(&all, &info) != SIGUSR1 || info.si_value.sival_int != 0;
+	bad += sigwaitinfo(&all, &info) != high || info.si_value.sival_int != 0 || info.si_code != SI_QUEUE;
+	raise(SIGUSR1);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	printf("%d low, high", low);
+	for (int i = 0; i < nr; i++)
+		printf(" %d", got[i] - high * 10000);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	for (sent = 0; !sigqueue(getpid(), high, (union sigval){.sival_int = sent}); sent++)
+		;
+	bad += errno != EAGAIN || sent < 100 || sent > 1000;
+	bad += kill(getpid(), high) != 0; /* it comes to nothing new, and is no error */
+	nr = 0;
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	bad += nr < sent || nr > sent + 1;
+	for (int i = 0; i < sent; i++)
+		bad += got[i] != high * 10000 + i;
+	bad += kill(INT_MIN, 0) != -1 || errno != ESRCH;
+	bad += syscall(SYS_wait4, INT_MIN, &status, 0, NULL) != -1 || errno != ESRCH;
+	printf(", %d wrong\n", bad);
+	return bad;
+}
+"""
+
+
+def test_signals_that_are_queued(pagoda, initrd_with, tmp_path):
+    """Those below 32 once, the others in the order in which they were sent, each with its value; as Linux prints it."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "s.c").write_text(SIGNALS)
+    program = tmp_path / "root" / "s"
+    subprocess.run(["musl-gcc", "-static", "-O", "-o", program, tmp_path / "s.c"], check=True)
+    says = "1 low, high 10000 10001 10002 1 2, 0 wrong"
+    assert subprocess.run([program], capture_output=True, text=True, check=True).stdout.strip() == says
+    result = pagoda(f"/root/s && {HEALTH}", initrd=initrd_with(tmp_path / "root"), shell=True)
+    assert says in result.output, result
