@@ -470,6 +470,12 @@ void discipline_set(struct discipline *d, const struct terminal_settings *settin
 	d->ready = d->typed;
 }
 
+void discipline_reset(struct discipline *d)
+{
+	discipline_set(d, &first_settings);
+	d->signals = 0;
+}
+
 void discipline_flush(struct discipline *d)
 {
 	d->read = d->ready = d->typed;

@@ -69,6 +69,9 @@ bool discipline_readable(const struct discipline *d); /* would discipline_read()
 void discipline_set(struct discipline *d, const struct terminal_settings *settings);
 void discipline_flush(struct discipline *d); /* typed input is dropped */
 
+/* discipline_reset - for another reader: the first settings, and no signals for who is gone; what was typed ahead stays. */
+void discipline_reset(struct discipline *d);
+
 bool discipline_check(const struct discipline *d); /* D1-D4 */
 
 #endif

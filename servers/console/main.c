@@ -128,7 +128,7 @@ static long set_client(struct message *m)
 	notification = 0;
 	told = 0;
 	resized = false;
-	discipline_init(&discipline, put_output, NULL);
+	discipline_reset(&discipline);
 	return 0;
 }
 

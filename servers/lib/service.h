@@ -33,8 +33,8 @@
  * input waits for the notification. Labels of answers: >= 0, or a negated errno.
  */
 enum console_label {
-	/* handle: the client's task (READ, WRITE); from init alone (badge CONSOLE_BADGE_INIT). What the last client set, and
-	   typed input, are forgotten */
+	/* handle: the client's task (READ, WRITE); from init alone (badge CONSOLE_BADGE_INIT). What the last client set is
+	   forgotten; what was typed ahead is for the new one */
 	CONSOLE_CLIENT = 1,
 	/* handle: a notification (SEND); word 0: the bit to signal when CONSOLE_EVENTS has news */
 	CONSOLE_NOTIFY,

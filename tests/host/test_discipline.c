@@ -280,6 +280,23 @@ TEST(a_disabled_key_is_a_byte)
 	CHECK_EQ(discipline_read(&d, (uint8_t *)screen, 10), 2);
 }
 
+TEST(another_reader_finds_what_was_typed_ahead)
+{
+	begin();
+	set_lflag(ICANON, 0); /* as a shell that edits lines itself, and dies */
+	type("first\nsec");
+	CHECK_STR(next_read(3), "fir");
+	discipline_reset(&d);
+	CHECK(discipline_check(&d));
+	CHECK_EQ(d.settings.lflag & ICANON, ICANON);
+	CHECK_STR(next_read(100), "st\n");
+	CHECK_STR(next_read(100), "sec");
+	type("ond\n\003");
+	CHECK_EQ(d.signals, DISCIPLINE_INTR);
+	discipline_reset(&d);
+	CHECK_EQ(d.signals, 0);
+}
+
 TEST(any_keys_in_any_mode)
 {
 	static uint8_t buf[5000];
@@ -298,6 +315,8 @@ TEST(any_keys_in_any_mode)
 			set_lflag(check_random() & 0xffff, check_random() & 0xffff);
 		if (check_below(50) == 0)
 			discipline_flush(&d);
+		if (check_below(50) == 0)
+			discipline_reset(&d);
 		CHECK(discipline_check(&d));
 		shown = 0;
 	}

@@ -172,8 +172,9 @@ struct thread *thread_find(int tid)
 {
 	return NULL;
 }
-void signal_send_thread(struct thread *t, int s, const siginfo_t *i)
+int signal_send_thread(struct thread *t, int s, const siginfo_t *i)
 {
+	return 0;
 }
 int signal_send_group(int p, int s, const siginfo_t *i)
 {

@@ -193,6 +193,17 @@ def test_linux(shell, smp):
     one.end()
 
 
+def test_typed_ahead(shell):
+    """What was typed and not yet read when linux died is read by the new shell."""
+    one = shell()
+    begin = one.guest.seen
+    one.guest.send("inject kill linux reply_receive after 20; sleep 9\recho ke''pt\r")
+    one.death("linux", begin)
+    one.guest.expect(r"shell at [\d.]+$")
+    one.guest.expect(r"^kept$")
+    one.end()
+
+
 INIT_PHASES = [("receive", "after", 1), ("task_create", "before", 1), ("task_create", "after", 1)]
 KILL_PAGER = "pagoda kill $(ps | awk '$3==\"/servers/pager\" { print $1 }')"
 
