@@ -66,7 +66,7 @@ endif
 C_SRC    := $(wildcard kernel/*.c kernel/*/*.c boot/*.c tests/kernel/*.c)
 ASM_SRC  := $(wildcard kernel/*.asm kernel/*/*.asm boot/*.asm)
 OBJ      := $(C_SRC:%=$(O)/%.o) $(ASM_SRC:%=$(O)/%.o)
-USER_LIB := $(wildcard user/programs/lib.c)
+USER_LIB := $(wildcard user/programs/lib*.c)
 USER_SRC := $(filter-out $(USER_LIB),$(wildcard user/programs/*.c))
 # hugetext has 2 MiB of text, which the initrd of every boot would carry: it stands apart, with the tests.
 APART    := $(O)/apart/hugetext
@@ -82,7 +82,7 @@ SERVER_OBJ   := $(patsubst %,$(O)/%.o,$(SERVER_LIB) $(wildcard servers/*/*.c))
 BUSYBOX := $(firstword $(wildcard /bin/busybox /usr/bin/busybox))
 ROOT_FILES := $(shell find user/root)
 
-.PHONY: all run test external soak iso check bench gdb clean help FORCE
+.PHONY: all run test external linux soak iso check bench gdb clean help FORCE
 all: $(KERNEL) $(INITRD) $(INITRD_TESTS)
 iso: $(ISO)
 
@@ -135,13 +135,14 @@ $(KERNEL): $(O)/pass1.elf
 
 # ---- the initrd: servers, our programs, busybox, ROOT's files in /root -----------------------------
 
+# A program that is more than one file has the others in a folder of its name.
 $(O)/initrd/bin/%: user/programs/%.c $(USER_LIB) $(wildcard user/programs/*.h) $(O)/flags
 	@mkdir -p $(@D)
 	$(say) MUSL $<
-	$(USER_CC) $(USER_CFLAGS) -o $@ $< $(USER_LIB)
+	$(USER_CC) $(USER_CFLAGS) -o $@ $< $(wildcard user/programs/$*/*.c) $(USER_LIB)
 
 # scenario.c takes the text of its scenarios in with .incbin.
-$(O)/initrd/bin/scenario: tests/linux/scenarios.txt
+$(O)/initrd/bin/scenario: tests/linux/scenarios.txt $(wildcard user/programs/scenario/*)
 
 # Its text is laid out so that one huge page can map it.
 $(O)/apart/%: user/programs/%.c $(USER_LIB) $(wildcard user/programs/*.h) $(O)/flags
@@ -234,6 +235,18 @@ DIVIDE ?= 1
 soak: $(O)/setup-test $(KERNEL) $(INITRD)
 	@$(PYTHON) tools/soak.py --build $(O) --divide $(DIVIDE) $(RUNS)
 
+# The first process of the Linux guest: a program like the others, but for Linux only.
+$(O)/linux-init: tests/linux/init.c $(O)/flags
+	@mkdir -p $(@D)
+	$(say) MUSL $<
+	$(USER_CC) $(USER_CFLAGS) -o $@ $<
+
+# Both kernels side by side. SCENARIOS=file: these instead of ours; LINUX=file: another kernel (an image or
+# a package); ONLY=regex: the scenarios whose names fit.
+linux: $(O)/setup-linux $(KERNEL) $(INITRD) $(O)/linux-init
+	@$(PYTHON) tools/linux.py --build $(O) --init $(O)/linux-init $(if $(SCENARIOS),--scenarios '$(SCENARIOS)') \
+		$(if $(LINUX),--linux '$(LINUX)') $(if $(ONLY),--only '$(ONLY)')
+
 check: $(O)/setup-check
 	@tools/check.sh
 
@@ -247,6 +260,7 @@ help:
 	@echo '              ICOUNT=1 DEBUG=1 ROOT=DIR (its files in /root) MONITOR=1 (the kernel'"'"'s own'
 	@echo '              prompt instead of a shell); Ctrl-] x quits'
 	@echo 'make test     host tests, then QEMU scenarios'
+	@echo 'make linux    beside Debian'"'"'s Linux: what both do, and what it costs; SCENARIOS=file of your own'
 	@echo 'make external test programs of Linux, here and on Linux: both verdicts'
 	@echo 'make soak     the long runs: faults by the million, sequences of calls, random calls (DIVIDE=10)'
 	@echo 'make iso      hybrid ISO (BIOS and UEFI) for a real machine or another emulator'

@@ -5,8 +5,8 @@
 
 Takes the programs that tests/external/programs.json names from Debian's package linux-source-6.1
 (/usr/src), builds them static and without a change, and runs each on Debian's own kernel and on
-Pagoda, in the same QEMU machine with the same busybox around it. Everything lies in build/external; Linux's
-kernel is fetched there once as a package (never installed), so a second run needs no network.
+Pagoda, in the same QEMU machine with the same busybox around it. Everything lies in build/external, but for Linux's
+kernel (tools/debian.py); a second run needs no network.
 
 Two verdicts of a program are compared: how it ended, and every line it printed, with runs of digits as N and
 runs of dots as "...". A line that both printed is marked "=", one that only Linux or only Pagoda printed "L"
@@ -24,11 +24,11 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from debian import Trouble, fetch_linux, run  # noqa: E402
 from qemu import Guest, Options, UsageError  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -37,25 +37,11 @@ WORK = ROOT / "build" / "external"
 SOURCE = pathlib.Path("/usr/src/linux-source-6.1.tar.xz")
 SELFTESTS = "linux-source-6.1/tools/testing/selftests"
 UNPACK = [f"{SELFTESTS}/vm", f"{SELFTESTS}/kselftest.h"]
-KERNEL_PACKAGE = "linux-image-cloud-amd64"              # depends on the newest of them
 KERNEL_HEADERS = {"linux": "/usr/include/linux", "asm-generic": "/usr/include/asm-generic",
                   "asm": "/usr/include/x86_64-linux-gnu/asm"}
 BUSYBOX = ("/bin/busybox", "/usr/bin/busybox")
 LINUX_ARGUMENTS = "console=ttyS0 quiet panic=-1 mitigations=off"
 BOOT_SECONDS = 60
-
-
-class Trouble(Exception):
-    """Cannot be run here; the text says what is missing and what to do."""
-
-
-def run(*command, **options):
-    try:
-        return subprocess.run([str(word) for word in command], check=True, **options)
-    except FileNotFoundError:
-        raise Trouble(f"{command[0]} is missing; ./setup installs it") from None
-    except subprocess.CalledProcessError as error:
-        raise Trouble(f"{' '.join(str(word) for word in command)}: status {error.returncode}") from None
 
 
 # ---- the programs ----------------------------------------------------------------------------------
@@ -92,31 +78,6 @@ def build_program(program, source):
 
 
 # ---- Linux -----------------------------------------------------------------------------------------
-
-
-def fetch_linux():
-    """Debian's kernel, as a file: (path, its version)."""
-    target = WORK / "linux"
-    found = sorted(target.glob("vmlinuz-*"))
-    if found:
-        return found[-1], found[-1].name.partition("-")[2]
-    print("external: fetching Linux's kernel", flush=True)
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
-    try:
-        depends = run("apt-cache", "depends", KERNEL_PACKAGE, capture_output=True, text=True).stdout
-        name = re.search(r"Depends: (linux-image-6\.1\S+)", depends)
-        run("apt-get", "-q", "download", name[1] if name else KERNEL_PACKAGE, cwd=target,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        run("sh", "-c", "dpkg-deb --fsys-tarfile *.deb | tar -x --wildcards './boot/vmlinuz-*'", cwd=target)
-        kernel = next(target.glob("boot/vmlinuz-*"))
-    except (Trouble, StopIteration):
-        shutil.rmtree(target, ignore_errors=True)
-        raise Trouble(f"Debian's package {KERNEL_PACKAGE} could not be fetched: the first run needs the "
-                      "network, and Debian 12 in apt's list of sources (`apt-get update` fetches it)") from None
-    for package in target.glob("*.deb"):
-        package.unlink()
-    return kernel.rename(target / kernel.name), kernel.name.partition("-")[2]
 
 
 def build_initramfs(words):

@@ -132,4 +132,5 @@ def main():
         file.write(archive.bytes())
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -11,8 +11,11 @@ a field differs or nothing was judged.
 
 import argparse
 import json
+import operator
 import pathlib
+import re
 import sys
+from dataclasses import dataclass, field
 
 HERE = pathlib.Path(__file__).resolve().parent
 FILES = [HERE / "oracle.json", HERE / "semantics.json"]
@@ -22,10 +25,84 @@ MINFLT_TOLERANCE = 2
 # Counters with THP's prefix that Linux does not have: they stand beside what is compared.
 OWN_COUNTERS = {"thp_wp_copy", "thp_wp_fallback", "thp_wp_reuse"}
 
-# Fields that depend on something a scenario does not fix: how many free blocks were left to use up.
-INEXACT = {
-    "fallback-fragmented": {"smaps.rss_kb", "smaps.pss_kb", "smaps.anon_kb", "smaps.anon_huge_kb"},
-}
+OPERATORS = {"==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt,
+             ">=": operator.ge}
+
+
+@dataclass
+class Notes:
+    """What the text of a scenario says about it besides its steps."""
+
+    about: str = ""
+    only: str = ""                                  # the one kernel it is for
+    skip: str = ""
+    forks: bool = False
+    inexact: set = field(default_factory=set)       # fields that depend on what a scenario does not fix
+    expect: list = field(default_factory=list)      # (field, operator, number) that hold on every kernel
+
+
+def notes(text):
+    """{name: Notes} of a file of scenarios, in its order. The program has found its mistakes already."""
+    result, note = {}, None
+    for line in text.splitlines():
+        head = re.match(r"\[([^\]]+)\]", line)
+        if head:
+            note = result.setdefault(head[1], Notes())
+            continue
+        verb, _, rest = line.strip().partition(" ")
+        if note is None:
+            continue
+        if verb in ("about", "only", "skip"):
+            setattr(note, verb, rest.strip())
+        elif verb == "inexact":
+            note.inexact |= set(rest.split())
+        elif verb == "expect" and len(rest.split()) == 3 and rest.split()[1] in OPERATORS:
+            name, relation, number = rest.split()
+            note.expect.append((name, relation, int(number)))
+            note.inexact.add(name)
+        note.forks |= bool(re.search(r"(^|[; ])fork\s*(;|$)", line))
+    return result
+
+
+BUILT_IN = notes((HERE / "scenarios.txt").read_text())
+
+
+def leaves(record, prefix=""):
+    """{field: value} of a record; a counter that did not change is 0 for leaf_value()."""
+    result = {}
+    for key, value in record.items():
+        if isinstance(value, dict):
+            result |= leaves(value, prefix + key + ".")
+        elif prefix + key != "name":
+            result[prefix + key] = value
+    return result
+
+
+def leaf_value(found, name):
+    return found.get(name, 0 if name.startswith(("delta.", "counts.")) else None)
+
+
+def compare(linux, pagoda, note, known=()):
+    """
+    [field, Linux's value, Pagoda's] wherever two records of one scenario differ. known: the counters that
+    Linux has; what only the other one counts is not compared. A field that a scenario calls inexact is left out; what
+    it expects must hold on both.
+    """
+    one, other = leaves(linux), leaves(pagoda)
+    result = []
+    for name in dict.fromkeys([*one, *other]):
+        a, b = leaf_value(one, name), leaf_value(other, name)
+        own = name.startswith("delta.") and known and name.partition(".")[2] not in known
+        if name in note.inexact or own or a == b:
+            continue
+        if name == "minflt" and note.forks and abs(a - b) <= MINFLT_TOLERANCE:
+            continue
+        result.append([name, a, b])
+    for name, relation, number in note.expect:
+        values = [leaf_value(found, name) for found in (one, other)]
+        if not all(isinstance(v, int) and OPERATORS[relation](v, number) for v in values):
+            result.append([f"{name} {relation} {number}", *values])
+    return result
 
 
 def expectations(paths=FILES, cow="copy", kernel="pagoda"):
@@ -67,7 +144,7 @@ def flatten(expected, got, prefix=""):
 
 def judge(record, expected):
     """All fields as (field, expected, got, equal)."""
-    inexact = INEXACT.get(record["name"], set())
+    inexact = BUILT_IN[record["name"]].inexact if record["name"] in BUILT_IN else set()
     result = []
     for field, want, got in flatten(expected, record):
         if field == "minflt":

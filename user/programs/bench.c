@@ -11,23 +11,14 @@
  * Totals are printed whole. How much of a 2 MiB fault is the clearing of memory, which is the same
  * for every kernel, the host's script subtracts.
  *
- * Each row begins with the same settings, with the space on khugepaged's list and the daemon asleep, so a
- * row alone measures what it does among the others. At the end the settings are what they were.
- *
  * TWO TASKS. The rows of messages, of pagers and of processes fork: the child has the endpoint that its parent made
  * (RIGHT_INHERIT), and with one processor every tick between two readings is either side's or the way between. They
  * come last, without the page at the far end: a small process is meant. Where there are no native calls, as on Linux,
  * their rows are left out.
- *
- * KHUGEPAGED works in a thread of its own. This program yields while a pass runs, so that nearly all
- * ticks of that time are the daemon's, and subtracts a pass that has nothing to do. On Linux the daemon
- * runs at nice 19 and gets little of the processor: there these two rows hold mostly this program's
- * own yields, and the recorded figures come from counting instructions outside.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <native.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,87 +27,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib.h"
+#include "lib_measure.h"
 
-#define RW          (PROT_READ | PROT_WRITE)
 #define AREA_BYTES  (64 * MIB)
 #define SMALL_NR    4096 /* samples of 4 KiB operations: 16 MiB */
 #define HUGE_NR     (AREA_BYTES / HUGE_BYTES)
 #define COLLAPSE_NR 16
-#define SAMPLES_MAX SMALL_NR
-#define NO_ADVICE   -1 /* enabled is always: huge where it fits */
-#define ASLEEP_MS   "100000000"
-#define LISTED_AT   (1024 * MIB) /* behind all areas of the rows */
-
-static unsigned long samples[SAMPLES_MAX];
-static unsigned long empty;
-
-static inline unsigned long ticks(void)
-{
-	unsigned int low, high;
-
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
-	return (unsigned long)high << 32 | low;
-}
-
-static int compare(const void *a, const void *b)
-{
-	unsigned long x = *(const unsigned long *)a, y = *(const unsigned long *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static unsigned long median(unsigned long nr)
-{
-	qsort(samples, nr, sizeof(samples[0]), compare);
-	return samples[(nr - 1) / 2];
-}
-
-static void print(const char *name, unsigned long value)
-{
-	printf("bench %s %ld\n", name, (long)value);
-	fflush(stdout);
-}
-
-static void setting(const char *name, const char *value)
-{
-	char path[128];
-	int error;
-
-	snprintf(path, sizeof(path), THP_DIR "%s", name);
-	error = file_write(path, value);
-	if (error && error != ENOENT)
-		die("bench: cannot write %s to %s: %s", value, path, strerror(error));
-}
-
-static char *area_new(unsigned long size, int advice)
-{
-	char *area = area_map(0, size, RW, 0);
-
-	if (area == MAP_FAILED || (advice != NO_ADVICE && madvise(area, size, advice) < 0))
-		die("bench: cannot map %lu bytes: %s", size, strerror(errno));
-	return area;
-}
-
-/* Touch `nr` places, `step` apart; each is one sample. */
-static unsigned long touch_median(char *area, unsigned long step, unsigned long nr, bool write)
-{
-	for (unsigned long i = 0; i < nr; i++) {
-		volatile char *at = area + i * step;
-		unsigned long before;
-
-		if (write) {
-			before = ticks();
-			*at = 1;
-			samples[i] = ticks() - before - empty;
-		} else {
-			before = ticks();
-			(void)*at;
-			samples[i] = ticks() - before - empty;
-		}
-	}
-	return median(nr);
-}
 
 static void row_null_call(void)
 {
@@ -219,16 +135,6 @@ static void row_2m_read(void)
 	munmap(area, AREA_BYTES);
 }
 
-/* `nr` ranges of 512 small pages, `missing` of them absent at the end of each. */
-static char *small_ranges(unsigned long nr, unsigned long missing)
-{
-	char *area = area_new(nr * HUGE_BYTES, MADV_NOHUGEPAGE);
-
-	for (unsigned long i = 0; i < nr; i++)
-		memset(area + i * HUGE_BYTES, 1, HUGE_BYTES - missing * PAGE_BYTES);
-	return area;
-}
-
 static void row_collapse(void)
 {
 	char *area = small_ranges(COLLAPSE_NR, 0);
@@ -244,42 +150,6 @@ static void row_collapse(void)
 	}
 	print("collapse", median(COLLAPSE_NR));
 	munmap(area, COLLAPSE_NR * HUGE_BYTES);
-}
-
-/* Ticks of one whole pass. A waking may be lost when the daemon is just going to sleep. */
-static unsigned long khugepaged_pass(void)
-{
-	const char *path = THP_DIR "khugepaged/full_scans";
-	unsigned long old = file_number(path, 0), before;
-
-	sleep_ms(50);
-	before = ticks();
-	setting("khugepaged/scan_sleep_millisecs", ASLEEP_MS);
-	for (unsigned long i = 1; file_number(path, 0) == old; i++) {
-		sched_yield();
-		if (i % 5000 == 0)
-			setting("khugepaged/scan_sleep_millisecs", ASLEEP_MS);
-		if (i == 2000000)
-			die("bench: khugepaged finished no pass");
-	}
-	return ticks() - before;
-}
-
-/* The cost of one range in a pass over 32 of them that lack `missing` pages each. */
-static unsigned long khugepaged_per_range(unsigned long missing)
-{
-	unsigned long idle, busy;
-	char *area;
-
-	setting("khugepaged/pages_to_scan", "100000000");
-	khugepaged_pass();
-	idle = khugepaged_pass();
-	area = small_ranges(HUGE_NR, missing);
-	khugepaged_pass(); /* refused: MADV_NOHUGEPAGE */
-	madvise(area, AREA_BYTES, MADV_HUGEPAGE);
-	busy = khugepaged_pass();
-	munmap(area, AREA_BYTES);
-	return (busy - idle) / HUGE_NR;
 }
 
 static void row_khugepaged(void)
@@ -627,11 +497,7 @@ static void row_pager_2m(void)
 
 /* ---- all of them ---------------------------------------------------------------------------- */
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-	bool alone; /* the space is a small one, not on khugepaged's list */
-} rows[] = {
+static const struct row rows[] = {
 	{"4k_write", row_4k_write, false},
 	{"4k_read", row_4k_read, false},
 	{"4k_cow", row_4k_cow, false},
@@ -661,71 +527,9 @@ static const struct {
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
-static struct {
-	const char *name, *value; /* what each row begins with */
-	bool exists;              /* Linux has no "cow" */
-	char before[32];
-} settings[] = {
-	{"enabled", "always", false, ""}, {"defrag", "madvise", false, ""},
-	{"use_zero_page", "1", false, ""}, {"cow", "copy", false, ""}, {"prezero", "0", false, ""},
-	{"prezero_pool", "16", false, ""}, {"khugepaged/max_ptes_none", "511", false, ""},
-	{"khugepaged/pages_to_scan", "4096", false, ""},
-	{"khugepaged/scan_sleep_millisecs", ASLEEP_MS, false, ""}, /* the last: wakes the daemon */
-};
-#define SETTINGS_NR (sizeof(settings) / sizeof(settings[0]))
+static unsigned long started;
 
-static void settings_save(void)
-{
-	char path[128];
-
-	for (size_t i = 0; i < SETTINGS_NR; i++) {
-		snprintf(path, sizeof(path), THP_DIR "%s", settings[i].name);
-		settings[i].exists =
-			setting_read(path, settings[i].before, sizeof(settings[i].before));
-	}
-}
-
-static void settings_restore(void)
-{
-	for (size_t i = 0; i < SETTINGS_NR; i++) {
-		if (settings[i].exists)
-			setting(settings[i].name, settings[i].before);
-	}
-}
-
-static void row_run(void (*run)(void), bool alone)
-{
-	if (alone)
-		munmap((char *)LISTED_AT, HUGE_BYTES);
-	for (size_t i = 0; i < SETTINGS_NR; i++)
-		setting(settings[i].name, settings[i].value);
-	sleep_ms(50); /* the daemon ends its pass */
-	run();
-}
-
-/* A huge page at the far end for as long as we run: its fault puts this space on khugepaged's list. */
-static void list_enter(void)
-{
-	char *own = area_map(LISTED_AT, HUGE_BYTES, RW, 0);
-
-	setting("enabled", "always");
-	if (own == MAP_FAILED)
-		die("bench: cannot map");
-	touch_write(own, 1);
-}
-
-static void measure_empty(void)
-{
-	memset(samples, 1, sizeof(samples));
-	for (int i = 0; i < 101; i++) {
-		unsigned long before = ticks();
-
-		samples[i] = ticks() - before;
-	}
-	empty = median(101);
-}
-
-static void print_start(unsigned long started)
+static void start_told(void)
 {
 	print("started", started);
 	print("used_kb",
@@ -735,31 +539,8 @@ static void print_start(unsigned long started)
 
 int main(int argc, char **argv)
 {
-	unsigned long started = ticks();
-	const char *name = argc == 2 ? argv[1] : NULL;
-	bool list = name && strcmp(name, "--list") == 0, known = !name || list;
-
-	if (name && strcmp(name, "--nothing") == 0) /* what fork_exec runs */
+	started = ticks();
+	if (argc == 2 && strcmp(argv[1], "--nothing") == 0) /* what fork_exec runs */
 		return 0;
-	for (size_t i = 0; i < ROWS; i++)
-		known |= name && strcmp(name, rows[i].name) == 0;
-	if (!known || argc > 2)
-		fprintf(stderr, "usage: bench [ROW] | --list; the rows are:\n");
-	for (size_t i = 0; i < ROWS && (list || !known || argc > 2); i++)
-		fprintf(list ? stdout : stderr, "%s\n", rows[i].name);
-	if (!known || argc > 2)
-		return 2;
-	if (list)
-		return 0;
-	measure_empty();
-	if (!name)
-		print_start(started);
-	settings_save();
-	atexit(settings_restore); /* also when a row dies; its children leave by _exit */
-	list_enter();
-	for (size_t i = 0; i < ROWS; i++) {
-		if (!name || strcmp(name, rows[i].name) == 0)
-			row_run(rows[i].run, rows[i].alone);
-	}
-	return 0;
+	return rows_main("bench", rows, ROWS, argc, argv, start_told);
 }

@@ -208,8 +208,9 @@ unsigned long proc_kb(const char *path, const char *field)
 	return value;
 }
 
-static void smaps_line(const char *line, struct smaps_sum *sum)
+static void smaps_line(const char *line, void *to)
 {
+	struct smaps_sum *sum = to;
 	unsigned long value;
 
 	if (line_field(line, "Size:", &value))
@@ -227,29 +228,63 @@ static void smaps_line(const char *line, struct smaps_sum *sum)
 		sum->eligible = value;
 }
 
-bool smaps_read(unsigned long start, unsigned long end, struct smaps_sum *sum)
+/* Call `told` with each field's line of the areas that overlap; the number of areas, -1 on error. */
+static long smaps_walk(
+	unsigned long start, unsigned long end, void (*told)(const char *, void *), void *to)
 {
 	bool inside = false;
+	long vmas = 0;
 
-	*sum = (struct smaps_sum){.eligible = -1};
 	if (!lines_open(&file_lines, "/proc/self/smaps"))
-		return false;
+		return -1;
 	while (lines_next(&file_lines, file_line, sizeof(file_line))) {
 		char *dash, *space;
-		unsigned long from = strtoul(file_line, &dash, 16), to;
+		unsigned long from = strtoul(file_line, &dash, 16), to_address;
 
 		if (dash == file_line || *dash != '-') {
 			if (inside)
-				smaps_line(file_line, sum);
+				told(file_line, to);
 			continue;
 		}
-		to = strtoul(dash + 1, &space, 16);
-		inside = from < end && to > start;
-		if (inside)
-			sum->vmas++;
+		to_address = strtoul(dash + 1, &space, 16);
+		inside = from < end && to_address > start;
+		vmas += inside;
 	}
 	close(file_lines.fd);
-	return true;
+	return vmas;
+}
+
+bool smaps_read(unsigned long start, unsigned long end, struct smaps_sum *sum)
+{
+	long vmas;
+
+	*sum = (struct smaps_sum){.eligible = -1};
+	vmas = smaps_walk(start, end, smaps_line, sum);
+	if (vmas > 0)
+		sum->vmas = vmas;
+	return vmas >= 0;
+}
+
+struct field_sum {
+	const char *field;
+	unsigned long kb;
+};
+
+static void field_line(const char *line, void *to)
+{
+	struct field_sum *sum = to;
+	unsigned long value;
+
+	if (line_field(line, sum->field, &value))
+		sum->kb += value;
+}
+
+unsigned long smaps_field(unsigned long start, unsigned long end, const char *field)
+{
+	struct field_sum sum = {.field = field};
+
+	smaps_walk(start, end, field_line, &sum);
+	return sum.kb;
 }
 
 /* Entries of one 2 MiB window: pagemap words and the kpageflags word of each present frame. */
@@ -348,18 +383,25 @@ bool layout_read(unsigned long start, unsigned long end, struct layout *layout)
 	return ok;
 }
 
+bool pfns_of(const void *address, unsigned long nr, unsigned long *pfns)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	ssize_t bytes = nr * sizeof(*pfns);
+	bool ok = fd >= 0 &&
+		  pread(fd, pfns, bytes, (uintptr_t)address / PAGE_BYTES * sizeof(*pfns)) == bytes;
+
+	for (unsigned long i = 0; i < nr; i++)
+		pfns[i] = ok && (pfns[i] & PM_PRESENT) ? pfns[i] & PM_PFN : 0;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
 unsigned long pfn_of(const void *address)
 {
-	uint64_t entry = 0;
-	int fd = open("/proc/self/pagemap", O_RDONLY);
+	unsigned long pfn;
 
-	if (fd < 0)
-		return 0;
-	if (pread(fd, &entry, sizeof(entry), (uintptr_t)address / PAGE_BYTES * sizeof(entry)) !=
-		sizeof(entry))
-		entry = 0;
-	close(fd);
-	return entry & PM_PRESENT ? entry & PM_PFN : 0;
+	return pfns_of(address, 1, &pfn) ? pfn : 0;
 }
 
 unsigned long faults_minor(void)

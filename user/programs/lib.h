@@ -84,11 +84,17 @@ unsigned long proc_kb(const char *path, const char *field);
 /* smaps_read - sum the areas that overlap [start, end); false when the file cannot be read. */
 bool smaps_read(unsigned long start, unsigned long end, struct smaps_sum *sum);
 
+/* smaps_field - the sum of one field ("Locked:") in kB over the same areas. */
+unsigned long smaps_field(unsigned long start, unsigned long end, const char *field);
+
 /* layout_read - describe [start, end) from pagemap and kpageflags; false when they cannot be read. */
 bool layout_read(unsigned long start, unsigned long end, struct layout *layout);
 
 /* pfn_of - frame number behind an address, or 0 when nothing is mapped or it may not be seen. */
 unsigned long pfn_of(const void *address);
+
+/* pfns_of - the same for `nr` pages from `address` on, in one reading; false when it failed. */
+bool pfns_of(const void *address, unsigned long nr, unsigned long *pfns);
 
 /* faults_minor - minor faults of this process so far. */
 unsigned long faults_minor(void);
