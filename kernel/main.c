@@ -23,6 +23,7 @@
 #include "futex.h"
 #include "init.h"
 #include "ipc.h"
+#include "kcompactd.h"
 #include "khugepaged.h"
 #include "lib/acpi.h"
 #include "lib/string.h"
@@ -329,6 +330,7 @@ static void init_tasks(void)
 	pgtable_kernel_seal();
 	thp_init();
 	khugepaged_init();
+	kcompactd_init();
 	prezerod_init();
 	init_initrd();
 	machine_init(boot_info.cmdline);

@@ -16,6 +16,18 @@ extern const struct report_node report_task_nodes[]; /* report_task.c: below /pr
 extern const struct report_node
 	report_frame_nodes[]; /* report_frames.c: /proc/kpageflags, kpagecount */
 
+extern const struct report_node
+	report_compact_nodes[]; /* report_compact.c: /sys/kernel/debug/extfrag */
+
+/* report_compact.c: the files of /proc/sys/vm that are compaction's, for report_system.c's table. */
+#define REPORT_COMPACT_FILE(name)                                                                  \
+	bool report_show_##name(struct report_out *out, struct task *task, u64 *cursor);           \
+	int report_store_##name(struct task *task, const char *text);
+REPORT_COMPACT_FILE(compact_memory)
+REPORT_COMPACT_FILE(unevictable)
+REPORT_COMPACT_FILE(proactiveness)
+REPORT_COMPACT_FILE(extfrag_threshold)
+
 /* For files of a single record: true the first time, so that show() writes, false the second. */
 static inline bool report_once(u64 *cursor)
 {

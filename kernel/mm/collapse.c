@@ -33,6 +33,7 @@
 #include "vmstat.h"
 #include "trace.h"
 #include "mm/buddy.h"
+#include "mm/compact.h"
 #include "mm/lru.h"
 #include "mm/zero.h"
 #include "mm/pgtable.h"
@@ -410,16 +411,14 @@ static void install(struct collapse *c, pmd_t *pmdp)
 	page_put_batch(c->pfns + HPAGE_PMD_NR - c->nr_other, c->nr_other);
 }
 
-/* A block to collapse into. khugepaged/defrag, or being asked for it, allows giving back this CPU's lists first. */
+/* A block to collapse into. khugepaged/defrag, or being asked for it, allows compaction. */
 static struct page *alloc_block(bool hard)
 {
 	struct page *block = buddy_alloc(
 		HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, hard ? 0 : BUDDY_QUIET);
 
-	if (!block && hard) {
-		buddy_drain_pcp();
-		block = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
-	}
+	if (!block && hard)
+		block = compact_alloc_huge(true);
 	if (block)
 		vmstat_inc(VM_thp_collapse_alloc);
 	else

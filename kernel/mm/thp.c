@@ -37,6 +37,7 @@
 #include "trace.h"
 #include "printk.h"
 #include "mm/buddy.h"
+#include "mm/compact.h"
 #include "mm/lru.h"
 #include "mm/zero.h"
 #include "mm/pgtable.h"
@@ -185,17 +186,20 @@ static u32 alloc_mask(const struct vma *v)
 	return 0;
 }
 
-/* A block of order 9 for this area, or NULL. Direct work here is giving back this CPU's lists, so that buddies can unite. */
+/*
+ * A block of order 9 for this area, or NULL. Direct work is compaction, in two steps for who was advised to want it and in
+ * one, which waits for nothing, for who was not.
+ */
 static struct page *alloc_block(const struct vma *v)
 {
 	u32 mask = alloc_mask(v);
 	u32 flags = mask & (ALLOC_DIRECT | ALLOC_WAKE) ? 0 : BUDDY_QUIET;
 	struct page *page = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, flags);
 
-	if (!page && mask & ALLOC_DIRECT) {
-		buddy_drain_pcp();
-		page = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, flags);
-	}
+	if (!page && mask & ALLOC_DIRECT)
+		page = compact_alloc_huge(v->flags & VM_HUGEPAGE);
+	if (!page && mask & ALLOC_WAKE)
+		compact_wake(HPAGE_PMD_ORDER);
 	if (!page)
 		vmstat_inc(VM_thp_fault_fallback);
 	return page;

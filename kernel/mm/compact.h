@@ -1,0 +1,74 @@
+/*
+ * compact.h - free pages are brought together by moving used ones.                            floor 5
+ */
+#ifndef MM_COMPACT_H
+#define MM_COMPACT_H
+
+#include "mm/migrate.h"
+#include "mm/zone.h"
+#include "sched.h"
+
+#define COMPACT_RESULTS(X)                                                                         \
+	X(SKIPPED, "too little memory, or it is not broken up: compaction would not help")         \
+	X(DEFERRED, "it failed lately: not tried")                                                 \
+	X(SUCCESS, "a block of this order is free")                                                \
+	X(PARTIAL, "the scanners met; they had not begun at the ends of the zone")                 \
+	X(COMPLETE, "the scanners met after a whole pass")
+
+enum compact_result {
+#define X(name, text) COMPACT_##name,
+	COMPACT_RESULTS(X)
+#undef X
+	NR_COMPACT_RESULTS
+};
+const char *compact_result_name(enum compact_result r);
+const char *compact_result_text(enum compact_result r);
+
+/* /proc/sys/vm; whole words, read and written without a lock. */
+struct compact_settings {
+	u32 proactiveness;       /* 20: compaction_proactiveness, 0 to 100 */
+	u32 unevictable_allowed; /* 1: compact_unevictable_allowed: pages of mlock()ed areas may move */
+	u32 extfrag_threshold;   /* 500 */
+};
+extern struct compact_settings compact_settings;
+
+void compact_init(void);
+
+/*
+ * compact_alloc_huge - a block of order 9 when the buddy has none: direct compaction, then the buddy once more.
+ *   hard     not only what works at once (async), also what waits for locks (sync-light)
+ *   locks    no spinlock; mm->lock may be held in any mode. Passes preempt_point()s
+ *   returns  the block, as buddy_alloc() does; NULL
+ *   counts   compact_stall for each try that was not skipped or deferred; compact_success or compact_fail
+ *   Linux    __alloc_pages_direct_compact
+ */
+struct page *compact_alloc_huge(bool hard);
+
+/*
+ * compact_zones - every zone once, for the daemon: what failed lately is deferred. True: a block of this order is free.
+ *   Linux    kcompactd_do_work
+ */
+bool compact_zones(unsigned order);
+
+/* /proc/sys/vm/compact_memory: every zone from end to end. No lock held. Linux: compact_nodes */
+void compact_memory(void);
+
+/* Proactive compaction: is memory so broken up that it should begin? One pass; false: it got no better. */
+bool compact_is_due(void);
+bool compact_proactively(void);
+unsigned compact_score(void); /* 0: free memory in large blocks .. 100. Linux: fragmentation_score_node */
+
+/* Somebody got no block and may not work for one: kcompactd should. Linux: wakeup_kcompactd */
+void compact_wake(unsigned order);
+extern struct waitq compact_wait; /* kcompactd sleeps here */
+extern u32 compact_wanted;        /* the order it was woken for; 0: none */
+
+/* For `compact stat`. */
+struct compact_zone_state {
+	pfn_t migrate_pfn, free_pfn; /* where the scanners go on */
+	u32 considered, defer_shift; /* tries since it failed; it is left alone for 1 << defer_shift tries */
+	u32 order_failed;
+};
+struct compact_zone_state compact_zone_state(const struct zone *z);
+
+#endif
