@@ -23,9 +23,9 @@
 #include "vmstat.h"
 #include "x86/timer.h"
 
-#define CHECK_NS         500000000ul
-#define DEFER_TIMES      64 /* Linux: 1 << COMPACT_MAX_DEFER_SHIFT */
-#define NEVER_PROACTIVE  0
+#define CHECK_NS        500000000ul
+#define DEFER_TIMES     64 /* Linux: 1 << COMPACT_MAX_DEFER_SHIFT */
+#define NEVER_PROACTIVE 0
 
 static bool settings_changed;
 

@@ -99,12 +99,12 @@ struct compaction {
 	int order; /* wanted, or WHOLE_ZONE */
 	enum migrate_mode mode;
 	bool daemon, proactive;
-	pfn_t migrate; /* the migrate scanner: the next pageblock */
-	pfn_t free;    /* the free scanner: behind the next frame, downwards */
+	pfn_t migrate;            /* the migrate scanner: the next pageblock */
+	pfn_t free;               /* the free scanner: behind the next frame, downwards */
 	pfn_t free_floor;         /* the free scanner's pageblock begins here */
 	struct page_list targets; /* free pages of ours, linked by next and prev */
 	u32 pfns[COMPACT_CLUSTER];
-	unsigned nr;      /* isolated */
+	unsigned nr;               /* isolated */
 	u32 gone[COMPACT_CLUSTER]; /* moved away: frames to be freed */
 	unsigned nr_gone;
 	u64 moved; /* in all */
@@ -394,7 +394,8 @@ static void end_pass(struct compaction *c, bool met)
 		return;
 	WRITE_ONCE(s->migrate_pfn, met ? 0 : c->migrate);
 	WRITE_ONCE(s->free_pfn,
-		met ? 0 : MIN(c->free_floor + HPAGE_PMD_NR, block_of(c->z->end + HPAGE_PMD_NR - 1)));
+		met ? 0
+		    : MIN(c->free_floor + HPAGE_PMD_NR, block_of(c->z->end + HPAGE_PMD_NR - 1)));
 }
 
 /* Linux: compact_zone */
@@ -551,7 +552,8 @@ void compact_memory(void)
 
 bool compact_is_due(void)
 {
-	return READ_ONCE(compact_settings.proactiveness) && compact_score() > MIN(low_mark() + 10, 100);
+	return READ_ONCE(compact_settings.proactiveness) &&
+	       compact_score() > MIN(low_mark() + 10, 100);
 }
 
 bool compact_proactively(void)

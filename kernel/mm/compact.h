@@ -28,7 +28,7 @@ const char *compact_result_text(enum compact_result r);
 struct compact_settings {
 	u32 proactiveness;       /* 20: compaction_proactiveness, 0 to 100 */
 	u32 unevictable_allowed; /* 1: compact_unevictable_allowed: pages of mlock()ed areas may move */
-	u32 extfrag_threshold;   /* 500 */
+	u32 extfrag_threshold; /* 500 */
 };
 extern struct compact_settings compact_settings;
 
@@ -56,7 +56,8 @@ void compact_memory(void);
 /* Proactive compaction: is memory so broken up that it should begin? One pass; false: it got no better. */
 bool compact_is_due(void);
 bool compact_proactively(void);
-unsigned compact_score(void); /* 0: free memory in large blocks .. 100. Linux: fragmentation_score_node */
+unsigned compact_score(
+	void); /* 0: free memory in large blocks .. 100. Linux: fragmentation_score_node */
 
 /* Somebody got no block and may not work for one: kcompactd should. Linux: wakeup_kcompactd */
 void compact_wake(unsigned order);
@@ -66,7 +67,8 @@ extern u32 compact_wanted;        /* the order it was woken for; 0: none */
 /* For `compact stat`. */
 struct compact_zone_state {
 	pfn_t migrate_pfn, free_pfn; /* where the scanners go on */
-	u32 considered, defer_shift; /* tries since it failed; it is left alone for 1 << defer_shift tries */
+	u32 considered,
+		defer_shift; /* tries since it failed; it is left alone for 1 << defer_shift tries */
 	u32 order_failed;
 };
 struct compact_zone_state compact_zone_state(const struct zone *z);

@@ -49,7 +49,7 @@ const struct command commands[] = {
 		CMD_LOCK_FREE | CMD_JSON | CMD_PLAIN, cmd_free, ""},
 	{"vmstat", T_MEMORY, "[NAME...]", "Show the counters of /proc/vmstat whose names begin so.",
 		"vmstat thp_", "cat /proc/vmstat | grep ^thp_", CMD_LOCK_FREE | CMD_JSON,
-		cmd_vmstat, "nr_ pg thp_ khugepaged_ tlb_ fault_"},
+		cmd_vmstat, "nr_ pg thp_ compact_ khugepaged_ tlb_ fault_"},
 	{"buddyinfo", T_MEMORY, "", "Show the free blocks of each order, 4 KiB to 4 MiB.",
 		"buddyinfo", "cat /proc/buddyinfo", CMD_LOCK_FREE | CMD_JSON, cmd_buddyinfo, ""},
 	{"zoneinfo", T_MEMORY, "", "Show each zone: watermarks, sizes, per-CPU lists.", "zoneinfo",
@@ -99,13 +99,15 @@ const struct command commands[] = {
 		cmd_khugepaged,
 		"stat scan set max_ptes_none max_ptes_shared max_ptes_swap pages_to_scan "
 		"scan_sleep_millisecs alloc_sleep_millisecs defrag"},
-	{"demo", T_THP, "thp | zero | cow | bloat",
+	{"demo", T_THP, "thp | zero | cow | bloat | fragment",
 		"Give a lecture in one command, measured while you watch.\n"
-		"  thp    the same program with huge pages never, always, and promoted later\n"
-		"  zero   reads of nothing share one huge zero page\n"
-		"  cow    the first write after fork: copy 2 MiB, or split\n"
-		"  bloat  khugepaged brings back what a program gave away (max_ptes_none)",
-		"demo thp", "-", 0, cmd_demo, "thp zero cow bloat"},
+		"  thp       the same program with huge pages never, always, and promoted later\n"
+		"  zero      reads of nothing share one huge zero page\n"
+		"  cow       the first write after fork: copy 2 MiB, or split\n"
+		"  bloat     khugepaged brings back what a program gave away (max_ptes_none)\n"
+		"  fragment  free memory in pieces: what a fault gets, by defrag, and what it "
+		"costs",
+		"demo thp", "-", 0, cmd_demo, "thp zero cow bloat fragment"},
 
 	{"check", T_CHECK, "",
 		"Test every invariant of every structure while all CPUs stand still.", "check",

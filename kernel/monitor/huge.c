@@ -3,11 +3,13 @@
  *
  * LOCKS     `thp why` holds mm->lock (read) and runs the fault's own predicate; the rest reads words.
  */
+#include "kcompactd.h"
 #include "khugepaged.h"
 #include "lib/format.h"
 #include "lib/string.h"
 #include "loader.h"
 #include "mm/collapse.h"
+#include "mm/compact.h"
 #include "mm/kmalloc.h"
 #include "mm/mm.h"
 #include "mm/thp.h"
@@ -347,8 +349,9 @@ int cmd_khugepaged(struct monitor *m, int argc, char **argv)
  */
 int cmd_demo(struct monitor *m, int argc, char **argv)
 {
-	static const char *const demos[] = {"thp", "zero", "cow", "bloat"};
+	static const char *const demos[] = {"thp", "zero", "cow", "bloat", "fragment"};
 	struct thp_settings saved = thp_settings;
+	struct compact_settings compact_saved = compact_settings;
 	char *words[] = {"demo", argc == 2 ? argv[1] : NULL};
 	int status;
 
@@ -356,7 +359,9 @@ int cmd_demo(struct monitor *m, int argc, char **argv)
 		return usage(m);
 	status = monitor_program(m, 2, words);
 	thp_settings = saved;
+	compact_settings = compact_saved;
 	khugepaged_wake();
+	kcompactd_wake();
 	if (status)
 		return fail(m, "%s did not come to its end (status %d)", argv[1], status);
 	return STATUS_OK;

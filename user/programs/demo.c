@@ -1,13 +1,14 @@
 /*
- * demo.c - four lectures on huge pages, measured while you watch                            ring 3
+ * demo.c - five lectures on huge pages, measured while you watch                            ring 3
  *
- *   demo thp|zero|cow|bloat
+ *   demo thp|zero|cow|bloat|fragment
  *
  * Each one does the same work under different settings and prints the figures side by side, on one
  * screen. It needs to be root: it changes /sys/kernel/mm/transparent_hugepage and puts back what it
  * found. It runs on Linux too; the file `cow` is ours, so there `demo cow` shows Linux's own rule.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "lib.h"
 
 #define KHUGEPAGED THP_DIR "khugepaged/"
+#define VM_DIR     "/proc/sys/vm/"
 
 /* ---- settings ------------------------------------------------------------------------------- */
 
@@ -24,12 +26,15 @@ static struct setting {
 	char value[32];
 } settings[] = {
 	{THP_DIR "enabled", ""},
+	{THP_DIR "defrag", ""},
 	{THP_DIR "use_zero_page", ""},
 	{THP_DIR "cow", ""},
 	{KHUGEPAGED "max_ptes_none", ""},
 	{KHUGEPAGED "pages_to_scan", ""},
 	{KHUGEPAGED "scan_sleep_millisecs", ""},
 	{KHUGEPAGED "alloc_sleep_millisecs", ""},
+	{VM_DIR "compact_unevictable_allowed", ""},
+	{VM_DIR "compaction_proactiveness", ""},
 };
 #define NR_SETTINGS (sizeof(settings) / sizeof(settings[0]))
 
@@ -434,13 +439,200 @@ static void demo_bloat(void)
 	       "max_none 0    a range with any hole is refused; it stays small\n");
 }
 
+/* ---- fragment: memory that is free, and of no use ------------------------------------------------ */
+
+#define FRAGMENT_FAULTS 100
+#define FRAGMENT_SPARE                                                                             \
+	(112 * MIB) /* stays free in one piece: some of the faults find a block at once */
+#define BLOCKS_MAX   65536
+#define PM_PFN       ((1UL << 55) - 1)
+#define KPF_BUDDY    (1UL << 10)
+#define KPF_ANON     (1UL << 12)
+#define KPF_THP      (1UL << 22)
+#define KPF_NOPAGE   (1UL << 20)
+#define KPF_RESERVED (1UL << 32)
+
+static uint64_t frames[HUGE_PAGES];
+
+/* What a block of 2 MiB mostly is, as `memmap` shows it; 0: behind the end of memory. */
+static char block_letter(int fd, unsigned long block)
+{
+	unsigned long small = 0, other = 0;
+	off_t at = block * sizeof(frames);
+
+	if (pread(fd, frames, sizeof(frames), at) != (ssize_t)sizeof(frames))
+		return 0;
+	if (frames[0] & KPF_THP)
+		return 'H';
+	for (unsigned long i = 0; i < HUGE_PAGES; i++) {
+		if (frames[i] & KPF_BUDDY || !frames[i])
+			continue;
+		if (frames[i] & KPF_ANON)
+			small++;
+		else
+			other++;
+	}
+	if (small == 0 && other == 0)
+		return '.';
+	if (small >= other)
+		return small + other == HUGE_PAGES ? 'A' : 'a';
+	return small + other == HUGE_PAGES ? 'K' : 'k';
+}
+
+static void memmap_print(const char *title)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY);
+	unsigned long block = 0;
+	char line[65], letter;
+
+	printf("%s\n", title);
+	do {
+		unsigned long n = 0;
+
+		while (n < 64 && (letter = fd < 0 ? 0 : block_letter(fd, block)) != 0) {
+			line[n++] = letter;
+			block++;
+		}
+		line[n] = '\0';
+		if (n)
+			printf("%6lu M  %s\n", (block - n) * 2, line);
+	} while (letter);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void give_back(char *from, char *to)
+{
+	if (to > from)
+		madvise(from, to - from, MADV_DONTNEED);
+}
+
+/* Of the pages of this area one in each 2 MiB of *physical* memory stays, locked if it is to be pinned. */
+static void punch(char *area, unsigned long size, bool pinned)
+{
+	static unsigned char seen[BLOCKS_MAX];
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	char *from = area;
+
+	memset(seen, 0, sizeof(seen));
+	for (unsigned long at = 0; fd >= 0 && at < size; at += HUGE_BYTES) {
+		off_t pos = (off_t)(((unsigned long)area + at) / PAGE_BYTES * sizeof(frames[0]));
+
+		if (pread(fd, frames, sizeof(frames), pos) != (ssize_t)sizeof(frames))
+			break;
+		for (unsigned long i = 0; i < HUGE_PAGES; i++) {
+			unsigned long block = (frames[i] & PM_PFN) / HUGE_PAGES;
+			char *page = area + at + i * PAGE_BYTES;
+
+			if (block == 0 || block >= BLOCKS_MAX || seen[block])
+				continue;
+			seen[block] = 1;
+			give_back(from, page);
+			from = page + PAGE_BYTES;
+			if (pinned && mlock(page, PAGE_BYTES) < 0)
+				die("demo: mlock: %s", strerror(errno));
+		}
+	}
+	give_back(from, area + size);
+	if (fd >= 0)
+		close(fd);
+}
+
+static unsigned long event(const char *name)
+{
+	return proc_kb("/proc/vmstat", name);
+}
+
+/* 100 faults of 2 MiB in an advised area, one row of the table. */
+static void fragment_row(const char *mode)
+{
+	static const char *const names[] = {"thp_fault_alloc ", "thp_fault_fallback ",
+		"compact_stall ", "compact_success ", "compact_fail ", "pgmigrate_success "};
+	unsigned long before[6], ticks, worst = 0, all = 0;
+	char *area = area_map(4096 * MIB, FRAGMENT_FAULTS * HUGE_BYTES, PROT_READ | PROT_WRITE, 0);
+
+	if (area == MAP_FAILED || madvise(area, FRAGMENT_FAULTS * HUGE_BYTES, MADV_HUGEPAGE) < 0) {
+		settings_restore();
+		die("demo: cannot map %u areas: %s", FRAGMENT_FAULTS, strerror(errno));
+	}
+	set(THP_DIR "defrag", mode);
+	for (int i = 0; i < 6; i++)
+		before[i] = event(names[i]);
+	for (unsigned long i = 0; i < FRAGMENT_FAULTS; i++) {
+		ticks = ticks_now();
+		touch_write(area + i * HUGE_BYTES, 1);
+		ticks = ticks_now() - ticks;
+		all += ticks;
+		worst = ticks > worst ? ticks : worst;
+	}
+	printf("%-15s", mode);
+	for (int i = 0; i < 6; i++)
+		printf("%9lu", event(names[i]) - before[i]);
+	printf("%9lu.%lu\n", worst * FRAGMENT_FAULTS / all,
+		worst * FRAGMENT_FAULTS * 10 / all % 10);
+	munmap(area, FRAGMENT_FAULTS * HUGE_BYTES);
+}
+
+static void fragment_table(bool pinned, unsigned long size)
+{
+	static const char *const modes[] = {"never", "defer", "madvise", "always", "defer+madvise"};
+	char *area;
+
+	set(VM_DIR "compact_unevictable_allowed", pinned ? "0" : "1");
+	area = area_new(size);
+	madvise(area, size, MADV_NOHUGEPAGE);
+	if (madvise(area, size, MADV_POPULATE_WRITE) < 0) {
+		settings_restore();
+		die("demo: cannot touch %lu kB: %s", size / KIB, strerror(errno));
+	}
+	punch(area, size, pinned);
+	printf("\none page of 4 KiB stays in each 2 MiB of %lu MiB: %s\n", size / MIB,
+		pinned ? "pinned (mlock, compact_unevictable_allowed 0)" : "movable");
+	if (!pinned)
+		memmap_print("before");
+	printf("%-15s%9s%9s%9s%9s%9s%9s%11s\n", "defrag", "huge", "fallback", "stall", "success",
+		"fail", "moved", "worst/mean");
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+		fragment_row(modes[i]);
+	if (!pinned)
+		memmap_print("after, the huge pages given back");
+	munmap(area, size);
+}
+
+static void demo_fragment(void)
+{
+	unsigned long size = proc_kb("/proc/meminfo", "MemFree:") * KIB;
+
+	if (size < FRAGMENT_SPARE + FRAGMENT_FAULTS * HUGE_BYTES)
+		die("demo: fragment needs %lu MiB of free memory",
+			(FRAGMENT_SPARE + FRAGMENT_FAULTS * HUGE_BYTES) / MIB);
+	size = (size - FRAGMENT_SPARE) & ~(HUGE_BYTES - 1);
+	khugepaged_rest();
+	set(THP_DIR "enabled", "madvise");
+	set(VM_DIR "compaction_proactiveness", "0");
+	printf("%d faults of 2 MiB in an advised area, when free memory is in pieces; each row "
+	       "goes on\n"
+	       "where the one above has left off\n",
+		FRAGMENT_FAULTS);
+	fragment_table(false, size);
+	fragment_table(true, size);
+	printf("\n.  free   a, A  4 KiB pages   H  a huge page   k, K  the kernel's\n"
+	       "never    takes a block if there is one; defer lets kcompactd work in the "
+	       "background\n"
+	       "madvise  (the default) compacts in the fault: some faults wait, all are huge; "
+	       "after it\n"
+	       "always   finds blocks enough: what was brought together stays together\n"
+	       "pinned   pages cannot be moved: the work is done for nothing, and is put off more "
+	       "and more\n");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} demos[] = {
-		{"thp", demo_thp}, {"zero", demo_zero}, {"cow", demo_cow}, {"bloat", demo_bloat}};
+	} demos[] = {{"thp", demo_thp}, {"zero", demo_zero}, {"cow", demo_cow},
+		{"bloat", demo_bloat}, {"fragment", demo_fragment}};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(demos) / sizeof(demos[0]); i++) {
 		if (strcmp(argv[1], demos[i].name) != 0)
@@ -450,6 +642,6 @@ int main(int argc, char **argv)
 		settings_restore();
 		return 0;
 	}
-	fprintf(stderr, "usage: demo thp|zero|cow|bloat\n");
+	fprintf(stderr, "usage: demo thp|zero|cow|bloat|fragment\n");
 	return 2;
 }
