@@ -16,6 +16,7 @@
 #include "mm/memory.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
+#include "mm/compact.h"
 #include "mm/thp.h"
 #include "mm/vma.h"
 #include "mm/zero.h"
@@ -59,6 +60,7 @@ void mmu_start(u64 bytes)
 	vma_init();
 	rmap_init();
 	thp_init();
+	compact_init();
 	memory_init();
 	root = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_TABLE, 0);
 	clear_page(page_to_virt(root));

@@ -9,6 +9,7 @@
 #include "model.h"
 #include <abi/errno.h>
 #include "mm/buddy.h"
+#include "mm/compact.h"
 #include "mm/fault.h"
 #include "mm/fork.h"
 #include "mm/kmalloc.h"
@@ -541,6 +542,13 @@ enum migrate_result model_migrate(struct model_space *s, vaddr_t addr)
 	if (r == MIGRATED_NO_MEMORY)
 		refused("migration");
 	return r;
+}
+
+void model_compact(void)
+{
+	model_migrating++;
+	compact_memory();
+	model_migrating--;
 }
 
 void model_khugepaged_turn(u64 pages)

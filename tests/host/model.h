@@ -66,6 +66,8 @@ enum migrate_result model_migrate(struct model_space *s, vaddr_t addr);
 extern unsigned
 	model_migrating; /* so many are under way: on CPUs in whose work this one's is nested */
 
+void model_compact(void); /* every zone from end to end */
+
 /* khugepaged: one turn of at most this many pages, one full pass. */
 void model_khugepaged_turn(u64 pages);
 void model_khugepaged_pass(void);

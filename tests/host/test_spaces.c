@@ -193,8 +193,10 @@ static void do_advise(struct model_space *s)
 
 static void do_migrate(struct model_space *s, vaddr_t a)
 {
-	for (u64 n = check_below(8) ? 1 : check_below(64); n && a < MODEL_END;
-		n--, a += PAGE_SIZE) {
+	u64 n = check_below(8) ? 1 : check_below(64);
+
+	/* Nobody keeps the space while its pages move: another CPU may end it. */
+	for (; n && a < MODEL_END && s->mm && s->mm != MODEL_TAKEN; n--, a += PAGE_SIZE) {
 		if (!machine_cpu)
 			hot = a;
 		model_migrate(s, a);
@@ -329,7 +331,9 @@ static void one_step(void)
 		do_settings();
 		return;
 	case 3:
-		if (check_below(4) == 0)
+		if (check_below(6) == 0)
+			model_compact();
+		else if (check_below(4) == 0)
 			model_khugepaged_pass();
 		else if (check_below(4) == 0)
 			reclaim_run();
@@ -348,7 +352,8 @@ static void report(const char *what, u64 steps)
 		VM_thp_zero_page_alloc, VM_thp_wp_copy, VM_thp_wp_fallback, VM_thp_wp_reuse,
 		VM_thp_split_pmd, VM_thp_split_page, VM_thp_split_page_failed,
 		VM_thp_deferred_split_page, VM_fault_overlap, VM_pgmigrate_success,
-		VM_thp_migration_success};
+		VM_thp_migration_success, VM_compact_isolated, VM_compact_stall,
+		VM_compact_success};
 
 	printf("  %s: %lu steps, %lu faults, %lu interferences, %lu refusals\n   ", what, steps,
 		mmu_faults, interfered, model_refusals);
