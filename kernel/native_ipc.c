@@ -277,7 +277,7 @@ s64 native_ipc_reply_receive(struct regs *r)
 
 /* --- calls the kernel does not own --------------------------------------------------------------------- */
 
-/* REPLY_FAULT_IN: the memory the personality wants to work with. False: it cannot be had. */
+/* REPLY_FAULT_IN: the memory the personality wants to have there. False: it cannot be had. */
 __noinline static bool fault_in(const struct message *m)
 {
 	struct task *self = current_task();
@@ -327,5 +327,10 @@ void ipc_forward(struct endpoint *ep, struct regs *r)
 		if (likely(m->label != REPLY_FAULT_IN))
 			return;
 		r->rax = (u64)-EFAULT;
+		if (m->word[3]) { /* before the fault: a pager's answer is put into m too */
+			r->rax = m->word[0];
+			(void)fault_in(m);
+			return;
+		}
 	} while (fault_in(m));
 }

@@ -81,7 +81,8 @@ struct message {
 
 /*
  * Answer to MESSAGE_SYSCALL: the memory [word 0, +word 1) must be there first (word 2 = 1: writable): the thread touches
- * it, waiting for its own pager, and sends the same call again; where that fails the call returns -EFAULT.
+ * it, waiting for its own pager, and sends the same call again; where that fails the call returns -EFAULT. word 3 = 1: the call is done, with word 0 for its
+ * result, and the memory is a favour (MAP_POPULATE).
  */
 #define REPLY_FAULT_IN (LABEL_KERNEL | 1)
 

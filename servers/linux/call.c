@@ -185,6 +185,15 @@ static void call_unfinished(struct call *c, long result)
 		call_forget(c);
 		thread_return(t, result);
 		break;
+	case CALL_POPULATE:
+		call_forget(c);
+		if (t->attention) { /* a signal comes first: what is touched later faults then */
+			thread_return(t, (long)c->fault_addr);
+			break;
+		}
+		t->state = THREAD_RUNS;
+		answer_populate(c->token, c->fault_addr, c->fault_bytes, c->fault_write);
+		break;
 	case CALL_GONE:
 		break;
 	}

@@ -82,9 +82,8 @@ static long check_file(const struct file *f, uint32_t prot, bool shared)
 	return f->inode->kind == INODE_FILE || f->ops == &zero_ops ? 0 : -ENODEV;
 }
 
-#define MAP_KIND 0x0fu
-#define KERNEL_FLAGS                                                                               \
-	((uint32_t)(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_POPULATE))
+#define MAP_KIND     0x0fu
+#define KERNEL_FLAGS ((uint32_t)(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_FIXED_NOREPLACE))
 #define MAP_VALIDATE 3u
 
 static long map_zeroes(struct memory_map *map, bool shared)
@@ -129,6 +128,21 @@ static long map_inode(struct memory_map *map, struct file *f, bool shared)
 	return addr;
 }
 
+/*
+ * MAP_POPULATE is the thread's own work: here all others would wait for it. As in the kernel's mmap a page of a shared
+ * mapping is only read.
+ */
+static long map_end(struct call *c, long addr, const struct memory_map *map)
+{
+	if (addr < 0 || !(c->arg[3] & (MAP_POPULATE | MAP_LOCKED)) ||
+		!(map->prot & (PROT_READ | PROT_WRITE | PROT_EXEC)))
+		return addr;
+	c->fault_addr = (uint64_t)addr;
+	c->fault_bytes = map->bytes;
+	c->fault_write = (map->prot & PROT_WRITE) && (map->flags & MAP_KIND) == MAP_PRIVATE;
+	return CALL_POPULATE;
+}
+
 long sys_mmap(struct call *c)
 {
 	uint64_t bytes = (c->arg[1] + FILE_PAGE - 1) & ~(uint64_t)(FILE_PAGE - 1);
@@ -164,8 +178,8 @@ long sys_mmap(struct call *c)
 	if (err)
 		return err;
 	if (!f || f->ops == &zero_ops)
-		return map_zeroes(&map, shared);
-	return map_inode(&map, f, shared);
+		return map_end(c, map_zeroes(&map, shared), &map);
+	return map_end(c, map_inode(&map, f, shared), &map);
 }
 
 /* Nothing is behind a mapping that it could be written back to. */

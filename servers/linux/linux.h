@@ -82,6 +82,8 @@ struct file; /* fd.c: an open file */
 #define CALL_FAULT_IN (-10002l) /* from copy_in/copy_out: the thread has to touch its page first */
 #define CALL_RESTART                                                                               \
 	(-10003l) /* a signal was sent to the caller itself: take it, then run me again (SIGTTIN) */
+#define CALL_POPULATE                                                                              \
+	(-10007l) /* done: the result is fault_addr, and the thread populates what begins there */
 #define CALL_GONE  (-10004l) /* no answer: the thread has ended */
 #define CALL_YIELD (-10006l) /* call_yield(): not done, others have their turn first */
 #define CALL_SET   (-10005l) /* its registers are set already */

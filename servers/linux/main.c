@@ -50,6 +50,13 @@ void answer_fault_in(uint64_t token, uint64_t addr, uint64_t bytes, bool write)
 	kept.word[0] = addr;
 	kept.word[1] = bytes;
 	kept.word[2] = write;
+	kept.word[3] = 0;
+}
+
+void answer_populate(uint64_t token, uint64_t addr, uint64_t bytes, bool write)
+{
+	answer_fault_in(token, addr, bytes, write);
+	kept.word[3] = 1;
 }
 
 void linux_log(const char *format, ...)

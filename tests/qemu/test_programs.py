@@ -211,3 +211,50 @@ def test_signals_that_are_queued(pagoda, initrd_with, tmp_path):
     assert subprocess.run([program], capture_output=True, text=True, check=True).stdout.strip() == says
     result = pagoda(f"/root/s && {HEALTH}", initrd=initrd_with(tmp_path / "root"), shell=True)
     assert says in result.output, result
+
+
+POPULATE = r"""
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define BYTES (8ul << 20)
+
+static int missing(int prot, int flags, int fd)
+{
+	static unsigned char there[BYTES / 4096];
+	char *at = mmap(NULL, BYTES, prot, flags | MAP_POPULATE, fd, 0);
+	int nr = 0;
+
+	if (at == MAP_FAILED || mincore(at, BYTES, there))
+		return -1;
+	for (unsigned i = 0; i < BYTES / 4096; i++)
+		nr += !(there[i] & 1);
+	munmap(at, BYTES);
+	return nr;
+}
+
+int main(void)
+{
+	int fd = memfd_create("file", 0), bad = ftruncate(fd, BYTES);
+
+	bad |= missing(PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	bad |= missing(PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	bad |= missing(PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
+	bad |= mmap(NULL, BYTES, PROT_NONE, MAP_SHARED | MAP_POPULATE, fd, 0) == MAP_FAILED;
+	puts(bad ? "populate: pages are missing" : "populate: all there");
+	return bad;
+}
+"""
+
+
+def test_populate_of_shared_memory(pagoda, initrd_with, tmp_path):
+    """The thread does it itself, in its own time, and the pages are there when mmap returns."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "p.c").write_text(POPULATE)
+    program = tmp_path / "root" / "p"
+    subprocess.run(["musl-gcc", "-static", "-O", "-o", program, tmp_path / "p.c"], check=True)
+    subprocess.run([program], check=True, stdout=subprocess.DEVNULL)
+    result = pagoda(f"/root/p && {HEALTH}", initrd=initrd_with(tmp_path / "root"), shell=True)
+    assert "populate: all there" in result.output, result
