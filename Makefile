@@ -82,7 +82,7 @@ SERVER_OBJ   := $(patsubst %,$(O)/%.o,$(SERVER_LIB) $(wildcard servers/*/*.c))
 BUSYBOX := $(firstword $(wildcard /bin/busybox /usr/bin/busybox))
 ROOT_FILES := $(shell find user/root)
 
-.PHONY: all run test external linux soak iso check bench gdb clean help FORCE
+.PHONY: all run test cve external linux soak iso check bench gdb clean help FORCE
 all: $(KERNEL) $(INITRD) $(INITRD_TESTS)
 iso: $(ISO)
 
@@ -226,6 +226,11 @@ test: $(O)/setup-test all $(ISO)
 	@$(MAKE) --no-print-directory DEBUG=1 all
 	@$(PYTHON) tools/test.py --build $(O)
 
+# Mistakes of other kernels: the scenario of each passes, and notices the mistake when it is made.
+cve: $(O)/setup-test
+	@$(MAKE) --no-print-directory DEBUG=1 build/debug/pagoda.elf build/debug/initrd.cpio
+	@$(PYTHON) tools/cve.py --build build/debug
+
 # Programs from Linux's own sources, here and on Debian's Linux kernel: both verdicts.
 external: $(O)/setup-external $(KERNEL) $(INITRD)
 	@$(PYTHON) tools/external.py --build $(O)
@@ -261,6 +266,7 @@ help:
 	@echo '              prompt instead of a shell); Ctrl-] x quits'
 	@echo 'make test     host tests, then QEMU scenarios'
 	@echo 'make linux    beside Debian'"'"'s Linux: what both do, and what it costs; SCENARIOS=file of your own'
+	@echo 'make cve      mistakes of other kernels: each scenario without the mistake, and with it'
 	@echo 'make external test programs of Linux, here and on Linux: both verdicts'
 	@echo 'make soak     the long runs: faults by the million, sequences of calls, random calls (DIVIDE=10)'
 	@echo 'make iso      hybrid ISO (BIOS and UEFI) for a real machine or another emulator'

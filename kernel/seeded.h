@@ -43,7 +43,7 @@
 		"flush before the lock that guards the entry is let go", "cve.move_and_withdraw")  \
 	X(8, BATCHED_FLUSH, "Linux: reclaim's batched flush",                                      \
 		"who clears entries flushes later; who finds them cleared does not flush",         \
-		"not present means flushed", "cve.munmap_of_what_another_cleared")                 \
+		"not present means flushed", "cve.discard_of_what_another_cleared")                \
 	X(10, ZERO_SHRINK, "Linux: the huge zero page's shrinker",                                 \
 		"the reference on the huge zero page is dropped before the flush",                 \
 		"a frame's last reference goes after the flush",                                   \

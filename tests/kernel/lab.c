@@ -285,6 +285,29 @@ int lab_join(struct lab_thread *t)
 	return status;
 }
 
+static void rival_run(void *arg)
+{
+	struct lab_rival *r = arg;
+
+	while (!READ_ONCE(r->stop)) {
+		r->fn(r->arg);
+		r->rounds++;
+		preempt_point();
+	}
+}
+
+bool lab_rival_go(struct lab_rival *r, struct mm *mm, u32 cpu, void (*fn)(void *), void *arg)
+{
+	*r = (struct lab_rival){.fn = fn, .arg = arg};
+	return lab_start(&r->thread, mm, cpu, rival_run, r);
+}
+
+void lab_rival_end(struct lab_rival *r)
+{
+	WRITE_ONCE(r->stop, true);
+	lab_join(&r->thread);
+}
+
 /* --- the eye ---------------------------------------------------------------------------------------- */
 
 /*

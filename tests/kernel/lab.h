@@ -69,6 +69,17 @@ struct lab_thread {
 bool lab_start(struct lab_thread *t, struct mm *mm, u32 cpu, void (*fn)(void *), void *arg);
 int lab_join(struct lab_thread *t); /* its status: 0, or the signal that killed it */
 
+/* One that does fn(arg) again and again until it is told to stop. */
+struct lab_rival {
+	struct lab_thread thread;
+	void (*fn)(void *arg);
+	void *arg;
+	bool stop;
+	u32 rounds;
+};
+bool lab_rival_go(struct lab_rival *r, struct mm *mm, u32 cpu, void (*fn)(void *), void *arg);
+void lab_rival_end(struct lab_rival *r);
+
 /* --- an eye: a program in ring 3 that reads, writes or calls an address each time it is told ------------ */
 enum lab_look {
 	LAB_READ,

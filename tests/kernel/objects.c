@@ -142,6 +142,7 @@ struct stage {
 	struct memory *m;
 	struct mm *mm;
 	u64 frames;
+	u32 refused; /* withdrawals */
 };
 
 static bool stage_open(struct stage *s, u64 bytes, enum manner manner, bool shared)
@@ -513,44 +514,12 @@ KTEST_ON_REQUEST(object_cost, task_read)
 
 #define RACE_ROUNDS 100000u
 
-/* A second thread that does fn() until it is told to stop. */
-struct rival {
-	struct lab_thread thread;
-	struct stage *s;
-	void (*fn)(struct rival *r);
-	bool stop;
-	u32 rounds;
-	u64 sum;
-};
-
-static void rival_run(void *arg)
+static void discard(void *arg)
 {
-	struct rival *r = arg;
-
-	while (!READ_ONCE(r->stop)) {
-		r->fn(r);
-		r->rounds++;
-		preempt_point();
-	}
-}
-
-static bool rival_go(struct rival *r, struct stage *s, void (*fn)(struct rival *r))
-{
-	*r = (struct rival){.s = s, .fn = fn};
-	return lab_start(&r->thread, s->mm, LAB_ANY_CPU, rival_run, r);
-}
-
-static void rival_end(struct rival *r)
-{
-	WRITE_ONCE(r->stop, true);
-	lab_join(&r->thread);
-}
-
-static void discard(struct rival *r)
-{
+	struct stage *s = arg;
 	u64 faults = 0;
 
-	mmap_advise(r->s->mm, LAB_AREA, PAGE_SIZE, MADV_DONTNEED, &faults);
+	mmap_advise(s->mm, LAB_AREA, PAGE_SIZE, MADV_DONTNEED, &faults);
 }
 
 /* The object's own page, by the kernel's map: what a private write must never change. */
@@ -570,7 +539,7 @@ static void dirty_cow(struct ktest_ctx *ctx, u32 rounds, u64 ns)
 {
 	struct lab_race race;
 	struct stage s;
-	struct rival rival;
+	struct lab_rival rival;
 	struct client c;
 	struct mm *witness;
 	u64 evil = 0xbad, lost = 0;
@@ -583,7 +552,7 @@ static void dirty_cow(struct ktest_ctx *ctx, u32 rounds, u64 ns)
 					  MAP_FIXED | MAP_SHARED, false, "witness") == LAB_AREA);
 	KT_EXPECT(ctx, client_go(&c, s.mm, PAGE_SIZE, PAGE_SIZE, false));
 	lab_join(&c.thread);
-	KT_EXPECT(ctx, rival_go(&rival, &s, discard));
+	KT_EXPECT(ctx, lab_rival_go(&rival, s.mm, LAB_ANY_CPU, discard, &s));
 	race = lab_race_begin(rounds, ns);
 	for (; ok && lab_race_goes_on(&race, done); done++) {
 		u64 value = 0;
@@ -595,7 +564,7 @@ static void dirty_cow(struct ktest_ctx *ctx, u32 rounds, u64 ns)
 		ok &= done % 64 || untouched(&s, witness);
 	}
 	KT_EXPECT(ctx, ok && done >= race.least && untouched(&s, witness));
-	rival_end(&rival);
+	lab_rival_end(&rival);
 	KT_EXPECT(ctx, untouched(&s, witness));
 	printk("ktest: dirty cow: %u writes, %u discards, %lu lost between write and read", done,
 		rival.rounds, lost);
@@ -614,10 +583,12 @@ KTEST_ON_REQUEST(object_long, a_private_write_never_reaches_the_object)
 	dirty_cow(ctx, 10 * RACE_ROUNDS, LAB_LONG_NS);
 }
 
-static void withdraw(struct rival *r)
+static void withdraw(void *arg)
 {
-	if (memory_withdraw(r->s->m, 0, r->s->m->nr_pages << PAGE_SHIFT))
-		r->sum++;
+	struct stage *s = arg;
+
+	if (memory_withdraw(s->m, 0, s->m->nr_pages << PAGE_SHIFT))
+		s->refused++;
 }
 
 /* The same with the pager in the middle: pages come and go while they are read, written, copied. */
@@ -625,12 +596,12 @@ static void come_and_go(
 	struct ktest_ctx *ctx, enum manner manner, bool shared, u64 bytes, u32 rounds)
 {
 	struct stage s;
-	struct rival rival;
+	struct lab_rival rival;
 	struct client c[2];
 	struct lab_race race;
 
 	KT_REQUIRE(ctx, stage_open(&s, bytes, manner, shared) && pager_start(&s));
-	KT_EXPECT(ctx, rival_go(&rival, &s, withdraw));
+	KT_EXPECT(ctx, lab_rival_go(&rival, s.mm, LAB_ANY_CPU, withdraw, &s));
 	race = lab_race_begin(rounds, LAB_RACE_NS);
 	for (u32 done = 0; lab_race_goes_on(&race, done); done++) {
 		for (unsigned n = 0; n < 2; n++)
@@ -643,8 +614,8 @@ static void come_and_go(
 			KT_EXPECT(ctx, c[n].bad == 0 && c[n].good == pages << c[n].write);
 		}
 	}
-	rival_end(&rival);
-	KT_EXPECT(ctx, rival.sum == 0 && rival.rounds > 0);
+	lab_rival_end(&rival);
+	KT_EXPECT(ctx, s.refused == 0 && rival.rounds > 0);
 	s.pager.wrong =
 		0; /* a page that two clients wait for may be supplied for one of them already */
 	stage_close(ctx, &s);
@@ -709,6 +680,51 @@ KTEST(object, parts_of_one_huge_page)
 			KT_EXPECT(ctx, g[i].result == 0);
 		}
 	}
+	stage_close(ctx, &s);
+}
+
+static void withdraw_at_times(void *arg)
+{
+	withdraw(arg);
+	sched_sleep_until(time_ns() + 2 * NS_PER_MS);
+}
+
+/*
+ * CVE-2022-2590: the same while the object's page itself comes and goes, so that the private area now maps the pager's page,
+ * now a copy of its own, now nothing.
+ */
+KTEST(object, a_private_write_while_the_page_comes_and_goes)
+{
+	struct stage s;
+	struct lab_rival rival;
+	struct client c;
+	struct mm *witness;
+	u64 evil = 0xbad;
+	u32 written = 0;
+	bool ok = true;
+
+	KT_REQUIRE(ctx, stage_open(&s, PAGE_SIZE, HONEST, false) && pager_start(&s));
+	witness = lab_space();
+	KT_EXPECT(ctx, witness && mmap_map_object(witness, s.m, 0, LAB_AREA, PAGE_SIZE, PROT_READ,
+					  MAP_FIXED | MAP_SHARED, false, "witness") == LAB_AREA);
+	KT_EXPECT(ctx, lab_rival_go(&rival, s.mm, LAB_ANY_CPU, withdraw_at_times, &s));
+	for (u32 i = 0; i < 100 && ok; i++) {
+		u64 value = word_at(0);
+
+		KT_EXPECT(ctx, client_go(&c, s.mm, PAGE_SIZE, PAGE_SIZE, false));
+		lab_join(&c.thread);
+		written += mm_write(s.mm, LAB_AREA + 32, &evil, 8) == 8;
+		if (mm_read(witness, LAB_AREA + 32, &value, 8) == 8)
+			ok = value == word_at(0);
+		discard(&s);
+	}
+	lab_rival_end(&rival);
+	KT_EXPECT(ctx, ok && written > 0 && s.refused == 0);
+	KT_EXPECT(ctx, client_go(&c, witness, 64, 32, false));
+	lab_join(&c.thread);
+	KT_EXPECT(ctx, c.bad == 0 && c.good == 2);
+	s.pager.wrong = 0; /* a page may be asked for twice and withdrawn in between */
+	lab_space_end(witness);
 	stage_close(ctx, &s);
 }
 
