@@ -52,6 +52,7 @@ struct stage {
 	vaddr_t at;
 	u32 turn, done; /* the round that was begun, and that the rival has played */
 	u32 wrong;
+	u32 seen; /* how often the reader has seen MARK */
 	struct page *held[HELD];
 	u32 nr_held;
 };
@@ -110,8 +111,23 @@ static void look(void *arg)
 	struct stage *s = arg;
 	u64 value = 0;
 
-	if (lab_look_here(LAB_READ, READ_ONCE(s->at), &value) && value != MARK && value != 0)
+	if (!lab_look_here(LAB_READ, READ_ONCE(s->at), &value))
+		return;
+	if (value == MARK)
+		WRITE_ONCE(s->seen, s->seen + 1);
+	else if (value != 0)
 		s->wrong++;
+}
+
+/* The reader's CPU has the translation now. */
+static bool wait_for_reader(struct stage *s)
+{
+	u64 deadline = time_ns() + LAB_LIMIT_NS;
+	u32 before = READ_ONCE(s->seen);
+
+	while (READ_ONCE(s->seen) == before && time_ns() < deadline)
+		preempt_point();
+	return READ_ONCE(s->seen) != before;
 }
 
 #define NEED_CPUS(ctx, n)                                                                          \
@@ -126,9 +142,13 @@ static void withdraw_and_poison(void *arg)
 {
 	struct stage *s = arg;
 
+	if (!has_turn(s))
+		return;
+	timer_delay(s->turn % 8 * 100 * NS_PER_US);
 	if (memory_withdraw(s->m, 0, PAGE_SIZE))
 		s->wrong++;
 	poison(s, 0);
+	end_turn(s);
 }
 
 /* After CVE-2018-18281: a page is moved, and freed by one who comes from the page, before the old place is flushed. */
@@ -146,11 +166,13 @@ KTEST(cve, move_and_withdraw)
 			       MAP_FIXED | MAP_SHARED, true, "moved") == LAB_AREA);
 	KT_EXPECT(ctx, lab_rival_go(&reader, s.mm, 1, look, &s));
 	KT_EXPECT(ctx, lab_rival_go(&freer, s.mm, 2, withdraw_and_poison, &s));
-	for (u32 i = 0; i < 300 && !s.wrong; i++) {
+	for (u32 i = 0; i < 64 && !s.wrong; i++) {
 		vaddr_t from = s.at, to = LAB_AREA + LAB_ELSEWHERE - from;
 
-		KT_EXPECT(ctx, write_word(s.mm, from, MARK));
+		KT_EXPECT(ctx, write_word(s.mm, from, MARK) && wait_for_reader(&s));
+		begin_round(&s);
 		KT_EXPECT(ctx, move(s.mm, from, PAGE_SIZE, to) == (s64)to);
+		KT_EXPECT(ctx, wait_for_rival(&s));
 		WRITE_ONCE(s.at, to);
 	}
 	lab_rival_end(&reader);
@@ -224,7 +246,7 @@ KTEST(cve, discard_of_what_another_cleared)
 	KT_EXPECT(ctx, mmap_map_object(s.mm, s.m, 0, LAB_AREA, PAGE_SIZE, RW,
 			       MAP_FIXED | MAP_SHARED, true, "cleared") == LAB_AREA);
 	KT_EXPECT(ctx, lab_rival_go(&rival, s.mm, 2, withdraw_on_turn, &s));
-	for (u32 i = 0; i < 40 && !stale; i++) {
+	for (u32 i = 0; i < 20 && !stale; i++) {
 		KT_EXPECT(ctx, write_word(s.mm, LAB_AREA, MARK));
 		KT_EXPECT(ctx, lab_eye_look(&eye, LAB_READ, LAB_AREA, &value) && value == MARK);
 		begin_round(&s);
@@ -265,7 +287,7 @@ KTEST(cve, huge_zero_page_outlives_its_translations)
 	KT_REQUIRE(ctx, s.mm && lab_area(s.mm, LAB_AREA, HPAGE_PMD_SIZE));
 	KT_EXPECT(ctx, lab_rival_go(&reader, s.mm, 1, look, &s));
 	KT_EXPECT(ctx, lab_rival_go(&shrinker, s.mm, 2, shrink_and_poison, &s));
-	for (u32 i = 0; i < 300 && !s.wrong; i++) {
+	for (u32 i = 0; i < 100 && !s.wrong; i++) {
 		KT_EXPECT(ctx, lab_read(s.mm, LAB_AREA, PAGE_SIZE));
 		timer_delay(i % 8 * 20 * NS_PER_US);
 		KT_EXPECT(ctx, advise(s.mm, LAB_AREA, HPAGE_PMD_SIZE, MADV_DONTNEED) == 0);
@@ -308,7 +330,7 @@ KTEST(cve, write_while_another_splits)
 	s = (struct stage){.mm = mm, .at = LAB_AREA};
 	KT_REQUIRE(ctx, mm && lab_area(mm, LAB_AREA, HPAGE_PMD_SIZE));
 	KT_EXPECT(ctx, lab_rival_go(&rival, mm, 1, split_on_turn, &s));
-	for (u32 i = 0; i < 40 && kept; i++) {
+	for (u32 i = 0; i < 24 && kept; i++) {
 		KT_EXPECT(ctx, write_word(mm, LAB_AREA, MARK) && lab_is_huge(mm, LAB_AREA));
 		s.other = fork_mm(mm);
 		KT_REQUIRE(ctx, s.other);
@@ -353,7 +375,7 @@ KTEST(cve, collapse_among_walkers)
 	KT_REQUIRE(ctx, s.mm && lab_area(s.mm, LAB_AREA, HPAGE_PMD_SIZE));
 	for (u32 i = 0; i < 2; i++)
 		KT_EXPECT(ctx, lab_rival_go(&writer[i], s.mm, 1 + i, write_all_over, &s));
-	for (u32 i = 0; i < 60 && kept; i++) {
+	for (u32 i = 0; i < 24 && kept; i++) {
 		KT_EXPECT(ctx, write_word(s.mm, LAB_AREA, MARK));
 		collapsed += advise(s.mm, LAB_AREA, HPAGE_PMD_SIZE, MADV_COLLAPSE) == 0;
 		kept = *lab_word(s.mm, LAB_AREA) == MARK;
@@ -416,7 +438,7 @@ KTEST(cve, entry_becomes_huge_between_two_looks)
 		w[i] = (struct first_writer){.s = &s, .page = 3 + 2 * i};
 		KT_EXPECT(ctx, lab_rival_go(&rival[i], s.mm, 1 + i, write_first, &w[i]));
 	}
-	for (u32 i = 0; i < 40 && kept; i++) {
+	for (u32 i = 0; i < 24 && kept; i++) {
 		buddy_inject_fail(CONFIG_INJECT, HPAGE_PMD_ORDER);
 		s.done = s.turn - 1; /* two of them make it turn + 1 */
 		begin_round(&s);

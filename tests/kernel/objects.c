@@ -719,7 +719,9 @@ KTEST(object, a_private_write_while_the_page_comes_and_goes)
 		discard(&s);
 	}
 	lab_rival_end(&rival);
-	KT_EXPECT(ctx, ok && written > 0 && s.refused == 0);
+	KT_EXPECT(ctx, ok);
+	KT_EXPECT(ctx, written > 0);
+	KT_EXPECT(ctx, s.refused == 0);
 	KT_EXPECT(ctx, client_go(&c, witness, 64, 32, false));
 	lab_join(&c.thread);
 	KT_EXPECT(ctx, c.bad == 0 && c.good == 2);
