@@ -111,9 +111,9 @@ void block_take_at(struct zone *z, pfn_t pfn, unsigned order)
 /* pageblock_claim - contract in block.h: its free blocks change lists. Linux: move_freepages_block */
 void pageblock_claim(struct zone *z, pfn_t start, unsigned order, enum migratetype mt)
 {
-	pfn_t end = start + MAX(HPAGE_PMD_NR, 1ul << order), pfn = start;
+	pfn_t end = MIN(start + MAX(HPAGE_PMD_NR, 1ul << order), z->end), pfn = start;
 
-	while (pfn < MIN(end, z->end)) {
+	while (pfn < end) {
 		struct page *p = pfn_to_page(pfn);
 
 		if (!(p->flags & PG_BUDDY)) {

@@ -43,7 +43,7 @@ int buddy_take_free(pfn_t pfn)
 
 	spin_lock(&z->lock);
 	if (p->flags & PG_BUDDY && pfn_block(pfn)->migratetype != MIGRATE_ISOLATE &&
-		zone_available_pages(z) >= z->watermark_min + (2ul << p->order)) {
+		zone_available_pages(z) >= z->watermark_min + (1ul << p->order)) {
 		order = p->order;
 		if (order >= (int)HPAGE_PMD_ORDER - 1 &&
 			pfn_block(pfn)->migratetype != MIGRATE_MOVABLE)
@@ -78,7 +78,7 @@ int buddy_isolate_range(pfn_t start, pfn_t end)
 
 	ASSERT_RULE("I1", IS_ALIGNED(start | end, PIECE), "pfn %#lx to %#lx", (unsigned long)start,
 		(unsigned long)end);
-	if (start < z->start || end > z->end)
+	if (start < (z->start & ~(PIECE - 1)) || end > ALIGN_UP(z->end, PIECE))
 		return -EINVAL;
 	for (pfn_t pfn = start; pfn < end; pfn += PIECE) {
 		bool other;

@@ -13,6 +13,7 @@
 #include "mm/lru.h"
 #include "mm/memmap.h"
 #include "vmstat.h"
+#include <abi/errno.h>
 
 #define MIB (1ul << 20)
 
@@ -376,6 +377,28 @@ TEST(min_free_kbytes_as_linux)
 	CHECK_EQ(dma32->watermark_min, 11264);
 }
 
+TEST(huge_pages_want_more_kept_free)
+{
+	memset(zones, 0, sizeof(zones));
+	machine_start(512 * MIB, 1);
+	zone_recommend_min_free(true);
+	CHECK_EQ(buddy_min_free_kbytes, 11 * 512 * 4); /* Linux: 45056 with two zones */
+	zone_recommend_min_free(false);
+	CHECK(buddy_min_free_kbytes < 3000);
+	zone_user_min_free_kbytes(30000); /* somebody's own wish is not lowered */
+	zone_recommend_min_free(true);
+	CHECK_EQ(buddy_min_free_kbytes, 30000);
+	zone_recommend_min_free(false);
+	CHECK_EQ(buddy_min_free_kbytes, 30000);
+	zone_user_min_free_kbytes(1000);
+	zone_recommend_min_free(true);
+	CHECK_EQ(buddy_min_free_kbytes, 22528);
+	memset(zones, 0, sizeof(zones));
+	machine_start(24 * MIB, 1); /* a twentieth of it at most */
+	zone_recommend_min_free(true);
+	CHECK_EQ(buddy_min_free_kbytes, dma32->managed_pages / 20 * 4);
+}
+
 TEST(the_last_pages_are_kept)
 {
 	struct page *p, *last = NULL;
@@ -506,6 +529,175 @@ TEST(a_batch_drops_references_on_huge_pages)
 	page_free_batch(pfns, 1);
 	CHECK_PANICS("buddy", page_free_batch(pfns, 1));
 	CHECK_EQ(buddy_free_pages(), free);
+}
+
+/* ---- by place ---- */
+
+TEST(a_free_block_is_taken_by_its_place)
+{
+	start_small(16, 16);
+	CHECK_EQ(pfn_of(alloc(2)), 16);
+	CHECK_EQ(pfn_free_order(16), -1);
+	CHECK_EQ(pfn_free_order(20), 2);
+	CHECK_EQ(pfn_free_order(22), -1); /* inside one */
+	CHECK_EQ(buddy_take_free(22), -1);
+	CHECK_EQ(buddy_take_free(16), -1);
+	CHECK_EQ(buddy_take_free(24), 3);
+	for (pfn_t pfn = 24; pfn < 32; pfn++) {
+		CHECK_EQ(pfn_type(pfn), PAGE_ANON);
+		CHECK_EQ(page_refcount(pfn_to_page(pfn)), 1);
+	}
+	CHECK_EQ(buddy_free_pages(), 4);
+	CHECK(buddy_check());
+	for (pfn_t pfn = 24; pfn < 32; pfn++)
+		page_put(pfn_to_page(pfn));
+	CHECK_EQ(pfn_free_order(24), 3);
+	CHECK(buddy_check());
+	dma32->watermark_min = 8;
+	CHECK_EQ(buddy_take_free(24), -1); /* 4 would be left */
+	dma32->watermark_min = 4;
+	CHECK_EQ(buddy_take_free(20), 2);
+}
+
+TEST(half_a_pageblock_taken_makes_it_movable)
+{
+	struct page *p;
+
+	machine_start(32 * MIB, 1);
+	buddy_set_pcp(1, 0);
+	p = buddy_alloc(0, MIGRATE_UNMOVABLE, PAGE_KERNEL, 0);
+	CHECK_EQ(pfn_block(pfn_of(p))->migratetype, MIGRATE_UNMOVABLE);
+	CHECK_EQ(buddy_take_free(pfn_of(p) + 128), 7);
+	CHECK_EQ(pfn_block(pfn_of(p))->migratetype, MIGRATE_UNMOVABLE);
+	CHECK_EQ(buddy_take_free(pfn_of(p) + 256), 8);
+	CHECK_EQ(pfn_block(pfn_of(p))->migratetype, MIGRATE_MOVABLE);
+	CHECK(buddy_check());
+}
+
+TEST(nobody_gets_an_isolated_page)
+{
+	struct page *inside, *p;
+	u64 free, n = 0;
+
+	machine_start(32 * MIB, 2);
+	inside = buddy_alloc(
+		9, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0); /* some block; isolate where it is */
+	pfn_t start = pfn_of(inside) & ~1023ul;
+	free = buddy_free_pages();
+	CHECK_PANICS("I1", (void)!buddy_isolate_range(start + 512, start + 1024));
+	CHECK_EQ(buddy_isolate_range(1 << 20, (1 << 20) + 1024), -EINVAL);
+	CHECK_EQ(buddy_isolate_range(start, start + 1024), 0);
+	CHECK_EQ(buddy_isolate_range(start - 1024, start + 1024), -EBUSY);
+	CHECK_EQ(pfn_block(start - 1024)->migratetype, MIGRATE_MOVABLE); /* as it was */
+	CHECK_EQ(buddy_free_pages(), free);
+	CHECK_EQ(dma32->isolated_pages, 512);
+	CHECK(buddy_check());
+	CHECK_EQ(buddy_take_free(pfn_of(inside) ^ 512), -1);
+	CHECK(!buddy_take_isolated(start, 10, PAGE_PINNED)); /* half of it is in use */
+	page_put(inside);                                    /* not to this CPU's stack */
+	CHECK_EQ(dma32->isolated_pages, 1024);
+	CHECK_EQ(dma32->pcp[0].huge.count, 0);
+	CHECK(buddy_check());
+	while ((p = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, BUDDY_RESERVE)))
+		CHECK(pfn_of(p) - start >= 1024 && ++n);
+	CHECK_EQ(buddy_free_pages(), 1024);
+	CHECK_EQ(n, free - 512);
+	CHECK(buddy_check());
+	p = buddy_take_isolated(start, 10, PAGE_ANON_HUGE);
+	CHECK_EQ(pfn_of(p), start);
+	CHECK_EQ(dma32->isolated_pages, 0);
+	CHECK_EQ(buddy_free_pages(), 0);
+	CHECK(buddy_check());
+	page_put(p);
+	page_put(p + 512);
+	CHECK_EQ(buddy_free_pages(), 1024);
+	CHECK(buddy_check());
+}
+
+TEST(single_pages_freed_into_isolation_stay_there)
+{
+	static struct page *pages[4096];
+	u32 pfns[64];
+	u64 n = 0;
+
+	machine_start(16 * MIB, 1);
+	while ((pages[n] = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, BUDDY_RESERVE)))
+		n++;
+	CHECK_EQ(buddy_isolate_range(1024, 2048), 0);
+	for (unsigned i = 0; i < 64; i++) {
+		buddy_free(pfn_to_page(1024 + i)); /* one by one ... */
+		pfns[i] = 1024 + 64 + i;           /* ... and together */
+	}
+	page_put_batch(pfns, 64);
+	CHECK_EQ(dma32->isolated_pages, 128);
+	CHECK_EQ(pfn_free_order(1024), 7);
+	CHECK(buddy_check());
+	CHECK(!buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, BUDDY_RESERVE));
+	CHECK(!zone_watermark_ok(dma32, 0, 0));
+	buddy_unisolate_range(1024, 2048);
+	CHECK_EQ(dma32->isolated_pages, 0);
+	CHECK(zone_watermark_ok(dma32, 0, 0) && zone_watermark_ok(dma32, 5, 96));
+	CHECK(!zone_watermark_ok(dma32, 5, 97));
+	CHECK(!zone_watermark_ok(dma32, 8, 0));
+	CHECK(buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, BUDDY_RESERVE));
+	CHECK(buddy_check());
+	dma32->isolated_pages++;
+	CHECK(!buddy_check() && machine_said("B8"));
+}
+
+TEST(a_range_above_the_top_order)
+{
+	struct page *p, *one;
+	u64 free;
+
+	machine_start(192 * MIB, 1);
+	free = buddy_free_pages();
+	p = buddy_alloc_contig(
+		14, PAGE_ANON_HUGE, 0); /* 64 MiB, from above: the topmost has records in it */
+	CHECK_EQ(pfn_of(p) & ((1ul << 14) - 1), 0);
+	CHECK_EQ(buddy_free_pages(), free - (1 << 14));
+	for (pfn_t pfn = pfn_of(p); pfn < pfn_of(p) + (1 << 14); pfn += 512)
+		CHECK(page_is_huge(pfn_to_page(pfn)) && page_refcount(pfn_to_page(pfn)) == 1);
+	CHECK(buddy_check());
+	CHECK(!buddy_alloc_contig(14, PAGE_ANON_HUGE, 0));
+	buddy_free_contig(p, 14);
+	CHECK_EQ(buddy_free_pages(), free);
+	CHECK(buddy_check());
+	/* One page in use in the middle, one on this CPU's stack: the second is no obstacle. */
+	one = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
+	CHECK(!buddy_alloc_contig(15, PAGE_PINNED, 0));
+	buddy_free(one);
+	CHECK((p = buddy_alloc_contig(13, PAGE_PINNED, 0)));
+	CHECK(buddy_check());
+	buddy_free_contig(p, 13);
+	buddy_inject_fail(1, -1);
+	CHECK(!buddy_alloc_contig(13, PAGE_PINNED, 0));
+	CHECK_EQ(buddy_free_pages(), free);
+	CHECK(buddy_check());
+}
+
+/* ---- how broken up ---- */
+
+TEST(indexes_as_linux_computes_them)
+{
+	start_small(16, 16);
+	CHECK_EQ(zone_extfrag_index(dma32, 4), -1000);
+	CHECK_EQ(zone_unusable_index(dma32, 4), 0);
+	CHECK_EQ(zone_extfrag_index(dma32, 5), 1000 - (1000 + 500) / 1);
+	alloc(0); /* 1 + 2 + 4 + 8 free */
+	CHECK_EQ(zone_extfrag_index(dma32, 3), -1000);
+	CHECK_EQ(zone_unusable_index(dma32, 3), 7 * 1000 / 15);
+	CHECK_EQ(zone_extfrag_percent(dma32, 3), 7 * 100 / 15);
+	CHECK_EQ(zone_extfrag_index(dma32, 4), 1000 - (1000 + 15 * 1000 / 16) / 4);
+	CHECK_EQ(zone_unusable_index(dma32, 4), 1000);
+	while (alloc(0))
+		;
+	CHECK_EQ(zone_extfrag_index(dma32, 0), 0);
+	CHECK_EQ(zone_unusable_index(dma32, 0), 1000);
+	CHECK_EQ(zone_extfrag_percent(dma32, 0), 0);
+	for (pfn_t pfn = 16; pfn < 32; pfn += 2)
+		buddy_free(pfn_to_page(pfn));
+	CHECK_EQ(zone_extfrag_index(dma32, 1), 1000 - (1000 + 4000) / 8);
 }
 
 /* ---- injection ---- */
@@ -675,6 +867,7 @@ struct held {
 static u32 owner[MODEL_PAGES]; /* 0: nobody's; else 1 + index into held */
 static struct held held[600];
 static u64 held_pages, pages_by_type[NR_PAGE_TYPES];
+static pfn_t isolated; /* 4 MiB from here on; 0: none */
 
 static unsigned random_order(void)
 {
@@ -706,6 +899,9 @@ static void model_alloc(u64 slot)
 	CHECK(IS_ALIGNED(page_to_pfn(h->page), 1ul << h->order));
 	CHECK_EQ(page_refcount(h->page), 1);
 	for (u64 i = 0; i < 1ul << h->order; i++) {
+		/* Isolated ones only from a stack that had them before. */
+		CHECK(h->order == 0 || h->order == HPAGE_PMD_ORDER || !isolated ||
+			page_to_pfn(h->page) + i - isolated >= 1024);
 		CHECK_EQ(owner[page_to_pfn(h->page) + i], 0);
 		CHECK_EQ(pfn_type(page_to_pfn(h->page) + i), h->type);
 		owner[page_to_pfn(h->page) + i] = slot + 1;
@@ -729,6 +925,47 @@ static void model_free(u64 slot)
 	else
 		buddy_free(h->page);
 	h->page = NULL;
+}
+
+/* Some free block by its place, as single pages in as many empty slots. */
+static void model_take(void)
+{
+	pfn_t pfn = 1 + check_below(MODEL_PAGES - 1);
+	int order = pfn_free_order(pfn);
+	u64 slot = 0, pages;
+
+	if (order < 0 || order > 5)
+		return;
+	order = buddy_take_free(pfn);
+	CHECK(order < 0 || pfn_block(pfn)->migratetype != MIGRATE_ISOLATE);
+	pages = order < 0 ? 0 : 1ul << order;
+	held_pages += pages;
+	pages_by_type[PAGE_ANON] += pages;
+	for (u64 i = 0; i < pages; i++) {
+		while (slot < ARRAY_SIZE(held) && held[slot].page)
+			slot++;
+		if (slot == ARRAY_SIZE(held)) { /* no slot: given back at once */
+			held_pages--;
+			pages_by_type[PAGE_ANON]--;
+			page_put(pfn_to_page(pfn + i));
+			continue;
+		}
+		CHECK_EQ(owner[pfn + i], 0);
+		owner[pfn + i] = slot + 1;
+		held[slot] = (struct held){pfn_to_page(pfn + i), 0, PAGE_ANON};
+	}
+}
+
+/* 4 MiB somewhere: apart, or back. The model only remembers where. */
+static void model_isolate(void)
+{
+	if (isolated) {
+		buddy_unisolate_range(isolated, isolated + 1024);
+		isolated = 0;
+		return;
+	}
+	isolated = ALIGN_UP(512 + check_below(MODEL_PAGES - 2048), 1024);
+	CHECK_EQ(buddy_isolate_range(isolated, isolated + 1024), 0);
 }
 
 static void model_compare(u64 total)
@@ -760,8 +997,14 @@ TEST(random_run_against_a_model)
 			model_free(slot);
 		if (check_below(50) == 0)
 			buddy_drain_pcp();
+		if (check_below(20) == 0)
+			model_take();
+		if (check_below(100) == 0)
+			model_isolate();
 		model_compare(total);
 	}
+	if (isolated)
+		model_isolate();
 	for (u64 slot = 0; slot < ARRAY_SIZE(held); slot++)
 		if (held[slot].page)
 			model_free(slot);
@@ -978,6 +1221,22 @@ static void step_free(const struct shape *from, unsigned leaf)
 	reach(encode_shape(&to));
 }
 
+/* A free block taken by its place: single used pages. */
+static void step_take(const struct shape *from, unsigned leaf)
+{
+	u8 start = from->leaves[leaf].start;
+	struct shape to = *from;
+	u8 map[SMALL] = {0};
+
+	CHECK_EQ(buddy_take_free(SMALL + start), from->leaves[leaf].order);
+	for (unsigned i = 0; i < from->count; i++)
+		if (to.leaves[i].used)
+			map[to.leaves[i].start] = 1 + to.leaves[i].order;
+	for (unsigned i = 0; i < 1u << from->leaves[leaf].order; i++)
+		map[start + i] = 1;
+	reach(encode(map, SMALL_ORDER, 0));
+}
+
 TEST(every_state_of_16_frames)
 {
 	struct snapshot empty, here;
@@ -1000,10 +1259,11 @@ TEST(every_state_of_16_frames)
 			step_alloc(&shape, order);
 		}
 		for (unsigned i = 0; i < shape.count; i++) {
-			if (!shape.leaves[i].used)
-				continue;
 			snapshot_restore(&here);
-			step_free(&shape, i);
+			if (shape.leaves[i].used)
+				step_free(&shape, i);
+			else
+				step_take(&shape, i);
 			steps++;
 		}
 	}
