@@ -261,7 +261,7 @@ clean:
 
 help:
 	@echo 'make [all]    kernel and initrd (build/release, or build/debug with DEBUG=1)'
-	@echo 'make run      a shell in QEMU; BOOT=iso|uefi|pvh MEM=512M SMP=2 CPU=max CMD="a && b"'
+	@echo 'make run      a shell in QEMU; BOOT=iso|uefi|pvh MEM=512M SMP=2 NUMA=1 CPU=max CMD="a && b"'
 	@echo '              ICOUNT=1 DEBUG=1 ROOT=DIR (its files in /root) MONITOR=1 (the kernel'"'"'s own'
 	@echo '              prompt instead of a shell); Ctrl-] x quits'
 	@echo 'make test     host tests, then QEMU scenarios'

@@ -76,6 +76,7 @@ __noreturn void kernel_main(u32 magic, u64 info);
 
 static struct boot_info boot_info;
 static struct acpi_info acpi;
+static struct acpi_numa numa;
 
 /* This machine cannot run the kernel: say why, and leave with a status of its own. */
 #define refuse(...)                                                                                \
@@ -138,6 +139,9 @@ static void init_firmware(u32 magic, paddr_t info)
 	result = acpi_read(boot_info.rsdp, firmware_map, &acpi);
 	if (result != ACPI_OK)
 		refuse("ACPI, to find the APICs: %s", acpi_text(result));
+	if (acpi_read_numa(boot_info.rsdp, firmware_map, &numa))
+		printk("numa: %u nodes, %u CPUs and %u ranges of memory placed", numa.nr_nodes,
+			numa.nr_cpus, numa.nr_ranges);
 }
 
 /* ---- memory -------------------------------------------------------------------------------- */
@@ -197,6 +201,8 @@ static void init_memory(void)
 	pgtable_kernel_init((vaddr_t)boot_stack_guard);
 	tlb_init();
 	page_init();
+	node_init(&numa);
+	report_numa_init();
 	buddy_init();
 	lru_init();
 	zero_init();
@@ -248,6 +254,8 @@ static void init_devices(void)
 	if (!init_ist(this_cpu()) || (!registers && !apic_is_x2()))
 		refuse("no memory for the interrupt controller");
 	apic_init(registers);
+	this_cpu()->node = node_of_cpu(this_cpu()->apic_id); /* known only now */
+	buddy_init_cpu(this_cpu());
 	timer_init_cpu();
 	if (acpi.nr_ioapics) {
 		registers = vmap_map_device(acpi.ioapics[0].address, PAGE_SIZE);
@@ -278,6 +286,8 @@ static bool start_cpu(u32 id, u32 apic_id)
 	if (!area || !stack)
 		return false;
 	c = cpu_area_init(area, id, apic_id);
+	c->node = node_of_cpu(apic_id);
+	buddy_init_cpu(c);
 	return init_ist(c) && smp_start(c, stack + KSTACK_PAGES * PAGE_SIZE);
 }
 

@@ -79,8 +79,7 @@ static s64 memory_out(u64 to, u64 size)
 {
 	struct machine_memory m = {.uptime_ns = time_ns(), .wall_ns = time_wall_ns()};
 
-	for (unsigned z = 0; z < NR_ZONES; z++)
-		m.total += zones[z].managed_pages << PAGE_SHIFT;
+	m.total = zone_managed_pages() << PAGE_SHIFT;
 	m.free = buddy_free_pages() << PAGE_SHIFT;
 	for_each_cpu (c)
 		m.idle_ns += sched_idle_ns(c);

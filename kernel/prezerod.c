@@ -44,9 +44,9 @@ static bool wants_more(void)
 {
 	u64 managed = 0, free = 0, pooled = vmstat_read(VM_nr_thp_prezeroed);
 
-	for (unsigned i = 0; i < NR_ZONES; i++) {
-		managed += zones[i].managed_pages;
-		free += READ_ONCE(zones[i].free_pages);
+	for_each_zone (z) {
+		managed += z->managed_pages;
+		free += READ_ONCE(z->free_pages);
 	}
 	return pooled < READ_ONCE(thp_settings.prezero_pool) && free > managed / 4;
 }

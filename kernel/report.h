@@ -84,6 +84,8 @@ int __must_check report_write(struct report_file *f, const char *text, usize len
  */
 int report_show(const char *path, struct task *self, bool lock_free_only, struct report_out *out);
 
+void report_numa_init(void); /* start-up, when the nodes are known */
+
 /* report_set - report_open, report_write and report_close in one, for the monitor and start-up. */
 int report_set(const char *path, const char *text);
 

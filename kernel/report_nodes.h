@@ -28,6 +28,9 @@ REPORT_COMPACT_FILE(unevictable)
 REPORT_COMPACT_FILE(proactiveness)
 REPORT_COMPACT_FILE(extfrag_threshold)
 
+extern struct report_node report_numa_nodes[]; /* report_numa.c: /sys/devices/system/node */
+void report_numa_vmstat(struct report_out *out);
+
 /* For files of a single record: true the first time, so that show() writes, false the second. */
 static inline bool report_once(u64 *cursor)
 {

@@ -54,6 +54,7 @@ static bool show_vmstat(struct report_out *out, struct task *task, u64 *cursor)
 	if (!report_once(cursor))
 		return false;
 	report_printf(out, "nr_free_pages %lu\n", buddy_free_pages());
+	report_numa_vmstat(out);
 	for (unsigned s = 0; s < NR_VM_STATS; s++)
 		report_printf(out, "%s %lu\n", vmstat_name(s),
 			s < VMSTAT_FIRST_EVENT ? gauge(s) : vmstat_read(s));
@@ -158,7 +159,7 @@ static bool show_buddyinfo(struct report_out *out, struct task *task, u64 *curso
 	if (!report_once(cursor))
 		return false;
 	for_each_zone (z) {
-		report_printf(out, "Node 0, zone %8s ", z->name);
+		report_printf(out, "Node %u, zone %8s ", z->node, z->name);
 		for (unsigned order = 0; order < NR_ORDERS; order++)
 			report_printf(out, "%6lu ", READ_ONCE(z->nr_free[order]));
 		report_puts(out, "\n");
@@ -192,7 +193,7 @@ static void show_pagesets(struct report_out *out, const struct zone *z)
 
 static void show_zone(struct report_out *out, const struct zone *z, bool first)
 {
-	report_printf(out, "Node 0, zone %8s", z->name);
+	report_printf(out, "Node %u, zone %8s", z->node, z->name);
 	if (first)
 		show_node_stats(out);
 	report_printf(out,
@@ -354,7 +355,7 @@ static void show_free_of_types(struct report_out *out)
 		report_printf(out, "%6u ", order);
 	for_each_zone (z) {
 		for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++) {
-			report_printf(out, "\nNode %4u, zone %8s, type %12s ", 0, z->name,
+			report_printf(out, "\nNode %4u, zone %8s, type %12s ", z->node, z->name,
 				migratetype_names[mt]);
 			for (unsigned order = 0; order < NR_ORDERS; order++)
 				report_printf(out, "%6lu ", READ_ONCE(z->free[order][mt].count));
@@ -371,7 +372,7 @@ static void show_blocks_of_types(struct report_out *out, const struct zone *z)
 	for (pfn_t pfn = ALIGN_UP(z->start, HPAGE_PMD_NR); pfn < z->end; pfn += HPAGE_PMD_NR)
 		if (pfn_valid(pfn))
 			count[pfn_block(pfn)->migratetype]++;
-	report_printf(out, "Node %u, zone %8s ", 0, z->name);
+	report_printf(out, "Node %u, zone %8s ", z->node, z->name);
 	for (unsigned mt = 0; mt < NR_MIGRATETYPES; mt++)
 		report_printf(out, "%12lu ", count[mt]);
 	report_puts(out, "\n");

@@ -507,8 +507,7 @@ static bool show_oom_score(struct report_out *out, struct task *task, u64 *curso
 
 	if (!report_once(cursor))
 		return false;
-	for (unsigned z = 0; z < NR_ZONES; z++)
-		total += zones[z].managed_pages;
+	total = zone_managed_pages();
 	if (view_space(&view, task)) {
 		rss = mm_rss(view.mm);
 		view_space_done(&view);

@@ -44,6 +44,8 @@ QEMU = "qemu-system-x86_64"
 OVMF = "/usr/share/ovmf/OVMF.fd"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAX_CPUS = 16
+MAX_NODES = 8
+NODE_MINIMUM = 16 << 20
 MINIMUM = 3 << 20            # beside the initrd: from here on the kernel itself says how much it needs
 UEFI_MINIMUM = 64 << 20
 DEBUG_EXIT_PORT = 0xF4
@@ -77,6 +79,7 @@ class Options:
     cpu: str = "max"
     cmd: str = None              # None: no command, a prompt
     icount: bool = False
+    numa: int = 1                # nodes that memory and CPUs are shared out among
     monitor: bool = True         # the kernel's monitor owns the console; False: the servers do, with a shell
     append: str = ""             # kernel command line (pvh only: GRUB has its own)
     kernel: str = None           # other files than those of build
@@ -96,9 +99,15 @@ class Options:
                 f"ICOUNT=1 with SMP={self.smp}: the instruction counter counts all CPUs "
                 "together and a waiting CPU burns whole slices, so costs are exact with SMP=1 only")
         if self.smp is None:
-            self.smp = 1 if self.icount else 2
+            self.smp = 1 if self.icount else max(2, self.numa)
         if not 1 <= self.smp <= MAX_CPUS:
             raise UsageError(f"SMP={self.smp}: 1 to {MAX_CPUS} is wanted")
+        if not 1 <= self.numa <= min(MAX_NODES, self.smp):
+            raise UsageError(f"NUMA={self.numa} with SMP={self.smp}: 1 to {MAX_NODES} nodes, each with a CPU")
+        if self.numa > 1 and self.ram_file:
+            raise UsageError("guest memory is one file: with NUMA it would be several")
+        if self.numa > 1 and parse_size(self.mem) // self.numa < NODE_MINIMUM:
+            raise UsageError(f"NUMA={self.numa} MEM={self.mem}: a node has at least {NODE_MINIMUM >> 20}M")
         if self.boot == "uefi" and parse_size(self.mem) < UEFI_MINIMUM:
             raise UsageError(f"BOOT=uefi MEM={self.mem}: the UEFI firmware itself needs 64M to start")
         if self.boot == "uefi" and not os.path.exists(OVMF):
@@ -124,6 +133,21 @@ def quoted(path):
     return path.replace(",", ",,")
 
 
+def node_arguments(options):
+    """Memory in multiples of 4 MiB, the last node gets the rest; neighbouring CPUs; 10 here, 20 there."""
+    left, args = parse_size(options.mem), []
+    for node in range(options.numa):
+        size = left if node == options.numa - 1 else parse_size(options.mem) // options.numa & -(4 << 20)
+        left -= size
+        first, last = (options.smp * n // options.numa for n in (node, node + 1))
+        args += ["-object", f"memory-backend-ram,id=node{node},size={size}",
+                 "-numa", f"node,nodeid={node},memdev=node{node},cpus={first}-{last - 1}"]
+    for a in range(options.numa):
+        for b in range(a + 1, options.numa):
+            args += ["-numa", f"dist,src={a},dst={b},val=20"]
+    return args
+
+
 def command_line(options, directory, serial):
     """QEMU's arguments. directory: where this run's sockets and files lie; serial: -serial's value."""
     args = [QEMU, "-machine", "pc" + (",memory-backend=ram" if options.ram_file else ""),
@@ -137,6 +161,9 @@ def command_line(options, directory, serial):
         args += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
     else:
         args += ["-accel", "tcg,thread=" + ("multi" if options.smp > 1 else "single")]
+
+    if options.numa > 1:
+        args += node_arguments(options)
 
     files = options.boot_files()
     if options.boot == "pvh":
@@ -427,10 +454,13 @@ def options_from_environment(build, take_cmd):
     smp = env.get("SMP") or None
     if smp is not None and not smp.isdigit():
         raise UsageError(f"SMP={smp}: a number from 1 to {MAX_CPUS} is wanted")
+    numa = env.get("NUMA") or "1"
+    if not numa.isdigit():
+        raise UsageError(f"NUMA={numa}: a number from 1 to {MAX_NODES} is wanted")
     return Options(
         build=build, boot=env.get("BOOT") or "iso", mem=env.get("MEM") or "512M",
         smp=int(smp) if smp else None, cpu=env.get("CPU") or "max", cmd=cmd,
-        icount=env.get("ICOUNT") == "1", monitor=env.get("MONITOR") == "1",
+        icount=env.get("ICOUNT") == "1", numa=int(numa), monitor=env.get("MONITOR") == "1",
         append=env.get("APPEND") or "", gdb=True, extra=env.get("QEMU_ARGS", "").split())
 
 

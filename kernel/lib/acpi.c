@@ -1,7 +1,7 @@
 /*
  * acpi.c - which CPUs and I/O APICs the machine has, from the firmware's tables             floor 0
  *
- * Reads one table, the MADT, and what is needed to find it. No AML, no devices, no sleep states.
+ * Reads one table, the MADT, and finds others for acpi_numa.c. No AML, no devices, no sleep states.
  * The tables are the firmware's word: lengths and checksums are tested before anything is believed.
  *
  * IDEA
@@ -204,8 +204,9 @@ static enum acpi_result read_rsdp(paddr_t address, acpi_map *map, paddr_t *root,
 	return ACPI_OK;
 }
 
-/* Walks the root table for the MADT. Its pointers are copied out: they may stand at odd places. */
-static enum acpi_result find_madt(paddr_t root, bool wide, acpi_map *map, paddr_t *madt)
+/* Walks the root table for one of this signature. Its pointers are copied out: they may stand at odd places. */
+static enum acpi_result find_table(
+	paddr_t root, bool wide, const char *signature, acpi_map *map, paddr_t *found)
 {
 	usize step = wide ? 8 : 4;
 	enum acpi_result result;
@@ -226,12 +227,31 @@ static enum acpi_result find_madt(paddr_t root, bool wide, acpi_map *map, paddr_
 			return ACPI_UNREADABLE;
 		memcpy(&address, (const u8 *)(table + 1) + i * step, step);
 		other = map(address, sizeof(*other));
-		if (other && memcmp(other->signature, "APIC", 4) == 0) {
-			*madt = address;
+		if (other && memcmp(other->signature, signature, 4) == 0) {
+			*found = address;
 			return ACPI_OK;
 		}
 	}
 	return ACPI_NO_MADT;
+}
+
+/*
+ * acpi_find_table - a table by its signature.
+ *
+ *   least    bytes it has at least
+ *   returns  its first byte, mapped as map() maps; NULL: none, or a damaged one
+ *   Linux    acpi_get_table
+ */
+const void *acpi_find_table(paddr_t rsdp, acpi_map *map, const char *signature, usize least)
+{
+	paddr_t root = 0, found = 0;
+	enum acpi_result result;
+	bool wide = false;
+
+	if (read_rsdp(rsdp, map, &root, &wide) != ACPI_OK ||
+		find_table(root, wide, signature, map, &found) != ACPI_OK)
+		return NULL;
+	return read_table(found, signature, least, map, &result);
 }
 
 static void add_cpu(struct acpi_info *info, u32 apic_id, u32 uid, u32 flags)
@@ -361,7 +381,7 @@ enum acpi_result acpi_read(paddr_t rsdp, acpi_map *map, struct acpi_info *info)
 	*info = (struct acpi_info){0};
 	result = read_rsdp(rsdp, map, &root, &wide);
 	if (result == ACPI_OK)
-		result = find_madt(root, wide, map, &madt);
+		result = find_table(root, wide, "APIC", map, &madt);
 	if (result == ACPI_OK)
 		result = read_madt(madt, map, info);
 	return result;

@@ -1,5 +1,5 @@
 /*
- * acpi.h - which CPUs and I/O APICs the machine has, from the firmware's tables             floor 0
+ * acpi.h - which CPUs, I/O APICs and nodes the machine has, from the firmware's tables     floor 0
  */
 #ifndef LIB_ACPI_H
 #define LIB_ACPI_H
@@ -61,7 +61,35 @@ struct acpi_info {
  */
 typedef const void *acpi_map(paddr_t address, usize bytes);
 
+#define ACPI_MAX_NODES       8
+#define ACPI_MAX_RANGES      32
+#define ACPI_LOCAL_DISTANCE  10
+#define ACPI_REMOTE_DISTANCE 20 /* where the firmware gives none */
+
+struct acpi_node_cpu {
+	u32 apic_id, node;
+};
+struct acpi_node_range {
+	paddr_t start, end;
+	u32 node;
+};
+
+/* Which CPUs and which memory are near each other: SRAT and SLIT. Without them, one node of everything. */
+struct acpi_numa {
+	unsigned int nr_nodes; /* 1 and up: numbered in the order the firmware names its domains */
+	unsigned int nr_cpus, nr_ranges;
+	unsigned int nr_dropped; /* domains, CPUs and ranges that did not fit */
+	u32 domains[ACPI_MAX_NODES];
+	struct acpi_node_cpu cpus[ACPI_MAX_CPUS];
+	struct acpi_node_range ranges[ACPI_MAX_RANGES];
+	u8 distance[ACPI_MAX_NODES][ACPI_MAX_NODES];
+};
+
 paddr_t acpi_find_rsdp(acpi_map *map);
+bool acpi_read_numa(paddr_t rsdp, acpi_map *map, struct acpi_numa *numa);
+
+/* For acpi_numa.c: a table by its signature, whole and with a good checksum. NULL: there is none such. */
+const void *acpi_find_table(paddr_t rsdp, acpi_map *map, const char *signature, usize least);
 enum acpi_result __must_check acpi_read(paddr_t rsdp, acpi_map *map, struct acpi_info *info);
 const char *acpi_text(enum acpi_result result);
 

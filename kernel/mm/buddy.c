@@ -31,8 +31,7 @@
 #include "vmstat.h"
 #include "x86/cpu.h"
 
-#define TAIL_ORDER 0xff                       /* order of a used block's other pages: no head */
-#define DMA32_END  (1ul << (32 - PAGE_SHIFT)) /* first pfn of ZONE_NORMAL */
+#define TAIL_ORDER 0xff /* order of a used block's other pages: no head */
 #define FREEABLE_TYPES                                                                             \
 	(1u << PAGE_KERNEL | 1u << PAGE_TABLE | 1u << PAGE_ANON | 1u << PAGE_ANON_HUGE |           \
 		1u << PAGE_ZERO | 1u << PAGE_PINNED)
@@ -42,7 +41,6 @@
 
 u64 buddy_inject_fired, buddy_inject_seen;
 
-static struct zone *preferred = &zones[ZONE_DMA32]; /* (c) the highest zone that has pages */
 static u32 pcp_batch = PCP_BATCH, pcp_high = PCP_HIGH, pcp_huge_high = PCP_HUGE_HIGH;
 static u64 inject_at;
 static int inject_order;
@@ -187,13 +185,13 @@ void buddy_drain_prezeroed(void)
  */
 void buddy_drain_pcp(void)
 {
-	for (unsigned i = 0; i < NR_ZONES; i++) {
-		struct pcp *pcp = &zones[i].pcp[cpu_id()];
+	for_each_zone (z) {
+		struct pcp *pcp = &z->pcp[cpu_id()];
 
 		for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
-			pcp_drain(&zones[i], &pcp->lists[mt], pcp->lists[mt].count);
-		pcp_drain(&zones[i], &pcp->huge, pcp->huge.count);
-		pcp_drain(&zones[i], &pcp->zeroed, pcp->zeroed.count);
+			pcp_drain(z, &pcp->lists[mt], pcp->lists[mt].count);
+		pcp_drain(z, &pcp->huge, pcp->huge.count);
+		pcp_drain(z, &pcp->zeroed, pcp->zeroed.count);
 	}
 	buddy_drain_prezeroed();
 }
@@ -215,10 +213,25 @@ void buddy_set_pcp(u32 batch, u32 high)
 
 static __always_inline void count_alloc(const struct zone *z, s64 pages)
 {
-	if (z == &zones[ZONE_NORMAL])
+	if (z->id == ZONE_NORMAL)
 		vmstat_add(VM_pgalloc_normal, pages);
 	else
 		vmstat_add(VM_pgalloc_dma32, pages);
+}
+
+/* Whose memory it became, whose was wished for. Linux: zone_statistics */
+static void count_node(struct zone *z, unsigned wished)
+{
+	struct pcp *pcp = &z->pcp[cpu_id()];
+
+	if (z->node == wished) {
+		pcp->hit++;
+	} else {
+		pcp->miss++;
+		node_zone(wished, z->id)->pcp[cpu_id()].foreign++;
+	}
+	if (z->node != this_cpu()->node)
+		pcp->other++;
 }
 
 /*
@@ -269,21 +282,27 @@ static struct page *zone_alloc_block(struct zone *z, unsigned order, enum migrat
 	return p;
 }
 
-/* Normal first, then DMA32. */
+/* The zones of the node that is wished for, Normal first; then those of the next node. */
 static struct page *zones_alloc(unsigned order, enum migratetype mt, enum page_type type, u32 flags)
 {
-	struct zone *z = flags & BUDDY_DMA32 ? &zones[ZONE_DMA32] : preferred;
+	unsigned wished = flags & BUDDY_NODE ? flags >> BUDDY_NODE_SHIFT : this_cpu()->node;
+	const struct zonelist *list = &zonelists[wished];
 
-	for (; z >= zones; z--) {
-		struct page *p = order ? zone_alloc_block(z, order, mt, flags)
-				       : zone_alloc_page(z, mt, flags);
+	for (unsigned i = 0; i < list->nr; i++) {
+		struct zone *z = &zones[list->zones[i]];
+		struct page *p;
 
+		if ((flags & BUDDY_DMA32 && z->id != ZONE_DMA32) ||
+			(flags & BUDDY_THISNODE && z->node != wished))
+			continue;
+		p = order ? zone_alloc_block(z, order, mt, flags) : zone_alloc_page(z, mt, flags);
 		if (!p)
 			continue;
 		if (CONFIG_CHECKS && order == 0)
 			poison_verify(p);
 		buddy_prepare(p, order, type);
 		count_alloc(z, 1l << order);
+		count_node(z, wished);
 		return p;
 	}
 	return NULL;
@@ -318,20 +337,23 @@ bool buddy_inject_now(unsigned order)
 struct page *buddy_alloc(unsigned order, enum migratetype mt, enum page_type type, u32 flags)
 {
 	struct page_list *list;
+	struct cpu *c;
 	struct page *p;
 
 	if (CONFIG_INJECT && unlikely(buddy_inject_now(order)))
 		return NULL;
-	if (unlikely(order > 0 || flags & BUDDY_DMA32))
+	if (unlikely(order > 0 || flags & (BUDDY_DMA32 | BUDDY_NODE)))
 		return order <= MAX_ORDER ? alloc_slow(order, mt, type, flags) : NULL;
-	list = &preferred->pcp[cpu_id()].lists[mt];
+	c = this_cpu();
+	list = &c->pcp->lists[mt];
 	if (unlikely(!list->first))
 		return alloc_slow(order, mt, type, flags);
 	p = pcp_pop(list);
 	if (CONFIG_CHECKS)
 		poison_verify(p);
 	page_prepare(p, 0, type);
-	count_alloc(preferred, 1);
+	c->pcp->hit++;
+	count_alloc(c->zone, 1);
 	return p;
 }
 
@@ -343,7 +365,8 @@ struct page *buddy_alloc(unsigned order, enum migratetype mt, enum page_type typ
  */
 struct page *buddy_alloc_zeroed(enum page_type type)
 {
-	struct page_list *list = &preferred->pcp[cpu_id()].zeroed;
+	struct cpu *c = this_cpu();
+	struct page_list *list = &c->pcp->zeroed;
 	struct page *p;
 
 	if (!list->first) {
@@ -358,7 +381,8 @@ struct page *buddy_alloc_zeroed(enum page_type type)
 	if (CONFIG_CHECKS)
 		zeroed_verify(p);
 	page_prepare(p, 0, type);
-	count_alloc(preferred, 1);
+	c->pcp->hit++;
+	count_alloc(c->zone, 1);
 	return p;
 }
 
@@ -370,17 +394,23 @@ struct page *buddy_alloc_zeroed(enum page_type type)
  */
 struct page *buddy_alloc_prezeroed(void)
 {
+	unsigned here = this_cpu()->node;
+	const struct zonelist *list = &zonelists[here];
 	struct page *p = NULL;
 
-	for (struct zone *z = preferred; z >= zones && !p; z--) {
+	for (unsigned i = 0; i < list->nr && !p; i++) {
+		struct zone *z = &zones[list->zones[i]];
+
 		if (!READ_ONCE(z->prezeroed.first))
 			continue;
 		spin_lock(&z->lock);
 		if (z->prezeroed.first)
 			p = pcp_pop(&z->prezeroed);
 		spin_unlock(&z->lock);
-		if (p)
+		if (p) {
 			count_alloc(z, HPAGE_PMD_NR);
+			count_node(z, here);
+		}
 	}
 	if (!p)
 		return NULL;
@@ -515,9 +545,10 @@ void buddy_free(struct page *head)
 void buddy_free_zeroed(struct page *page)
 {
 	pfn_t pfn = page_to_pfn(page);
-	struct page_list *list = &preferred->pcp[cpu_id()].zeroed;
+	struct cpu *c = this_cpu();
+	struct page_list *list = &c->pcp->zeroed;
 
-	if (list->count >= PCP_ZEROED_HIGH || !pcp_high || pfn_zone(pfn) != preferred) {
+	if (list->count >= PCP_ZEROED_HIGH || !pcp_high || pfn_zone(pfn) != c->zone) {
 		buddy_free(page);
 		return;
 	}
@@ -580,6 +611,29 @@ static void zone_add_range(struct zone *z, pfn_t start, pfn_t end)
 	spin_unlock(&z->lock);
 }
 
+/* How far [start, end) lies in the zone of its first frame. Zones change at multiples of 4 MiB. */
+static pfn_t zone_part_end(pfn_t start, pfn_t end)
+{
+	pfn_t pfn = ALIGN_UP(start + 1, 1ul << MAX_ORDER);
+
+	while (pfn < end && pfn_zone_first(pfn) == pfn_zone_first(start))
+		pfn += 1ul << MAX_ORDER;
+	return MIN(pfn, end);
+}
+
+/*
+ * buddy_init_cpu - which zone this CPU asks first: its node's. c->node is known.
+ *
+ *   locks    none: before it runs, or by itself with empty lists
+ */
+void buddy_init_cpu(struct cpu *c)
+{
+	const struct zonelist *list = &zonelists[c->node];
+
+	c->zone = &zones[list->nr ? list->zones[0] : 0];
+	c->pcp = &c->zone->pcp[c->id];
+}
+
 /*
  * buddy_add_range - hand the frames [start, end) over; they are RESERVED until now.
  *
@@ -588,21 +642,29 @@ static void zone_add_range(struct zone *z, pfn_t start, pfn_t end)
  */
 void buddy_add_range(pfn_t start, pfn_t end)
 {
-	if (start < MIN(end, DMA32_END))
-		zone_add_range(&zones[ZONE_DMA32], start, MIN(end, DMA32_END));
-	if (MAX(start, DMA32_END) < end)
-		zone_add_range(&zones[ZONE_NORMAL], MAX(start, DMA32_END), end);
-	preferred = &zones[zones[ZONE_NORMAL].managed_pages ? ZONE_NORMAL : ZONE_DMA32];
+	pfn_t part;
+
+	zone_claim_frames(start, end);
+	for (; start < end; start = part) {
+		part = zone_part_end(start, end);
+		zone_add_range(pfn_zone(start), start, part);
+	}
+	zone_init_lists();
+	for (unsigned i = 0; i < MAX_CPUS; i++)
+		if (cpus[i])
+			buddy_init_cpu(cpus[i]);
 }
 
 /* RAM in use for good counts as present. It was typed by page_init(), or it came too late. */
 static void zone_count_used(const struct memmap_range *r)
 {
-	pfn_t start = r->start >> PAGE_SHIFT, end = r->end >> PAGE_SHIFT;
+	pfn_t start = r->start >> PAGE_SHIFT, end = r->end >> PAGE_SHIFT, part;
 
 	ASSERT(r->end <= MEMMAP_LOW || pfn_to_page(MAX(start, 1))->type != PAGE_RESERVED);
-	zones[ZONE_DMA32].present_pages += MIN(end, DMA32_END) - MIN(start, DMA32_END);
-	zones[ZONE_NORMAL].present_pages += MAX(end, DMA32_END) - MAX(start, DMA32_END);
+	for (; start < end; start = part) {
+		part = zone_part_end(start, end);
+		pfn_zone_first(start)->present_pages += part - start;
+	}
 }
 
 /*
@@ -613,6 +675,10 @@ static void zone_count_used(const struct memmap_range *r)
  */
 void buddy_init(void)
 {
+	zone_init();
+	for (unsigned i = 0; i < MAX_CPUS; i++)
+		if (cpus[i])
+			buddy_init_cpu(cpus[i]);
 	for (unsigned i = 0; i < memmap_count; i++) {
 		const struct memmap_range *r = &memmap_ranges[i];
 		paddr_t start = MAX(r->start, MEMMAP_LOW);
@@ -637,18 +703,8 @@ u64 buddy_free_pages(void)
 {
 	u64 pages = 0;
 
-	for_each_zone (z) {
-		pages += READ_ONCE(z->free_pages);
-		for (unsigned cpu = 0; cpu < MAX_CPUS; cpu++) {
-			const struct pcp *pcp = &z->pcp[cpu];
-
-			for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
-				pages += READ_ONCE(pcp->lists[mt].count);
-			pages += READ_ONCE(pcp->huge.count) << HPAGE_PMD_ORDER;
-			pages += READ_ONCE(pcp->zeroed.count);
-		}
-		pages += READ_ONCE(z->prezeroed.count) << HPAGE_PMD_ORDER;
-	}
+	for_each_zone (z)
+		pages += zone_all_free_pages(z);
 	return pages;
 }
 

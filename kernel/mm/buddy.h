@@ -10,12 +10,19 @@
 #define BUDDY_DMA32   0x2 /* below 4 GiB only */
 #define BUDDY_QUIET   0x4 /* a mere wish: stays above the low watermark ("light", no reclaim) */
 
+/* Somebody else's node first; and BUDDY_THISNODE: that one or none. Without it, the node of this CPU. */
+#define BUDDY_NODE_SHIFT 8
+#define BUDDY_NODE       0x10
+#define BUDDY_THISNODE   0x20
+#define BUDDY_ON(node)   (BUDDY_NODE | (u32)(node) << BUDDY_NODE_SHIFT)
+
 #define PCP_BATCH       32
 #define PCP_HIGH        186
 #define PCP_HUGE_HIGH   1
 #define PCP_ZEROED_HIGH 16
 
 void buddy_init(void);                        /* after page_init(): files every usable range */
+void buddy_init_cpu(struct cpu *c);           /* another CPU, whose node is known */
 void buddy_add_range(pfn_t start, pfn_t end); /* hand frames over at start-up; tests use it too */
 
 /*

@@ -177,10 +177,14 @@ static struct page *zone_alloc_contig(struct zone *z, unsigned order, enum page_
  */
 struct page *buddy_alloc_contig(unsigned order, enum page_type type, u32 flags)
 {
+	const struct zonelist *list;
+
 	if (CONFIG_INJECT && unlikely(buddy_inject_now(order)))
 		return NULL;
 	buddy_drain_pcp();
-	for_each_zone_down (z) {
+	list = &zonelists[flags & BUDDY_NODE ? flags >> BUDDY_NODE_SHIFT : this_cpu()->node];
+	for (unsigned i = 0; i < list->nr; i++) {
+		struct zone *z = &zones[list->zones[i]];
 		u64 mark = flags & BUDDY_RESERVE ? 0
 			   : flags & BUDDY_QUIET ? z->watermark_low
 						 : z->watermark_min;

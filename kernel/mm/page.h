@@ -86,7 +86,7 @@ struct pageblock {
 	u16 nr_free;    /* zone.lock: free pages on buddy lists (not per-CPU ones) */
 	u16 generation; /* bumped when the block changes hands as a whole */
 	u8 khugepaged;  /* last enum collapse_result for this block, for the viewer */
-	u8 reserved;
+	u8 zone;        /* (c) number in zones[]: node and zone */
 };
 _Static_assert(sizeof(struct pageblock) == 8, "read from outside");
 

@@ -102,7 +102,7 @@ vaddr_t range_mapped_until(struct mm *mm, vaddr_t start, vaddr_t end)
  */
 bool range_overcommits(u64 len, u32 flags)
 {
-	u64 pages = zones[ZONE_DMA32].managed_pages + zones[ZONE_NORMAL].managed_pages;
+	u64 pages = zone_managed_pages();
 
 	return !(flags & VM_NORESERVE) && flags & VM_WRITE && len >> PAGE_SHIFT > pages;
 }

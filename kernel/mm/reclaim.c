@@ -17,11 +17,11 @@
  */
 u64 reclaim_run(void)
 {
-	u64 before = zones[ZONE_DMA32].free_pages + zones[ZONE_NORMAL].free_pages;
+	u64 before = zone_free_pages();
 	u64 after;
 
 	zero_huge_shrink();
 	buddy_drain_pcp();
-	after = zones[ZONE_DMA32].free_pages + zones[ZONE_NORMAL].free_pages;
+	after = zone_free_pages();
 	return after > before ? after - before : 0;
 }

@@ -151,10 +151,9 @@ enum thp_reason thp_why(struct mm *mm, vaddr_t addr)
 		return r;
 	if (pmd_kind(pmd) == ENTRY_TABLE)
 		return THP_PTE_TABLE;
-	for (int z = 0; z < NR_ZONES; z++) {
-		if (zones[z].nr_free[HPAGE_PMD_ORDER] || zones[z].nr_free[MAX_ORDER])
+	for_each_zone (z)
+		if (buddy_nr_free(z, HPAGE_PMD_ORDER) || buddy_nr_free(z, MAX_ORDER))
 			return THP_OK;
-	}
 	return THP_NO_BLOCK;
 }
 

@@ -24,28 +24,93 @@
  *             index; mm/khugepaged.c: set_recommended_min_free_kbytes. It adds lowmem reserves and
  *             marks that rise after a type had to be stolen.   docs/mm/buddy.md
  */
+#include "lib/string.h"
 #include "mm/zone.h"
 
 #define DMA32_END          (1ul << (32 - PAGE_SHIFT)) /* first pfn of ZONE_NORMAL */
 #define KB_TO_PAGES(kb)    ((kb) >> (PAGE_SHIFT - 10))
 #define PAGES_TO_KB(pages) ((pages) << (PAGE_SHIFT - 10))
 
-struct zone zones[NR_ZONES] = {
-	[ZONE_DMA32] = {.lock = SPINLOCK_INIT(LOCK_ZONE, "zone DMA32"), .name = "DMA32"},
-	[ZONE_NORMAL] = {.lock = SPINLOCK_INIT(LOCK_ZONE, "zone Normal"), .name = "Normal"},
-};
+struct zone zones[MAX_NODES * NR_ZONES];
+struct zonelist zonelists[MAX_NODES];
+
+_Static_assert(NODE_ALIGN_PAGES == 1ul << MAX_ORDER, "a block lies in one zone");
 
 u64 buddy_min_free_kbytes;
 static u64 user_min_free_kbytes; /* 0: nobody has said anything */
 
-/*
- * pfn_zone - the zone this frame lies in.
- *
- *   Linux    page_zone (stored in page->flags there)
- */
-struct zone *pfn_zone(pfn_t pfn)
+/* ---- which zone ---- */
+
+/* zone_init - every zone empty, with its name and its number. Start-up. */
+void zone_init(void)
 {
-	return &zones[pfn < DMA32_END ? ZONE_DMA32 : ZONE_NORMAL];
+	static const char *const names[NR_ZONES] = {
+		[ZONE_DMA32] = "DMA32",
+		[ZONE_NORMAL] = "Normal",
+	};
+
+	memset(zones, 0, sizeof(zones));
+	for (unsigned i = 0; i < ARRAY_SIZE(zones); i++) {
+		zones[i].id = i % NR_ZONES;
+		zones[i].node = i / NR_ZONES;
+		zones[i].name = names[zones[i].id];
+		spin_init(&zones[i].lock, LOCK_ZONE, "zone");
+	}
+}
+
+/*
+ * pfn_zone_first - the zone of a frame by its address; pfn_zone() reads what is written down.
+ *
+ *   Linux    memmap_init_range
+ */
+struct zone *pfn_zone_first(pfn_t pfn)
+{
+	unsigned node = nr_nodes > 1 ? pfn_node(pfn) : 0;
+
+	return node_zone(node, pfn < DMA32_END ? ZONE_DMA32 : ZONE_NORMAL);
+}
+
+/* zone_claim_frames - write the zone of [start, end) into the records of its pageblocks. Start-up. */
+void zone_claim_frames(pfn_t start, pfn_t end)
+{
+	for (pfn_t pfn = start & ~(HPAGE_PMD_NR - 1); pfn < end; pfn += HPAGE_PMD_NR)
+		pfn_block(pfn)->zone = pfn_zone_first(pfn) - zones;
+}
+
+/*
+ * zone_init_lists - in which order each node asks the zones.
+ *
+ *   Linux    build_all_zonelists
+ */
+void zone_init_lists(void)
+{
+	for (unsigned node = 0; node < nr_nodes; node++) {
+		struct zonelist *list = &zonelists[node];
+		u8 nodes[MAX_NODES];
+
+		list->nr = 0;
+		node_by_distance(node, nodes);
+		for (unsigned i = 0; i < nr_nodes; i++)
+			for (int id = NR_ZONES - 1; id >= 0; id--)
+				if (node_zone(nodes[i], id)->managed_pages)
+					list->zones[list->nr++] = nodes[i] * NR_ZONES + id;
+	}
+}
+
+/* zone_all_free_pages - on the zone's lists, on each CPU's, and those cleared in advance. */
+u64 zone_all_free_pages(const struct zone *z)
+{
+	u64 pages = READ_ONCE(z->free_pages) + (READ_ONCE(z->prezeroed.count) << HPAGE_PMD_ORDER);
+
+	for (unsigned cpu = 0; cpu < MAX_CPUS; cpu++) {
+		const struct pcp *pcp = &z->pcp[cpu];
+
+		for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
+			pages += READ_ONCE(pcp->lists[mt].count);
+		pages += READ_ONCE(pcp->huge.count) << HPAGE_PMD_ORDER;
+		pages += READ_ONCE(pcp->zeroed.count);
+	}
+	return pages;
 }
 
 u64 zone_managed_pages(void)
@@ -54,6 +119,15 @@ u64 zone_managed_pages(void)
 
 	for_each_zone (z)
 		pages += z->managed_pages;
+	return pages;
+}
+
+u64 zone_free_pages(void)
+{
+	u64 pages = 0;
+
+	for_each_zone (z)
+		pages += READ_ONCE(z->free_pages);
 	return pages;
 }
 

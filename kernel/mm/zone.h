@@ -4,6 +4,7 @@
 #ifndef MM_ZONE_H
 #define MM_ZONE_H
 
+#include "mm/node.h"
 #include "mm/page.h"
 #include "sync.h"
 
@@ -21,11 +22,16 @@ struct pcp {
 	struct page_list lists[MIGRATE_PCPTYPES]; /* order 0 */
 	struct page_list huge;                    /* order HPAGE_PMD_ORDER, movable */
 	struct page_list zeroed;                  /* order 0, every byte is zero */
+	u64 hit;  /* allocations by this CPU that got a page of this zone's node, as they wished */
+	u64 miss; /* ... that wished for another node's */
+	u64 foreign; /* ... that wished for this node's and got another's */
+	u64 other;   /* of hit and miss: those of a CPU of another node */
 };
 
 struct zone {
 	struct spinlock lock; /* LOCK_ZONE */
 	const char *name;
+	u8 id, node;                      /* (c) enum zone_id; whose memory it is */
 	pfn_t start, end;                 /* (c) spanned */
 	u64 present_pages, managed_pages; /* (c) */
 	u64 free_pages;     /* (z) on buddy lists, isolated ones too; per-CPU pages not counted */
@@ -36,19 +42,38 @@ struct zone {
 	struct page_list prezeroed; /* (z) free huge pages, cleared: linked by next only, PG_PCP */
 	struct pcp pcp[MAX_CPUS];
 };
-extern struct zone zones[NR_ZONES];
+extern struct zone zones[MAX_NODES * NR_ZONES]; /* node by node, as `id` within a node */
+
+static inline struct zone *node_zone(unsigned node, enum zone_id id)
+{
+	return &zones[node * NR_ZONES + id];
+}
 
 /* Every zone that has memory. */
 #define for_each_zone(z)                                                                           \
-	for (struct zone *z = zones; z < zones + NR_ZONES; z++)                                    \
+	for (struct zone *z = zones; z < zones + nr_nodes * NR_ZONES; z++)                         \
 		if (z->present_pages)
 
-#define for_each_zone_down(z)                                                                      \
-	for (struct zone *z = zones + NR_ZONES - 1; z >= zones; z--)                               \
-		if (z->present_pages)
+/* A node's order of asking: its own zones, Normal before DMA32, then the next node's ... */
+struct zonelist {
+	u8 zones[MAX_NODES * NR_ZONES]; /* numbers in zones[], those that have pages to give */
+	u8 nr;
+};
+extern struct zonelist zonelists[MAX_NODES]; /* (c) */
 
-struct zone *pfn_zone(pfn_t pfn);
-u64 zone_managed_pages(void); /* of all zones */
+void zone_init(void);       /* names, locks, numbers; all empty */
+void zone_init_lists(void); /* when every zone has its pages */
+void zone_claim_frames(
+	pfn_t start, pfn_t end);        /* their pageblocks' records name their zone from now on */
+struct zone *pfn_zone_first(pfn_t pfn); /* by address: before that */
+/* The zone this frame lies in. Linux: page_zone (stored in page->flags there) */
+static inline struct zone *pfn_zone(pfn_t pfn)
+{
+	return &zones[pfn_block(pfn)->zone];
+}
+u64 zone_all_free_pages(const struct zone *z); /* free, those on CPUs' lists included */
+u64 zone_managed_pages(void);                  /* of all zones */
+u64 zone_free_pages(void);                     /* ... on their lists; per-CPU pages not counted */
 
 /* ---- watermarks ---- */
 

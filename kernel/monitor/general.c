@@ -123,8 +123,7 @@ static u64 managed_kb(void)
 {
 	u64 pages = 0;
 
-	for (unsigned z = 0; z < NR_ZONES; z++)
-		pages += zones[z].managed_pages;
+	pages = zone_managed_pages();
 	return pages << (PAGE_SHIFT - 10);
 }
 

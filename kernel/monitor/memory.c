@@ -28,8 +28,7 @@ int cmd_free(struct monitor *m, int argc, char **argv)
 
 	if (argc > 1)
 		return usage(m);
-	for (unsigned z = 0; z < NR_ZONES; z++)
-		total += zones[z].managed_pages;
+	total = zone_managed_pages();
 	if (m->json) {
 		json_begin(&j, m);
 		json_fields(&j, "meminfo", "/proc/meminfo", NULL, m->stopped);
@@ -98,7 +97,7 @@ int cmd_vmstat(struct monitor *m, int argc, char **argv)
 static void zone_json(struct json *j, const struct zone *z, bool all)
 {
 	json_object(j, NULL);
-	json_number(j, "node", 0);
+	json_number(j, "node", z->node);
 	json_string(j, "zone", z->name);
 	json_array(j, "nr_free");
 	for (unsigned order = 0; order < NR_ORDERS; order++)
@@ -123,9 +122,8 @@ static int zones_json(struct monitor *m, bool all)
 
 	json_begin(&j, m);
 	json_array(&j, "zones");
-	for (unsigned z = 0; z < NR_ZONES; z++)
-		if (zones[z].present_pages)
-			zone_json(&j, &zones[z], all);
+	for_each_zone (z)
+		zone_json(&j, z, all);
 	json_close(&j, ']');
 	json_end(&j);
 	return STATUS_OK;

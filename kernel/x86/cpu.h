@@ -16,6 +16,8 @@
 struct thread;
 struct tlb_space;
 struct lock_context;
+struct zone;
+struct pcp;
 
 struct cpu {
 	struct cpu *self;       /* %gs:0 */
@@ -37,6 +39,9 @@ struct cpu {
 	u64 idle_ns;
 	void *arch;     /* gdt, tss, ist stacks: x86/gdt.c */
 	void *runqueue; /* sched.c */
+	u32 node;          /* of NUMA: mm/node.c */
+	struct zone *zone; /* mm/buddy.c: the zone that is asked first, */
+	struct pcp *pcp;   /* ... and this CPU's lists of it */
 };
 
 extern struct cpu *cpus[MAX_CPUS]; /* [id]; NULL where there is none */

@@ -104,9 +104,9 @@ static void count_frames(void *arg)
 
 	zero_huge_shrink();
 	task_for_each(add_server, &servers);
-	*(u64 *)arg = zones[ZONE_DMA32].managed_pages + zones[ZONE_NORMAL].managed_pages -
-		      buddy_free_pages() - vmstat_read(VM_nr_slab_unreclaimable) -
-		      READ_ONCE(pgtable_kernel_added) - servers;
+	*(u64 *)arg = zone_managed_pages() - buddy_free_pages() -
+		      vmstat_read(VM_nr_slab_unreclaimable) - READ_ONCE(pgtable_kernel_added) -
+		      servers;
 }
 
 static u64 frames_exactly(void)

@@ -14,6 +14,8 @@
 struct thread;
 struct tlb_space;
 struct lock_context;
+struct zone;
+struct pcp;
 
 struct cpu {
 	struct cpu *self;
@@ -31,6 +33,9 @@ struct cpu {
 	u64 idle_ns;
 	void *arch;
 	void *runqueue;
+	u32 node;          /* of NUMA: mm/node.c */
+	struct zone *zone; /* mm/buddy.c: the zone that is asked first, */
+	struct pcp *pcp;   /* ... and this CPU's lists of it */
 };
 
 extern struct cpu *cpus[MAX_CPUS];
