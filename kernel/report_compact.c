@@ -100,7 +100,7 @@ static bool show_extfrag_index(struct report_out *out, struct task *task, u64 *c
 
 	if (!z)
 		return false;
-	report_printf(out, "Node 0, zone %8s ", z->name);
+	report_printf(out, "Node %u, zone %8s ", z->node, z->name);
 	for (unsigned order = 0; order < NR_ORDERS; order++) {
 		int index = zone_extfrag_index(z, order);
 
@@ -117,7 +117,7 @@ static bool show_unusable_index(struct report_out *out, struct task *task, u64 *
 
 	if (!z)
 		return false;
-	report_printf(out, "Node 0, zone %8s ", z->name);
+	report_printf(out, "Node %u, zone %8s ", z->node, z->name);
 	for (unsigned order = 0; order < NR_ORDERS; order++) {
 		unsigned index = zone_unusable_index(z, order);
 

@@ -490,13 +490,14 @@ static enum compact_result try_zone(
 	return r;
 }
 
-/* The best that any zone came to, the highest zone first. Linux: try_to_compact_pages */
+/* The best that any zone came to, this CPU's node first. Linux: try_to_compact_pages */
 static enum compact_result try_zones(unsigned order, enum migrate_mode mode, bool daemon)
 {
+	const struct zonelist *list = &zonelists[this_cpu()->node];
 	enum compact_result best = COMPACT_SKIPPED;
 
-	for_each_zone_down (z) {
-		enum compact_result r = try_zone(z, order, mode, daemon);
+	for (unsigned i = 0; i < list->nr; i++) {
+		enum compact_result r = try_zone(&zones[list->zones[i]], order, mode, daemon);
 
 		if (r == COMPACT_SUCCESS)
 			return r;
