@@ -333,19 +333,20 @@ static enum fault_result stack_grow(struct mm *mm, vaddr_t addr)
 }
 
 /*
- * The fault is not done. True: start again. No lock held.
+ * The fault is not done. FAULT_RETRY: start again. No lock held.
  *
  * A migration entry stands only while its migrator runs on another CPU: between writing and replacing it the
  * migrator neither sleeps nor passes a preempt_point(). So giving way to other threads is waiting enough, and
  * the loop ends with the copy of that page (migrate.c, M3).
  */
-static __noinline bool start_again(const struct fault *f, bool grow, enum fault_result *r)
+static __noinline enum fault_result not_done(const struct fault *f, bool grow, enum fault_result r)
 {
 	if (grow)
-		*r = stack_grow(f->mm, f->addr);
-	if (*r == FAULT_MIGRATING)
-		sched_yield();
-	return *r == FAULT_RETRY || *r == FAULT_MIGRATING;
+		return stack_grow(f->mm, f->addr);
+	if (r != FAULT_MIGRATING)
+		return r;
+	sched_yield();
+	return FAULT_RETRY;
 }
 
 enum fault_result fault_handle(const struct fault *f)
@@ -368,7 +369,9 @@ enum fault_result fault_handle(const struct fault *f)
 			r = fault_walk(f, v);
 		}
 		rwsem_read_unlock(&mm->lock);
-	} while (unlikely(r != FAULT_DONE) && start_again(f, grow, &r));
+		if (unlikely(r != FAULT_DONE))
+			r = not_done(f, grow, r);
+	} while (unlikely(r == FAULT_RETRY));
 	return r;
 }
 

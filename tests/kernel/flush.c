@@ -24,6 +24,7 @@
 #include "lib/string.h"
 #include "mm/buddy.h"
 #include "mm/fork.h"
+#include "mm/migrate.h"
 #include "mm/mmap.h"
 #include "mm/pgtable.h"
 #include "mm/vma.h"
@@ -192,6 +193,13 @@ static bool move(struct stage *s)
 		       LAB_ELSEWHERE) == (s64)LAB_ELSEWHERE;
 }
 
+static bool migrate(struct stage *s)
+{
+	struct page *head = pfn_head(lab_pfn(s->mm, s->at));
+
+	return migrate_page_alone(head, 0) == MIGRATED_DONE && lab_pfn(s->mm, s->at) != s->pfn;
+}
+
 static bool make_free(struct stage *s)
 {
 	return advise(s, start_of(s), size_of(s), MADV_FREE);
@@ -296,6 +304,9 @@ static const struct flush_case cases[] = {
 	{"fork, huge", TLB_fork, LAB_WRITE, true, have_page, fork, spares_the_child},
 	{"split", TLB_split, LAB_READ, true, have_page, split_and_swap, is_new},
 	{"collapse", TLB_collapse, LAB_READ, false, have_page, collapse, is_new},
+	{"migration", TLB_migrate, LAB_READ, false, have_page, migrate, is_new},
+	{"migration, huge", TLB_migrate, LAB_READ, true, have_page, migrate, is_new},
+	{"migration, shared", TLB_migrate, LAB_READ, false, have_shared_page, migrate, is_new},
 	{"mremap", TLB_move, LAB_READ, false, have_page, move, is_denied},
 	{"mremap, huge", TLB_move, LAB_READ, true, have_page, move, is_denied},
 	{"MADV_FREE", TLB_free, LAB_WRITE, false, have_page, make_free, dirties},

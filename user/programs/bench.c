@@ -163,6 +163,31 @@ static void row_khugepaged_refuse(void)
 	print("khugepaged_refuse", khugepaged_per_range(1));
 }
 
+/*
+ * Every eighth page of 64 MiB stays, then memory is compacted from end to end: ticks for each page that moved, everything that
+ * the scanners look at included.
+ */
+static void row_compact(void)
+{
+	char *area = area_new(AREA_BYTES, MADV_NOHUGEPAGE);
+	unsigned long moved, before;
+	int error;
+
+	for (unsigned long at = 0; at < AREA_BYTES; at += PAGE_BYTES)
+		touch_write(area + at, 1);
+	for (unsigned long at = 0; at < AREA_BYTES; at += 8 * PAGE_BYTES)
+		madvise(area + at + PAGE_BYTES, 7 * PAGE_BYTES, MADV_DONTNEED);
+	moved = proc_kb("/proc/vmstat", "pgmigrate_success ");
+	before = ticks();
+	error = file_write("/proc/sys/vm/compact_memory", "1");
+	before = ticks() - before - empty;
+	moved = proc_kb("/proc/vmstat", "pgmigrate_success ") - moved;
+	if (error || moved == 0)
+		die("bench: compact_memory moved %lu pages: %s", moved, strerror(error));
+	print("compact_page", before / moved);
+	munmap(area, AREA_BYTES);
+}
+
 static void row_munmap(const char *name, int advice, unsigned long page)
 {
 	for (int i = 0; i < 3; i++) {
@@ -508,6 +533,7 @@ static const struct row rows[] = {
 	{"collapse", row_collapse, false},
 	{"khugepaged", row_khugepaged, false},
 	{"khugepaged_refuse", row_khugepaged_refuse, false},
+	{"compact_page", row_compact, false},
 	{"munmap_4k", row_munmap_4k, false},
 	{"munmap_2m", row_munmap_2m, false},
 	{"mprotect_2m", row_mprotect_2m, false},
