@@ -17,6 +17,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +32,7 @@
 #define THREADS_MAX   8
 #define THREAD_STRIDE (64 * MIB)
 #define SPARE_OFFSET  (32 * MIB) /* of a thread's own range: where windows are moved to */
+#define TRIES         100000     /* until a collapse must have come about */
 #define COMPACT       "/proc/sys/vm/compact_memory"
 
 /* How often a turn does more than the round. */
@@ -86,6 +88,16 @@ static void advise(struct worker *w, void *start, unsigned long bytes, int advic
 		failed(w, "madvise", advice, -1);
 }
 
+/* EAGAIN is an honest answer: compaction, say, has one of the pages just now. */
+static void window_collapse(struct worker *w, char *start)
+{
+	for (int i = 0; madvise(start, HUGE_BYTES, MADV_COLLAPSE) < 0; i++) {
+		if (errno != EAGAIN || i == TRIES)
+			failed(w, "MADV_COLLAPSE", (start - w->base) / PAGE_BYTES, -1);
+		sched_yield();
+	}
+}
+
 static void window_move(struct worker *w, unsigned int window)
 {
 	char *from = w->base + window * HUGE_BYTES, *to = from + SPARE_OFFSET;
@@ -130,7 +142,7 @@ static void turn_run(struct worker *w, unsigned long turn)
 	pages_write(w, window, 0, HUGE_PAGES);
 	advise(w, start + HOLE_FIRST * PAGE_BYTES, HOLE_PAGES * PAGE_BYTES, MADV_DONTNEED);
 	pages_write(w, window, HOLE_FIRST, HOLE_PAGES);
-	advise(w, start, HUGE_BYTES, MADV_COLLAPSE);
+	window_collapse(w, start);
 	if (turn % EVERY_MOVE == 0)
 		window_move(w, window);
 	if (turn % EVERY_FORK == 0)
