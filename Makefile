@@ -83,7 +83,7 @@ BUSYBOX := $(firstword $(wildcard /bin/busybox /usr/bin/busybox))
 ROOT_FILES := $(shell find user/root)
 
 .PHONY: all run test cve external linux soak iso check bench gdb clean help FORCE
-all: $(KERNEL) $(INITRD) $(INITRD_TESTS)
+all: $(KERNEL) $(INITRD) $(INITRD_TESTS) $(O)/linux-init
 iso: $(ISO)
 
 # A file holding the flags, rewritten only when they change: every object depends on it.

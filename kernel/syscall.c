@@ -315,6 +315,12 @@ static s64 sys_gettid(struct regs *r)
 	return current_thread()->tid;
 }
 
+/* The personality keeps it up to date (task_label): it says so at fork, and again when a parent ends. */
+static s64 sys_getppid(struct regs *r)
+{
+	return READ_ONCE(current_task()->ppid);
+}
+
 static s64 sys_sched_yield(struct regs *r)
 {
 	sched_yield();
@@ -550,6 +556,7 @@ static syscall_fn *const table[NR_SYSCALLS] = {
 	[SYS_prctl] = sys_prctl,
 	[SYS_arch_prctl] = sys_arch_prctl,
 	[SYS_gettid] = sys_gettid,
+	[SYS_getppid] = sys_getppid,
 	[SYS_set_tid_address] = sys_set_tid_address,
 	[SYS_clock_gettime] = sys_clock_gettime,
 	[SYS_clock_nanosleep] = sys_clock_nanosleep,

@@ -16,7 +16,7 @@ Linux's kernel is fetched once (tools/debian.py); any 6.1 will do, as both run n
 else than the recorded Linux (tests/linux/oracle.json) the row says so.
 
 Exit status 0: every scenario is equal, or different by choice and equal under the matching setting, and no row
-costs more than Linux's. 1: not so. 2: could not be run; nothing is changed then.
+costs more than Linux's without a reason in tests/linux/costs.json. 1: not so. 2: could not be run; nothing is changed then.
 """
 
 import argparse
@@ -58,7 +58,8 @@ def say(text):
 class Machine:
     """The two kernels with the same programs and, where the user gave some, the same scenarios."""
 
-    def __init__(self, args):
+    def __init__(self, args, output):
+        self.output = output
         self.build = pathlib.Path(args.build)
         self.programs = sorted((self.build / "initrd" / "bin").iterdir())
         self.kernel, self.version = fetch_linux(args.linux, say)
@@ -75,7 +76,7 @@ class Machine:
         return archive
 
     def write(self, name, archive):
-        path = OUTPUT / name
+        path = self.output / name
         path.write_bytes(archive.bytes())
         return str(path)
 
@@ -84,8 +85,8 @@ class Machine:
         archive = self.archive()
         archive.add("init", self.init)
         archive.add_programs("bin", map(str, self.programs))
-        (OUTPUT / "commands").write_text("".join(command + "\n" for command in commands))
-        archive.add("commands", str(OUTPUT / "commands"))
+        (self.output / "commands").write_text("".join(command + "\n" for command in commands))
+        archive.add("commands", str(self.output / "commands"))
         options = Options(boot="pvh", kernel=str(self.kernel), initrd=self.write("initramfs", archive),
                           append=arguments, mem=MEM, cpu=cpu, icount=True)
         result = Guest(options).run(limit)
@@ -251,7 +252,7 @@ def judge_cost(row, clear):
     elif row["linux"] is None:
         row["verdict"] = "no Linux figure" if row.get("own") else "not measured"
     elif row["pagoda"] > row["linux"]:
-        row["verdict"] = "WORSE"
+        row["verdict"] = "more, by choice" if row.get("because") else "WORSE"
     elif row["pagoda"] > row.get("most", row["pagoda"]):
         row["verdict"] = "over %d" % row["most"]
     else:
@@ -261,15 +262,17 @@ def judge_cost(row, clear):
 # ---- all of it -------------------------------------------------------------------------------------
 
 
-def output_folder():
-    """build/linux, with room in it; Trouble before anything is begun."""
+def output_folder(folder):
+    """The folder, with room in it; Trouble before anything is begun."""
+    folder = pathlib.Path(folder)
     try:
-        OUTPUT.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(OUTPUT).free
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
     except OSError as error:
-        raise Trouble(f"{OUTPUT}: {error.strerror}") from None
+        raise Trouble(f"{folder}: {error.strerror}") from None
     if free < NEEDED:
-        raise Trouble(f"{OUTPUT} has {free >> 20} MB free and {NEEDED >> 20} MB are needed. Nothing was changed")
+        raise Trouble(f"{folder} has {free >> 20} MB free and {NEEDED >> 20} MB are needed. Nothing was changed")
+    return folder
 
 
 def arguments():
@@ -279,6 +282,7 @@ def arguments():
     parser.add_argument("--linux", metavar="FILE", help="another kernel: an image or a Debian package")
     parser.add_argument("--scenarios", metavar="FILE", help="these instead of tests/linux/scenarios.txt")
     parser.add_argument("--only", metavar="REGEX", default="", help="only scenarios whose name fits")
+    parser.add_argument("--output", metavar="DIR", default=str(OUTPUT), help="instead of build/linux")
     parser.add_argument("--no-cost", action="store_true", help="the first table only")
     args = parser.parse_args()
     if args.scenarios and not os.path.isfile(args.scenarios):
@@ -290,17 +294,16 @@ def arguments():
     return args
 
 
-def write_atomically(name, text):
-    part = OUTPUT / (name + ".part")
+def write_atomically(path, text):
+    part = path.with_suffix(".part")
     part.write_text(text)
-    part.rename(OUTPUT / name)
+    part.rename(path)
 
 
 def main():
     try:
         args = arguments()
-        output_folder()
-        machine = Machine(args)
+        machine = Machine(args, output_folder(args.output))
         differences = json.loads((DATA / "differences.json").read_text())
         scenarios_chosen(machine, args.only)
         results = {"v": 1, "linux": machine.version, "machine": f"QEMU, -icount shift=0, -cpu qemu64, -m {MEM}, 1 CPU"}
@@ -311,16 +314,17 @@ def main():
             table = json.loads((DATA / "costs.json").read_text())
             results["cost"], results["histograms"] = cost(machine, table)
             print("\n" + linux_report.cost_table(results), flush=True)
-        write_atomically("results.json", json.dumps(results, indent=1) + "\n")
-        write_atomically("report.html", linux_report.page(results))
+        write_atomically(machine.output / "results.json", json.dumps(results, indent=1) + "\n")
+        write_atomically(machine.output / "report.html", linux_report.page(results))
     except (Trouble, UsageError) as error:
         print(f"linux: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"linux: {error.filename or OUTPUT}: {error.strerror}", file=sys.stderr)
+        print(f"linux: {error.filename or args.output}: {error.strerror}", file=sys.stderr)
         return 2
     print("\n" + linux_report.summary(results))
-    print(f"{OUTPUT.relative_to(ROOT)}/results.json, {OUTPUT.relative_to(ROOT)}/report.html")
+    folder = os.path.relpath(machine.output)
+    print(f"{folder}/results.json, {folder}/report.html")
     return 0 if linux_report.good(results) else 1
 
 

@@ -9,7 +9,7 @@ import html
 import io
 import re
 
-CHOSEN = "different by choice"
+MORE = "more, by choice"
 
 
 # ---- text ------------------------------------------------------------------------------------------
@@ -71,9 +71,11 @@ def cost_table(results):
             rest = row["rest"] if row.get("pages") or row.get("linux_row") == "2m_write" else {}
             ratio = f"{row['ratio']:.1f} x" if row["ratio"] else "-"
             verdict = row["verdict"] + (f" ({row['absent']})" if row["pagoda"] is None and row["absent"] else "")
+            more = row["verdict"] == MORE
             lines.append((COST_FORM % ("  " + row["title"], number(row["linux"]), number(rest.get("linux")),
                                        number(row["pagoda"]), number(rest.get("pagoda")), ratio,
                                        number(row["default"]), verdict)).rstrip())
+            lines += [f"      because: {row['because']}"] if more else []
     return "\n".join(lines)
 
 
@@ -92,17 +94,18 @@ def summary(results):
     scenarios, rows = results["scenarios"], rows_of(results)
     equal = sum(row["verdict"] == "equal" for row in scenarios)
     text = f"{equal} of {len(scenarios)} scenarios equal"
-    chosen = sum(bool(row["chosen"]) for row in scenarios if not row["different"])
-    if chosen:
-        text += f" ({chosen} of them under cow=split only, by choice)"
+    only_split = sum(bool(row["chosen"]) for row in scenarios if not row["different"])
+    if only_split:
+        text += f" ({only_split} of them under cow=split only, by choice)"
     compared = [row for row in rows if row["ratio"]]
     worse = [row["name"] for row in rows if row["verdict"] == "WORSE"]
+    chosen = [row["name"] for row in rows if row["verdict"] == MORE]
     over = [f"{row['name']} ({row['verdict']})" for row in rows if row["verdict"].startswith("over")]
     absent = [row["name"] for row in rows if row["verdict"] == "not there"]
     missing = [row["name"] for row in rows if row["verdict"] == "not measured"]
     if rows:
-        text += f"; {len(compared) - len(worse)} of {len(compared)} costs no higher than Linux's"
-    for title, names in (("higher", worse), ("above their goal", over), ("not there yet", absent),
+        text += f"; {len(compared) - len(worse) - len(chosen)} of {len(compared)} costs no higher than Linux's"
+    for title, names in (("higher", worse), ("higher by choice", chosen), ("above their goal", over), ("not there yet", absent),
                          ("not measured", missing)):
         if names:
             text += f"\n{title}: {', '.join(names)}"
@@ -236,7 +239,7 @@ def table(caption, head, rows, numeric=()):
 
 
 def marked(verdict):
-    bad = verdict not in ("equal", "ok", "not there", "no Linux figure", CHOSEN)
+    bad = verdict not in ("equal", "ok", "not there", "no Linux figure", MORE)
     return f"<span class=bad>{html.escape(verdict)}</span>" if bad else html.escape(verdict)
 
 
@@ -259,7 +262,7 @@ def cost_rows(group):
         rest = row["rest"] if row.get("pages") or row.get("linux_row") == "2m_write" else {}
         yield [html.escape(row["title"]), number(row["linux"]), number(rest.get("linux")), number(row["pagoda"]),
                number(rest.get("pagoda")), f"{row['ratio']:.1f}" if row["ratio"] else "-", number(row["default"]),
-               marked(row["verdict"])]
+               marked(row["verdict"]) + (f"<br><small>{html.escape(row['because'])}</small>" if row["verdict"] == MORE else "")]
 
 
 def charts(results):

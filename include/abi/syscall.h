@@ -16,6 +16,7 @@
 #define SYS_madvise           28
 #define SYS_nanosleep         35
 #define SYS_exit              60
+#define SYS_getppid           110
 #define SYS_mlock             149
 #define SYS_munlock           150
 #define SYS_mlockall          151

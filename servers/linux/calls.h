@@ -13,7 +13,7 @@
 /* clone.c exec.c process.c wait.c job.c limits.c misc.c time.c signal.c */
 #define PROCESS_CALLS(X) \
 	X(fork) X(vfork) X(clone) X(execve) X(execveat) X(exit_group) X(wait4) X(waitid) \
-	X(getpid) X(getppid) X(setpgid) X(getpgid) X(getpgrp) X(setsid) X(getsid) X(getuid) \
+	X(getpid) X(setpgid) X(getpgid) X(getpgrp) X(setsid) X(getsid) X(getuid) \
 	X(geteuid) X(getgid) X(getegid) X(setuid) X(setgid) X(setreuid) X(setregid) \
 	X(setresuid) X(setresgid) X(getresuid) X(getresgid) X(setfsuid) X(setfsgid) \
 	X(getgroups) X(setgroups) X(capget) X(capset) X(getrlimit) X(setrlimit) \

@@ -385,13 +385,6 @@ long sys_getpid(struct call *c)
 	return c->thread->process->pid;
 }
 
-long sys_getppid(struct call *c)
-{
-	struct process *parent = c->thread->process->parent;
-
-	return parent ? parent->pid : 1;
-}
-
 long sys_getpgrp(struct call *c)
 {
 	return c->thread->process->pgrp;

@@ -318,7 +318,7 @@ static int fork_or_die(void)
 static void row_forwarded(void)
 {
 	for (int i = 0; i < 1000; i++) {
-		unsigned long before = ticks(), answer = SYS_getppid;
+		unsigned long before = ticks(), answer = SYS_getpgrp;
 
 		__asm__ volatile("syscall" : "+a"(answer) : : "rcx", "r11", "memory");
 		samples[i] = ticks() - before - empty;

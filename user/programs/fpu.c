@@ -100,7 +100,7 @@ static int rounds_run(unsigned int who, unsigned long rounds)
 	for (unsigned long i = 0; i < rounds; i++) {
 		state = want;
 		madvise(area, PAGE_BYTES, MADV_DONTNEED); /* so that the touch faults */
-		through_kernel(&state, i % 2 ? SYS_sched_yield : SYS_getppid, 0, 0,
+		through_kernel(&state, i % 2 ? SYS_sched_yield : SYS_getpgrp, 0, 0,
 			i % 64 ? 1 : 300000, area);
 		if (memcmp(&state, &want, sizeof(state)) == 0)
 			continue;
@@ -164,7 +164,7 @@ static void handler(int signal)
 	static char touched;
 
 	state_make(&other, 50 + signal);
-	through_kernel(&other, SYS_getppid, 0, 0, 1, &touched);
+	through_kernel(&other, SYS_getpgrp, 0, 0, 1, &touched);
 }
 
 static int signals_keep(unsigned long rounds)
@@ -214,7 +214,7 @@ __asm__(".text\n"
 /* One that the kernel answers, two that somebody else may, one that nobody knows. */
 static int calls_keep(void)
 {
-	static const long calls[] = {SYS_sched_yield, SYS_getppid, SYS_close, 9999};
+	static const long calls[] = {SYS_sched_yield, SYS_getpgrp, SYS_close, 9999};
 	int failures = 0;
 
 	for (size_t i = 0; i < 100 * sizeof(calls) / sizeof(calls[0]); i++) {

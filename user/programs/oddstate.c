@@ -54,7 +54,7 @@ __attribute__((used)) static void landed_check(unsigned long flags, unsigned lon
 		syscall(SYS_exit_group, 1);
 	for (volatile int i = 0; i < 2000000; i++) /* a time slice's end comes all the same */
 		;
-	syscall(SYS_exit_group, syscall(SYS_getppid) <= 0);
+	syscall(SYS_exit_group, syscall(SYS_getpgrp) <= 0);
 }
 
 void landed(void);
@@ -155,7 +155,7 @@ static void syscall_at_the_end(unsigned long how)
 /* The kernel has a stack of its own: what rsp holds is ours alone. */
 static void syscall_with_rsp(unsigned long value)
 {
-	long answer = SYS_getppid;
+	long answer = SYS_getpgrp;
 
 	__asm__ volatile("mov %%rsp, %%rbx\n"
 			 "mov %1, %%rsp\n"
@@ -321,7 +321,7 @@ static void own_gs_base(unsigned long base)
 {
 	__asm__ volatile("wrgsbase %0" : : "r"(base)); /* #UD where the kernel does not allow it */
 	for (int i = 0; i < 1000; i++)
-		syscall(SYS_getppid);
+		syscall(SYS_getpgrp);
 	__asm__ volatile("mov %%cs, %%eax" : : : "rax");
 	landed_check(FLAG_IF, 3);
 }
@@ -387,7 +387,7 @@ static const struct {
 	{"fpu: state in the hole", set_fpstate, WILD, true, ANY_END},
 	{"fpu: state all ones", spoil_fpstate, 0xff, true, ANY_END},
 	{"fpu: state all zeroes", spoil_fpstate, 0, true, ANY_END},
-	{"syscall before the hole: getppid", syscall_at_the_end, SYS_getppid, false, SIGSEGV},
+	{"syscall before the hole: getpgrp", syscall_at_the_end, SYS_getpgrp, false, SIGSEGV},
 	{"syscall before the hole: gettid", syscall_at_the_end, SYS_gettid, false, SIGSEGV},
 	{"syscall before the hole: unknown", syscall_at_the_end, 9999, false, SIGSEGV},
 	{"syscall with rsp 0", syscall_with_rsp, 0, false, NO_SIGNAL},
@@ -409,11 +409,11 @@ static const struct {
 	{"mov gs: data, or nothing", load_gs, 0x2b, false, ANY_END},
 	{"mov gs: garbage", load_gs, 0xfff8, false, SIGSEGV},
 	{"step", step, 0, false, SIGTRAP},
-	{"step over mov ss, syscall", step_mov_ss_syscall, SYS_getppid, false, SIGTRAP},
+	{"step over mov ss, syscall", step_mov_ss_syscall, SYS_getpgrp, false, SIGTRAP},
 	{"step over mov ss, syscall of the kernel's", step_mov_ss_syscall, SYS_gettid, false,
 		SIGTRAP},
 	{"step over mov ss, int3", step_mov_ss_int3, 0, false, SIGTRAP},
-	{"step over syscall", step_syscall, SYS_getppid, false, SIGTRAP},
+	{"step over syscall", step_syscall, SYS_getpgrp, false, SIGTRAP},
 	{"int3", trap_int3, 0, false, SIGTRAP},
 	{"icebp", trap_icebp, 0, false, ANY_END},
 	{"int, every vector", trap_every_int, 0, false, NO_SIGNAL},
@@ -480,6 +480,6 @@ int main(int argc, char **argv)
 	}
 	if (!name || strcmp(name, "--list") != 0)
 		printf("oddstate: %d states, %s\n", ran,
-			failures || getppid() <= 0 ? "FAILED" : "ok");
+			failures || getpgrp() <= 0 ? "FAILED" : "ok");
 	return failures != 0;
 }
