@@ -430,7 +430,8 @@ static int store_drop_caches(struct task *task, const char *text)
 	if (report_number(text, 1, 4, &value))
 		return -EINVAL;
 	last_drop = value;
-	reclaim_run();
+	if (value & 2) /* 1 is the page cache, and there is none */
+		reclaim_shrink();
 	return 0;
 }
 

@@ -193,11 +193,14 @@ static void refuse_exception(const struct regs *regs, const struct exception_wor
 static __noinline enum fault_result serve_without_memory(const struct fault *f)
 {
 	enum fault_result result;
+	u64 freed;
 
-	reclaim_run();
-	while ((result = fault_handle(f)) == FAULT_NO_MEMORY)
-		if (thread_killed() || !oom_kill("page fault"))
-			break;
+	do {
+		freed = reclaim_run();
+		result = fault_handle(f);
+	} while (result == FAULT_NO_MEMORY && freed && !thread_killed());
+	while (result == FAULT_NO_MEMORY && !thread_killed() && oom_kill("page fault"))
+		result = fault_handle(f);
 	return result;
 }
 

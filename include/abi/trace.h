@@ -19,15 +19,26 @@
 	X(mm_migrate_pages)       /* pfn, migrate_result, new pfn */                               \
 	X(mm_compaction_begin)    /* zone, order, mode */                                          \
 	X(mm_compaction_end)      /* zone, order, compact_result */                                \
-	X(tlb_flush)              /* start, pages, cpus asked (mask) */                            \
-	X(sched_switch)           /* previous tid, next tid, 0 */                                  \
-	X(oom_kill)               /* pid, pages, 0 */
+	X(mm_collapse_huge_page_isolate) /* address, collapse_result, pages isolated */            \
+	X(mm_shrink_slab_start)          /* trace_shrinker, objects known, 0 */                    \
+	X(mm_shrink_slab_end)            /* trace_shrinker, objects given up, looked at */         \
+	X(mm_vmscan_lru_shrink_inactive) /* lazily free pages looked at, pages dropped, 0 */       \
+	X(tlb_flush)                     /* start, pages, cpus asked (mask) */                     \
+	X(sched_switch)                  /* previous tid, next tid, 0 */                           \
+	X(oom_kill)                      /* pid, pages, 0 */
 
 enum trace_event {
 #define X(name) TRACE_##name,
 	TRACE_EVENTS(X)
 #undef X
 	NR_TRACE_EVENTS
+};
+
+/* Linux names a shrinker by its function. */
+enum trace_shrinker {
+	SHRINK_DEFERRED,  /* huge pages that are partly unmapped */
+	SHRINK_UNDERUSED, /* huge pages that are mostly zero */
+	SHRINK_HUGE_ZERO
 };
 
 struct trace_record {

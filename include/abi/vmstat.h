@@ -28,6 +28,7 @@
 	X(pgfault)                                                                                 \
 	X(pgmajfault)                                                                              \
 	X(pglazyfree)                                                                              \
+	X(pglazyfreed)                                                                             \
 	X(pgreuse)                                                                                 \
 	X(pgmigrate_success)                                                                       \
 	X(pgmigrate_fail)                                                                          \
@@ -56,6 +57,7 @@
 	X(thp_split_page)                                                                          \
 	X(thp_split_page_failed)                                                                   \
 	X(thp_deferred_split_page)                                                                 \
+	X(thp_underused_split_page)                                                                \
 	X(thp_split_pmd)                                                                           \
 	X(thp_scan_exceed_none_pte)                                                                \
 	X(thp_scan_exceed_swap_pte)                                                                \
@@ -63,6 +65,8 @@
 	X(thp_split_pud)                                                                           \
 	X(thp_zero_page_alloc)                                                                     \
 	X(thp_zero_page_alloc_failed)                                                              \
+	X(thp_swpout)                                                                              \
+	X(thp_swpout_fallback)                                                                     \
 	X(thp_wp_copy)       /* 2 MiB copied by a write fault (cow=copy) */                        \
 	X(thp_wp_fallback)   /* wp_huge_pmd split and copied 4 KiB instead */                      \
 	X(thp_wp_reuse)      /* the last owner wrote: made writable in place */                    \

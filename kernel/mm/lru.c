@@ -147,6 +147,25 @@ void lru_putback(struct page *head)
 }
 
 /*
+ * lru_deactivate - MADV_COLD: an active page is the newest of the inactive ones.
+ *
+ *   locks    takes lru.lock; nothing happens to a page that is on no list, or is inactive
+ *   Linux    lru_deactivate_fn
+ */
+void lru_deactivate(struct page *head)
+{
+	spin_lock(&lru.lock);
+	if ((head->flags & (PG_LRU | PG_ACTIVE)) == (PG_LRU | PG_ACTIVE)) {
+		page_list_del(&lru.active, head);
+		count_list(head->flags, -(s64)page_nr(head));
+		flags_clear(head, PG_ACTIVE);
+		page_list_add(&lru.inactive, head);
+		count_list(head->flags, page_nr(head));
+	}
+	spin_unlock(&lru.lock);
+}
+
+/*
  * lru_deactivate_lazyfree - MADV_FREE: the page is the next to go, and may be dropped while clean.
  *
  *   locks    takes lru.lock; nothing happens to a page that is on no list
@@ -165,6 +184,78 @@ void lru_deactivate_lazyfree(struct page *head)
 		count_list(head->flags, page_nr(head));
 		vmstat_add(VM_pglazyfree, page_nr(head));
 	}
+	spin_unlock(&lru.lock);
+}
+
+/*
+ * lru_get - a reference on a page that was found by its number.
+ *
+ *   locks    takes lru.lock: a page on a list is freed only after it was taken off, which needs that lock
+ *   returns  false: it is on no list, or is being freed
+ *   Linux    folio_try_get, before lru_add_drain
+ */
+bool lru_get(struct page *head)
+{
+	bool got;
+
+	spin_lock(&lru.lock);
+	got = head->flags & PG_LRU && page_try_get(head);
+	spin_unlock(&lru.lock);
+	return got;
+}
+
+/*
+ * lru_lazyfree_take - of the pages that MADV_FREE left, the next to go; isolated, with a reference.
+ *
+ *   locks    takes lru.lock
+ *   returns  NULL: there is none
+ *   after    lru_revive(), or the last page_put()
+ */
+struct page *lru_lazyfree_take(void)
+{
+	struct page *p = NULL;
+
+	spin_lock(&lru.lock);
+	for (u32 pfn = lru.inactive.last; pfn && !p; pfn = pfn_to_page(pfn)->prev) {
+		if (pfn_to_page(pfn)->flags & PG_LAZYFREE && page_try_get(pfn_to_page(pfn)))
+			p = pfn_to_page(pfn);
+	}
+	if (p)
+		lru_isolate_locked(p);
+	spin_unlock(&lru.lock);
+	return p;
+}
+
+/*
+ * lru_revive - an isolated page that MADV_FREE had left was written again: it is in use.
+ *
+ *   locks    takes lru.lock
+ *   Linux    folio_set_swapbacked, folio_putback_lru
+ */
+void lru_revive(struct page *head)
+{
+	spin_lock(&lru.lock);
+	ASSERT(!(head->flags & PG_LRU));
+	flags_clear(head, PG_LAZYFREE);
+	flags_set(head, PG_LRU | PG_ACTIVE);
+	page_list_add(&lru.active, head);
+	count_list(head->flags, page_nr(head));
+	spin_unlock(&lru.lock);
+}
+
+/*
+ * lru_add_lazyfree - a page on no list becomes one that MADV_FREE left: a frame of a huge page that was one.
+ *
+ *   locks    takes lru.lock
+ *   Linux    __split_huge_page_tail copies the flags
+ */
+void lru_add_lazyfree(struct page *head)
+{
+	spin_lock(&lru.lock);
+	ASSERT(!(head->flags & PG_LRU));
+	page_list_add_tail(&lru.inactive, head);
+	flags_set(head, PG_LRU | PG_LAZYFREE);
+	count_list(head->flags, page_nr(head));
 	spin_unlock(&lru.lock);
 }
 
@@ -297,6 +388,30 @@ bool lru_deferred_del(struct page *head)
 	}
 	spin_unlock(&lru.deferred_lock);
 	return queued;
+}
+
+/*
+ * lru_deferred_take - the page that has waited longest on the queue, taken off it, with a reference.
+ *
+ *   locks    takes lru.deferred_lock: a queued page is freed only after it was taken off under that lock
+ *   returns  NULL: nobody waits. Pages that are being freed are left to who frees them
+ *   Linux    the first half of deferred_split_scan
+ */
+struct page *lru_deferred_take(void)
+{
+	struct page *head = NULL;
+
+	spin_lock(&lru.deferred_lock);
+	for (u32 pfn = lru.deferred.first; pfn && !head; pfn = pfn_to_page(pfn)->next) {
+		if (page_try_get(pfn_to_page(pfn) - 1))
+			head = pfn_to_page(pfn) - 1;
+	}
+	if (head) {
+		page_list_del(&lru.deferred, &head[1]);
+		flags_clear(head, PG_DEFERRED);
+	}
+	spin_unlock(&lru.deferred_lock);
+	return head;
 }
 
 /* ---- the checker ---- */

@@ -24,12 +24,18 @@ bool lru_isolate(struct page *head);        /* take it off; false: it was on no 
 bool lru_isolate_locked(struct page *head); /* lru.lock held */
 bool lru_grab_locked(struct page *head);    /* the same, with a reference: found by its number */
 void lru_putback(struct page *head);        /* undo lru_isolate */
+bool lru_get(struct page *head);            /* a reference on a page that is on a list */
+struct page *lru_lazyfree_take(void);       /* the next that MADV_FREE left, isolated; NULL */
+void lru_revive(struct page *head);         /* put it back as one that is in use */
+void lru_add_lazyfree(struct page *head);   /* a frame of a lazily free huge page that was split */
+void lru_deactivate(struct page *head);     /* MADV_COLD: to the front of inactive */
 /* MADV_FREE: to the tail of inactive, PG_LAZYFREE. */
 void lru_deactivate_lazyfree(struct page *head);
 void lru_del(struct page *head);                 /* it is being freed; no-op when on no list */
 void lru_del_many(const u32 *pfns, unsigned nr); /* base pages nobody references, under one lock */
 bool lru_deferred_add(struct page *head);        /* true: newly queued */
 bool lru_deferred_del(struct page *head);
+struct page *lru_deferred_take(void); /* the oldest, off the queue, with a reference; NULL: empty */
 void lru_isolate_many(
 	const u32 *pfns, unsigned nr); /* base pages that are on a list; lru.lock held */
 bool lru_check(void); /* L1 flags agree with lists, L2 counts, L3 only anon pages */

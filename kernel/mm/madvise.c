@@ -1,123 +1,27 @@
 /*
- * madvise.c - what a task says about its memory                          floor 5, below: range, fault, collapse, zap, thp
+ * madvise.c - what a task says about its memory                          floor 5, below: range, fault, collapse, zap, pageout
  *
  * Advice either marks areas (HUGEPAGE, NOHUGEPAGE, fork and dump), drops pages now (DONTNEED) or later (FREE), brings
  * them in (POPULATE_*) or makes them huge (COLLAPSE). Unknown advice is refused.
  *
  * IDEA      holes in the range: what is mapped is treated all the same, then -ENOMEM, as on Linux.
- *           MADV_FREE makes entries clean; a page that is still clean when memory is wanted may go. A huge page that
- *           lies only partly in the range is split at once, so that the rest can stay.
+ *           Locked areas refuse to lose pages, except by DONTNEED_LOCKED. FREE, COLD and PAGEOUT: pageout.c.
  *
  * LOCKS     mm->lock (write; POPULATE and COLLAPSE take it themselves) -> anon lock -> pt_lock
  * LINUX     mm/madvise.c                                                            docs/mm/mmap.md
  */
 #include <abi/errno.h>
-#include "mm/buddy.h"
-#include "mm/lru.h"
-#include "mm/zero.h"
-#include "mm/pgtable.h"
 #include "mm/vma.h"
 #include "mutex.h"
 #include "sched.h"
 #include "mm/thp.h"
 #include "mm/zap.h"
+#include "mm/pageout.h"
 #include "mm/collapse.h"
 #include "mm/memory.h"
 #include "mm/fault.h"
 #include "mm/range.h"
 #include "mm/mmap.h"
-
-/* MADV_FREE of 4 KiB entries: clean and unaccessed; a later write makes the page the task's again. */
-static void free_ptes(struct vma *v, vaddr_t start, vaddr_t end, pmd_t *pmdp)
-{
-	struct mm *mm = v->mm;
-	bool changed = false;
-	pte_t *ptep;
-
-	spin_lock(&mm->pt_lock);
-	ptep = pte_ptr(pmd_read(pmdp), start);
-	for (vaddr_t a = start; a < end; a += PAGE_SIZE, ptep++) {
-		pte_t pte = pte_read(ptep);
-		pfn_t pfn = pte_pfn(pte);
-
-		if (!pte_present(pte) || pfn_is_zero(pfn) || pfn_in_huge(pfn) ||
-			pfn_mapcount(pfn) != 1)
-			continue;
-		pte = pte_take(ptep);
-		pte_write(ptep, (pte_t){pte.v & ~(PTE_A | PTE_D)});
-		lru_deactivate_lazyfree(pfn_to_page(pfn));
-		changed = true;
-	}
-	if (changed)
-		tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_free);
-	spin_unlock(&mm->pt_lock);
-}
-
-/* A whole huge page, mapped here alone, becomes lazily free. True: done (or not ours to free). Linux: madvise_free_huge_pmd */
-static bool free_huge(struct vma *v, vaddr_t haddr, pmd_t *pmdp)
-{
-	struct mm *mm = v->mm;
-	struct page *page;
-	pmd_t pmd;
-
-	spin_lock(&mm->pt_lock);
-	pmd = pmd_read(pmdp);
-	if (pmd_kind(pmd) != ENTRY_LEAF) {
-		spin_unlock(&mm->pt_lock);
-		return false;
-	}
-	page = pfn_to_page(pmd_pfn(pmd));
-	if (!pfn_is_huge_zero(pmd_pfn(pmd)) && page_total_mapcount(page) == 1 && pmd_present(pmd)) {
-		pmd = pmd_take(pmdp);
-		pmd_write(pmdp, (pmd_t){pmd.v & ~(PTE_A | PTE_D)});
-		tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_free);
-		lru_deactivate_lazyfree(page);
-	}
-	spin_unlock(&mm->pt_lock);
-	return true;
-}
-
-/* Only a part of a huge page: the page is split at once, so that the rest can stay. False: it could not be. */
-static bool free_split(struct vma *v, pmd_t *pmdp)
-{
-	struct mm *mm = v->mm;
-	struct page *page = NULL;
-	pmd_t pmd;
-	int err;
-
-	spin_lock(&mm->pt_lock);
-	pmd = pmd_read(pmdp);
-	if (pmd_kind(pmd) == ENTRY_LEAF && !pfn_is_huge_zero(pmd_pfn(pmd)) &&
-		page_total_mapcount(pfn_to_page(pmd_pfn(pmd))) == 1) {
-		page = pfn_to_page(pmd_pfn(pmd));
-		page_get(page);
-	}
-	spin_unlock(&mm->pt_lock);
-	if (!page)
-		return false;
-	err = thp_split_page(page);
-	page_put(page);
-	return err == 0;
-}
-
-/* held: mm(write). Linux: madvise_free_single_vma */
-static void free_range(struct vma *v, vaddr_t start, vaddr_t end)
-{
-	vaddr_t a = start, next;
-
-	for (pmd_t *pmdp = pgtable_next_pmd(v->mm, &a, end); pmdp;
-		pmdp = pgtable_next_pmd(v->mm, &a, end)) {
-		bool leaf = pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF;
-
-		next = pmd_range_end(a, end);
-		if (leaf && next - a == HPAGE_PMD_SIZE)
-			free_huge(v, a, pmdp);
-		else if (!leaf || free_split(v, pmdp))
-			free_ptes(v, a, next, pmdp);
-		preempt_point();
-		a = next;
-	}
-}
 
 /* Advice that only changes an area's flags: which, or 0. */
 static bool advice_flags(int advice, u32 *set, u32 *clear)
@@ -199,22 +103,27 @@ static int remove_pages(struct vma *v, vaddr_t start, vaddr_t stop)
 /* held: mm(write) */
 static int advise_area(struct vma *v, vaddr_t start, vaddr_t stop, int advice)
 {
-	if (v->kind == VMA_DEVICE || v->flags & VM_LOCKED)
+	if (v->kind == VMA_DEVICE || (v->flags & VM_LOCKED && advice != MADV_DONTNEED_LOCKED))
 		return -EINVAL;
-	if (advice == MADV_COLD || advice == MADV_PAGEOUT)
-		return 0; /* there is nowhere to bring pages: as on a Linux without swap, all of them stay */
-	if (advice == MADV_REMOVE)
+	switch (advice) {
+	case MADV_REMOVE:
 		return remove_pages(v, start, stop);
-	if (advice == MADV_DONTNEED)
+	case MADV_DONTNEED:
+	case MADV_DONTNEED_LOCKED:
 		zap_range(v, start, stop);
-	else if (v->kind == VMA_ANON)
-		free_range(v, start, stop);
-	else
-		return -EINVAL;
+		return 0;
+	case MADV_FREE:
+		if (v->kind != VMA_ANON)
+			return -EINVAL;
+		break;
+	}
+	if (v->kind ==
+		VMA_ANON) /* an object's pages are its own; nothing else is cold or paged out */
+		pageout_range(v, start, stop, advice);
 	return 0;
 }
 
-/* DONTNEED, FREE, REMOVE, COLD and PAGEOUT, area by area. held: mm(write) */
+/* DONTNEED, DONTNEED_LOCKED, FREE, REMOVE, COLD and PAGEOUT, area by area. held: mm(write) */
 static int advise_pages(struct mm *mm, vaddr_t start, vaddr_t end, int advice)
 {
 	for (struct vma *v = range_first(mm, start, end); v; v = range_next(v, end)) {
@@ -248,8 +157,8 @@ static bool advice_known(int advice)
 	u32 set, clear;
 
 	return advice_flags(advice, &set, &clear) || advice == MADV_DONTNEED ||
-	       advice == MADV_FREE || advice == MADV_REMOVE || advice == MADV_COLD ||
-	       advice == MADV_PAGEOUT || advice == MADV_POPULATE_READ ||
+	       advice == MADV_DONTNEED_LOCKED || advice == MADV_FREE || advice == MADV_REMOVE ||
+	       advice == MADV_COLD || advice == MADV_PAGEOUT || advice == MADV_POPULATE_READ ||
 	       advice == MADV_POPULATE_WRITE || advice == MADV_COLLAPSE;
 }
 

@@ -51,6 +51,7 @@ struct thp_settings thp_settings = {
 	.enabled = THP_ALWAYS,
 	.defrag = DEFRAG_MADVISE,
 	.use_zero_page = true,
+	.shrink_underused = true,
 	.cow = COW_COPY,
 	.khugepaged_defrag = true,
 	.pages_to_scan = 4096,
@@ -655,6 +656,7 @@ void thp_split_pmd(struct vma *v, vaddr_t haddr, pmd_t *pmdp)
 
 struct split {
 	struct page *head;
+	bool lazyfree; /* MADV_FREE left it */
 	struct vma *areas[SPLIT_MAX_SPACES]; /* one for each space locked */
 	unsigned nr;
 };
@@ -694,13 +696,15 @@ static bool split_area_pmd(struct vma *v, vaddr_t addr, void *ctx)
 	return true;
 }
 
-/* The frames of a page that was split: those still mapped go on the LRU, those of holes are free. */
-static void split_finish(struct page *head)
+/* The frames of a page that was split: those still mapped go on the LRU it was on, those of holes are free. */
+static void split_finish(struct page *head, bool lazyfree)
 {
 	for (u64 i = 0; i < HPAGE_PMD_NR; i++) {
 		struct page *p = head + i;
 
-		if (READ_ONCE(p->mapcount))
+		if (READ_ONCE(p->mapcount) && lazyfree)
+			lru_add_lazyfree(p);
+		else if (READ_ONCE(p->mapcount))
 			lru_add_active(p);
 		if (i > 0) /* buddy_split_huge gave us one reference on each; the head's is the caller's own */
 			page_put(p);
@@ -728,6 +732,7 @@ static bool split_locked(struct split *s, struct anon *anon)
 	}
 	rmap_walk_locked(anon, index, HPAGE_PMD_NR, split_area_pmd, s);
 	lru_deferred_del(head);
+	s->lazyfree = head->flags & PG_LAZYFREE;
 	buddy_split_huge(head);
 	return true;
 }
@@ -751,7 +756,7 @@ int thp_split_page(struct page *head)
 		vmstat_inc(VM_thp_split_page_failed);
 		return -EBUSY;
 	}
-	split_finish(head);
+	split_finish(head, s.lazyfree);
 	vmstat_inc(VM_thp_split_page);
 	trace(TRACE_thp_split_page, page_to_pfn(head), 0, 0);
 	return 0;

@@ -30,6 +30,7 @@ struct thp_settings {
 	enum thp_enabled enabled;  /* THP_ALWAYS */
 	enum thp_defrag defrag;    /* DEFRAG_MADVISE */
 	bool use_zero_page;        /* 1 */
+	bool shrink_underused;     /* 1 */
 	enum thp_cow cow;          /* COW_COPY: as in Linux 4.11; COW_SPLIT: as in 5.8 to 6.12 */
 	bool khugepaged_defrag;    /* 1 */
 	u32 pages_to_scan;         /* 4096 */

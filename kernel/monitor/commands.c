@@ -64,7 +64,8 @@ const struct command commands[] = {
 	{"zero", T_MEMORY, "", "Show the two shared frames of zeroes and check that they are zero.",
 		"zero", "-", CMD_JSON, cmd_zero, ""},
 	{"drop", T_MEMORY, "",
-		"Give back the huge zero page if nobody uses it, and the per-CPU lists.", "drop",
+		"Give back what is kept for speed: huge pages partly unmapped or mostly zero are split, the "
+		"huge zero page goes if nobody uses it, and the per-CPU lists.", "drop",
 		"echo 3 > /proc/sys/vm/drop_caches", 0, cmd_drop, ""},
 
 	{"ps", T_TASKS, "", "List tasks and kernel threads with their memory; stopped: the CPUs.",

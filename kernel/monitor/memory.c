@@ -538,6 +538,6 @@ int cmd_drop(struct monitor *m, int argc, char **argv)
 {
 	if (argc > 1)
 		return usage(m);
-	say(m, "%lu pages given back\n", reclaim_run());
+	say(m, "%lu pages given back\n", reclaim_shrink());
 	return STATUS_OK;
 }

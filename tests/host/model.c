@@ -66,8 +66,21 @@ static void contents_write(char *page, u32 version)
 		*(u64 *)(page + places[i]) = word_of(version, i);
 }
 
-static void contents_check(const struct model_space *s, u64 n, const char *page, const char *when)
+/* What MADV_FREE left may have become zeroes (or, when `page` is NULL, a hole); then that is what it is from now on. */
+static void see_dropped(struct model_page *p, const char *page)
 {
+	if (!p->lazy)
+		return;
+	for (unsigned i = 0; page && i < ARRAY_SIZE(places); i++)
+		if (*(const u64 *)(page + places[i]))
+			return;
+	p->lazy = false;
+	p->version = 0;
+}
+
+static void contents_check(struct model_space *s, u64 n, const char *page, const char *when)
+{
+	see_dropped(&s->page[n], page);
 	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
 		u64 is = *(const u64 *)(page + places[i]), want = word_of(s->page[n].version, i);
 
@@ -412,6 +425,8 @@ int model_advise(struct model_space *s, vaddr_t addr, u64 len, int advice)
 			continue;
 		if (advice == MADV_DONTNEED)
 			p->version = 0;
+		if (advice == MADV_FREE)
+			p->lazy = true;
 		if (err && model_may_fail && buddy_inject_fired) {
 			follow_fork_advice(s, n); /* for its holes, or for lack of memory? */
 			continue;
@@ -460,6 +475,7 @@ enum fault_result model_access(struct model_space *s, vaddr_t addr, enum mmu_kin
 	contents_check(s, n, page_start(at), "access");
 	if (kind == MMU_WRITE) {
 		p->version = ++last_version;
+		p->lazy = false;
 		contents_write(page_start(at), p->version);
 	}
 	return r;
@@ -582,6 +598,7 @@ void model_touch_cached(struct model_space *s)
 			continue;
 		CHECK(right_to(p, MMU_WRITE));
 		p->version = ++last_version;
+		p->lazy = false;
 		contents_write(at, p->version);
 	}
 }
@@ -603,11 +620,12 @@ static void check_area(struct model_space *s, const struct vma *v)
 		CHECK_MSG(s->page[n].mapped, "page %#lx of space %u should not be there", a,
 			s->mm->id);
 		CHECK_EQ(s->page[n].prot, prot_of(v));
-		if (pfn)
+		if (pfn) {
 			contents_check(s, n, phys_to_virt(pfn << PAGE_SHIFT), "memory");
-		else
-			CHECK_MSG(!s->page[n].version, "page %#lx of space %u was lost", a,
-				s->mm->id);
+			continue;
+		}
+		see_dropped(&s->page[n], NULL);
+		CHECK_MSG(!s->page[n].version, "page %#lx of space %u was lost", a, s->mm->id);
 	}
 }
 

@@ -27,6 +27,7 @@ enum model_fork {
 struct model_page {
 	u32 version; /* of its contents; 0: zeroes */
 	u8 mapped, prot, fork;
+	bool lazy; /* MADV_FREE: it may turn into zeroes, until it is written */
 };
 
 struct model_space {

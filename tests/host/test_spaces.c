@@ -174,8 +174,8 @@ static void do_advise(struct model_space *s)
 {
 	static const int advice[] = {MADV_HUGEPAGE, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_DONTNEED,
 		MADV_DONTNEED, MADV_FREE, MADV_FREE, MADV_COLLAPSE, MADV_COLLAPSE, MADV_COLLAPSE,
-		MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_DONTFORK, MADV_DOFORK,
-		MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_WILLNEED};
+		MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_COLD, MADV_PAGEOUT, MADV_DONTFORK,
+		MADV_DOFORK, MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_WILLNEED};
 	static u32 undo;
 	vaddr_t a = check_below(2) ? random_page(s) : random_addr();
 	u64 len = random_len(a, MODEL_END);
@@ -351,9 +351,9 @@ static void report(const char *what, u64 steps)
 	static const enum vm_stat shown[] = {VM_thp_fault_alloc, VM_thp_fault_fallback,
 		VM_thp_zero_page_alloc, VM_thp_wp_copy, VM_thp_wp_fallback, VM_thp_wp_reuse,
 		VM_thp_split_pmd, VM_thp_split_page, VM_thp_split_page_failed,
-		VM_thp_deferred_split_page, VM_fault_overlap, VM_pgmigrate_success,
-		VM_thp_migration_success, VM_compact_isolated, VM_compact_stall,
-		VM_compact_success};
+		VM_thp_deferred_split_page, VM_thp_underused_split_page, VM_pglazyfreed,
+		VM_fault_overlap, VM_pgmigrate_success, VM_thp_migration_success,
+		VM_compact_isolated, VM_compact_stall, VM_compact_success};
 
 	printf("  %s: %lu steps, %lu faults, %lu interferences, %lu refusals\n   ", what, steps,
 		mmu_faults, interfered, model_refusals);
