@@ -48,7 +48,7 @@ static bool settings_changed;
 
 static bool enabled(void)
 {
-	return thp_settings.enabled != THP_NEVER;
+	return thp_size_enabled(HPAGE_PMD_ORDER) != THP_NEVER;
 }
 
 static bool pass_asked(void)

@@ -25,7 +25,7 @@
 #define VALUE_BYTES 64u        /* the longest value of a setting, with its zero */
 
 static const struct report_node *const tables[] = {report_system_nodes, report_numa_nodes,
-	report_frame_nodes, report_compact_nodes, report_thp_nodes};
+	report_frame_nodes, report_thp_nodes, report_size_nodes, report_compact_nodes};
 
 #define for_each_node(n)                                                                           \
 	for (usize n##_t = 0; n##_t < ARRAY_SIZE(tables); n##_t++)                                 \
@@ -191,7 +191,7 @@ static bool text_grow(struct report_file *f, usize size)
 /* Replaces the record in text[] by the next one. False: no memory. At the end sets `ended`. */
 static bool next_record(struct report_file *f)
 {
-	struct report_out out = {text_put, f};
+	struct report_out out = {text_put, f, f->node};
 	u64 cursor = f->cursor;
 
 	if (!f->text && !text_grow(f, TEXT_FIRST))
@@ -260,6 +260,7 @@ int report_show(const char *path, struct task *self, bool lock_free_only, struct
 		err = -EINVAL;
 	else if (lock_free_only && !(node->flags & REPORT_LOCK_FREE))
 		err = -EAGAIN;
+	out->node = node;
 	while (!err && node->show(out, task, &cursor))
 		;
 	if (task)

@@ -22,6 +22,7 @@
 struct report_out {
 	void (*put)(void *ctx, const char *s, usize len);
 	void *ctx;
+	const struct report_node *node; /* set by report.c: which file, for a function that shows several */
 };
 void report_puts(struct report_out *out, const char *s);
 void report_printf(struct report_out *out, const char *fmt, ...) __printf(2, 3);

@@ -12,6 +12,8 @@ extern const struct report_node
 	report_system_nodes[]; /* report_system.c: /proc, /proc/sys/vm, cpu */
 extern const struct report_node
 	report_thp_nodes[]; /* report_thp.c: /sys/.../transparent_hugepage */
+extern const struct report_node
+	report_size_nodes[]; /* report_size.c: its hugepages-SIZEkB, and debug/split_huge_pages */
 extern const struct report_node report_task_nodes[]; /* report_task.c: below /proc/PID */
 extern const struct report_node
 	report_frame_nodes[]; /* report_frames.c: /proc/kpageflags, kpagecount */

@@ -238,11 +238,24 @@ static void show_vm_flags(struct report_out *out, const struct vma *v)
 	report_puts(out, "\n");
 }
 
-/* report_thp_eligible - may it have huge pages, and is there room for one? Linux: hugepage_vma_check */
+/* May it have pages of this order, and does the last aligned place for one lie in it? */
+static bool order_eligible(const struct vma *v, unsigned order)
+{
+	u64 size = PAGE_SIZE << order;
+
+	return thp_order_reason(v, order) == THP_OK && v->end >= size &&
+	       ALIGN_DOWN(v->end - size, size) >= v->start;
+}
+
+/* report_thp_eligible - may it have huge pages of any size, and is there room for one? Linux: thp_vma_allowable_orders */
 bool report_thp_eligible(const struct vma *v)
 {
-	return thp_vma_reason(v) == THP_OK && v->end >= HPAGE_PMD_SIZE &&
-	       vma_covers_huge(v, v->end - HPAGE_PMD_SIZE);
+	u32 orders = thp_settings.run_orders | 1u << HPAGE_PMD_ORDER;
+
+	for (unsigned order = HPAGE_PMD_ORDER; order; order--)
+		if (orders >> order & 1 && order_eligible(v, order))
+			return true;
+	return false;
 }
 
 static bool show_smaps(struct report_out *out, struct task *task, u64 *cursor)

@@ -56,7 +56,7 @@ static int store_enabled(struct task *task, const char *text)
 
 	if (choice < 0)
 		return choice;
-	was_never = thp_settings.enabled == THP_NEVER;
+	was_never = thp_size_enabled(HPAGE_PMD_ORDER) == THP_NEVER;
 	WRITE_ONCE(thp_settings.enabled, (enum thp_enabled)choice);
 	if (was_never || choice == THP_NEVER)
 		khugepaged_wake(); /* Linux stops or starts the thread; else it sleeps on */
@@ -178,6 +178,7 @@ static int store_prezero_pool(struct task *task, const char *text)
 NUMBER_FILE(prezero, thp_settings.prezero)
 NUMBER_FILE(prezero_pool, thp_settings.prezero_pool)
 SETTING_FILE(use_zero_page, use_zero_page, 0, 1, false)
+SETTING_FILE(shrink_underused, shrink_underused, 0, 1, false)
 SETTING_FILE(khugepaged_defrag, khugepaged_defrag, 0, 1, false)
 SETTING_FILE(pages_to_scan, pages_to_scan, 1, UINT32_MAX, false)
 SETTING_FILE(scan_sleep, scan_sleep_millisecs, 0, UINT32_MAX, true)
@@ -214,6 +215,7 @@ const struct report_node report_thp_nodes[] = {
 	RW("prezero", prezero),
 	RW("prezero_pool", prezero_pool),
 	RW("shmem_enabled", shmem),
+	RW("shrink_underused", shrink_underused),
 	RW("use_zero_page", use_zero_page),
 	{NULL, 0, 0, NULL, NULL, NULL},
 };

@@ -14,7 +14,7 @@
  *   leaf at the pmd, at the pte, migrating   its page is being moved: give way without a lock, start again
  *   leaf at the pmd                          protnone: thp_numa_fault; write to read-only: thp_wp; else set accessed
  *   hole at the pte, area of an object       memory_fault_pte: its page, a copy of it, or who supplies one
- *   hole at the pte                          read: the zero page. write: a fresh zeroed page
+ *   hole at the pte                          read: the zero page. write: a run of pages (run_fault), or a fresh zeroed page
  *   leaf at the pte                          protnone: rights back; write to read-only: reuse or copy; else set accessed
  *   nothing wrong                            another CPU was faster: done
  *
@@ -36,6 +36,7 @@
 #include "mutex.h"
 #include "sched.h"
 #include "mm/thp.h"
+#include "mm/run.h"
 #include "mm/memory.h"
 #include "pager.h"
 #include "mm/fault.h"
@@ -214,9 +215,11 @@ static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *
 	if (pte_kind(pte) == ENTRY_HOLE) {
 		if (unlikely(v->kind != VMA_ANON) && !seeded(ZERO_TAINT))
 			return hole_elsewhere(f, v, ptep);
-		if (f->write || v->mm->forbid_zero)
-			return pte_fresh(v, addr, ptep, pte);
-		return pte_zero(v, ptep);
+		if (!f->write && !v->mm->forbid_zero)
+			return pte_zero(v, ptep);
+		if (unlikely(thp_settings.run_orders) && run_fault(f, v, ptep) == FAULT_DONE)
+			return FAULT_DONE;
+		return pte_fresh(v, addr, ptep, pte);
 	}
 	if (f->write && pte_present(pte) && !pte_writable(pte))
 		return pte_wp(v, addr, ptep, pte);

@@ -86,6 +86,23 @@ void lru_add_active(struct page *head)
 }
 
 /*
+ * lru_add_active_many - the same for base pages whose frames lie side by side, under one lock.
+ *
+ *   locks    takes lru.lock
+ *   Linux    folio_add_lru, where they are one folio
+ */
+void lru_add_active_many(struct page *first, unsigned nr)
+{
+	spin_lock(&lru.lock);
+	for (struct page *p = first; p < first + nr; p++) {
+		page_list_add(&lru.active, p);
+		flags_set(p, PG_LRU | PG_ACTIVE);
+	}
+	spin_unlock(&lru.lock);
+	vmstat_add(VM_nr_active_anon, nr);
+}
+
+/*
  * lru_isolate - take a page off its list, so that nobody else starts to work on it.
  *
  *   locks    takes lru.lock; the caller holds a reference

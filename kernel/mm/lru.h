@@ -19,7 +19,8 @@ struct lru {
 extern struct lru lru;
 
 void lru_init(void);
-void lru_add_active(struct page *head);     /* not on a list yet */
+void lru_add_active(struct page *head);                    /* not on a list yet */
+void lru_add_active_many(struct page *first, unsigned nr); /* base pages side by side */
 bool lru_isolate(struct page *head);        /* take it off; false: it was on no list */
 bool lru_isolate_locked(struct page *head); /* lru.lock held */
 bool lru_grab_locked(struct page *head);    /* the same, with a reference: found by its number */

@@ -61,6 +61,7 @@ struct thp_settings thp_settings = {
 	.max_ptes_swap = HPAGE_PMD_NR / 8,
 	.max_ptes_shared = HPAGE_PMD_NR / 2,
 	.prezero_pool = 16,
+	.size = {[0 ... HPAGE_PMD_ORDER - 1] = SIZE_NEVER, [HPAGE_PMD_ORDER] = SIZE_INHERIT},
 };
 
 /* khugepaged's list of spaces, and the cursor: the link behind which the next space stands. */
@@ -99,25 +100,38 @@ const char *thp_reason_text(enum thp_reason r)
 	return reason_texts[r];
 }
 
-/*
- * thp_vma_reason - may this area have huge pages at all? Settings, advice and kind; not the range.
- *   locks    mm->lock held (any mode)
- *   returns  THP_OK or the first reason against it
- *   Linux    hugepage_vma_check
- */
-enum thp_reason thp_vma_reason(const struct vma *v)
+/* Settings, advice and kind; not the range. */
+static __always_inline enum thp_reason order_reason(const struct vma *v, unsigned order)
 {
+	enum thp_enabled enabled = thp_size_enabled(order);
+
 	if (unlikely(v->kind != VMA_ANON))
 		return THP_NOT_ANON;
 	if (unlikely(v->flags & (VM_NOHUGEPAGE | VM_STACK)) && !seeded(STACK_HUGE))
 		return v->flags & VM_STACK ? THP_STACK : THP_NOHUGEPAGE;
 	if (unlikely(v->mm->thp_disable))
 		return THP_PRCTL;
-	if (likely(thp_settings.enabled == THP_ALWAYS))
+	if (likely(enabled == THP_ALWAYS))
 		return THP_OK;
-	if (thp_settings.enabled == THP_NEVER)
+	if (enabled == THP_NEVER)
 		return THP_NEVER_SET;
 	return v->flags & VM_HUGEPAGE ? THP_OK : THP_NOT_ADVISED;
+}
+
+/*
+ * thp_vma_reason, thp_order_reason - may this area have huge pages at all, or pages of 2^order?
+ *   locks    mm->lock held (any mode)
+ *   returns  THP_OK or the first reason against it
+ *   Linux    hugepage_vma_check; thp_vma_allowable_orders
+ */
+enum thp_reason thp_vma_reason(const struct vma *v)
+{
+	return order_reason(v, HPAGE_PMD_ORDER);
+}
+
+enum thp_reason thp_order_reason(const struct vma *v, unsigned order)
+{
+	return order_reason(v, order);
 }
 
 /* thp_addr_reason - the fault's whole predicate for one address. mm->lock held. */
@@ -128,6 +142,16 @@ enum thp_reason thp_addr_reason(const struct vma *v, vaddr_t addr)
 	if (r == THP_OK && !vma_covers_huge(v, addr))
 		return THP_RANGE;
 	return r;
+}
+
+/* thp_has_block - is there a free block of at least this order just now? No lock. */
+bool thp_has_block(unsigned order)
+{
+	for_each_zone (z)
+		for (unsigned n = order; n <= MAX_ORDER; n++)
+			if (buddy_nr_free(z, n))
+				return true;
+	return false;
 }
 
 /*
@@ -152,10 +176,7 @@ enum thp_reason thp_why(struct mm *mm, vaddr_t addr)
 		return r;
 	if (pmd_kind(pmd) == ENTRY_TABLE)
 		return THP_PTE_TABLE;
-	for_each_zone (z)
-		if (buddy_nr_free(z, HPAGE_PMD_ORDER) || buddy_nr_free(z, MAX_ORDER))
-			return THP_OK;
-	return THP_NO_BLOCK;
+	return thp_has_block(HPAGE_PMD_ORDER) ? THP_OK : THP_NO_BLOCK;
 }
 
 /* --- getting a block --- */
@@ -656,7 +677,7 @@ void thp_split_pmd(struct vma *v, vaddr_t haddr, pmd_t *pmdp)
 
 struct split {
 	struct page *head;
-	bool lazyfree; /* MADV_FREE left it */
+	bool lazyfree;                       /* MADV_FREE left it */
 	struct vma *areas[SPLIT_MAX_SPACES]; /* one for each space locked */
 	unsigned nr;
 };

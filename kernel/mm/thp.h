@@ -13,6 +13,13 @@ enum thp_enabled {
 	THP_MADVISE,
 	THP_NEVER
 };
+/* hugepages-SIZEkB/enabled: one of the above, or what `enabled` says. */
+enum thp_size {
+	SIZE_INHERIT,
+	SIZE_ALWAYS = 1 + THP_ALWAYS,
+	SIZE_MADVISE = 1 + THP_MADVISE,
+	SIZE_NEVER = 1 + THP_NEVER
+};
 enum thp_defrag {
 	DEFRAG_ALWAYS,
 	DEFRAG_DEFER,
@@ -41,8 +48,19 @@ struct thp_settings {
 	u32 max_ptes_shared;       /* 256 */
 	bool prezero;              /* 0: 1 has idle CPUs clear huge pages in advance (prezerod.c) */
 	u32 prezero_pool;          /* 16: how many of them are kept */
+	u8 size[HPAGE_PMD_ORDER +
+		1];     /* enum thp_size by order: 2 MiB INHERITs, the smaller are NEVER */
+	u32 run_orders; /* bit n: size[n] is not NEVER, for n below HPAGE_PMD_ORDER */
 };
 extern struct thp_settings thp_settings;
+
+/* What counts for one order, `enabled` looked up where it inherits. Linux: thp_vma_allowable_orders */
+static inline enum thp_enabled thp_size_enabled(unsigned order)
+{
+	u8 size = READ_ONCE(thp_settings.size[order]);
+
+	return likely(size == SIZE_INHERIT) ? thp_settings.enabled : (enum thp_enabled)(size - 1);
+}
 
 /* Why a place gets no huge page: what thp_fault and khugepaged ask, and what `thp why` prints. */
 #define THP_REASONS(X)                                                                             \
@@ -59,7 +77,8 @@ extern struct thp_settings thp_settings;
 		"4 KiB pages are there already: only khugepaged or MADV_COLLAPSE can change that") \
 	X(HUGE, "it is a huge page")                                                               \
 	X(HUGE_ZERO, "it is the huge zero page: a write makes it a page of its own")               \
-	X(NO_BLOCK, "no free block of order 9")
+	X(NO_BLOCK, "no free block of its order")                                                  \
+	X(PTES_PRESENT, "some of its 4 KiB pages are there already")
 
 enum thp_reason {
 #define X(name, text) THP_##name,
@@ -72,10 +91,13 @@ const char *thp_reason_text(enum thp_reason r);
 
 void thp_init(void);
 
-/* May this area have huge pages at all (settings, advice, kind)? Without the range check. Linux: hugepage_vma_check */
+/* May this area have pages of 2^order (settings, advice, kind)? Without the range check. */
+enum thp_reason thp_order_reason(const struct vma *v, unsigned order);
+/* The same for order 9: may this area have huge pages at all? Linux: hugepage_vma_check */
 enum thp_reason thp_vma_reason(const struct vma *v);
 /* The fault's own predicate for one address: the above and the range. mm->lock held. */
 enum thp_reason thp_addr_reason(const struct vma *v, vaddr_t addr);
+bool thp_has_block(unsigned order);
 /* The whole answer for `thp why`: what is there now, else what the next fault would do. mm->lock held. */
 enum thp_reason thp_why(struct mm *mm, vaddr_t addr);
 

@@ -293,7 +293,7 @@ static struct page *next_splittable(struct mm *mm, pmd_t *pmdp, vaddr_t *addr, v
 
 /*
  * thp_split_range - the huge pages mapped in [start, end), also those that are mapped by 4 KiB entries.
- *   locks    takes mm->lock for reading
+ *   locks    mm->lock held (any mode)
  */
 void thp_split_range(struct mm *mm, vaddr_t start, vaddr_t end, struct thp_split_count *count)
 {
@@ -301,7 +301,7 @@ void thp_split_range(struct mm *mm, vaddr_t start, vaddr_t end, struct thp_split
 	struct page *head, *last = NULL;
 	pmd_t *pmdp;
 
-	rwsem_read_lock(&mm->lock);
+	ASSERT_RW_HELD(&mm->lock);
 	while ((pmdp = pgtable_next_pmd(mm, &a, end)) != NULL) {
 		head = next_splittable(mm, pmdp, &a, pmd_range_end(a, end));
 		if (head && head != last)
@@ -311,5 +311,4 @@ void thp_split_range(struct mm *mm, vaddr_t start, vaddr_t end, struct thp_split
 		last = head;
 		preempt_point();
 	}
-	rwsem_read_unlock(&mm->lock);
 }

@@ -48,7 +48,7 @@ static void value_put(void *ctx, const char *s, usize len)
 
 static void setting_read(struct value *v, const char *folder, const char *name)
 {
-	struct report_out out = {value_put, v};
+	struct report_out out = {value_put, v, NULL};
 	char path[96];
 
 	memset(v, 0, sizeof(*v));

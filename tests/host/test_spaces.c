@@ -19,6 +19,7 @@
 #include "mm/collapse.h"
 #include "mm/mmap.h"
 #include "mm/reclaim.h"
+#include "mm/run.h"
 #include "mm/thp.h"
 #include "vmstat.h"
 
@@ -275,6 +276,9 @@ static void do_settings(void)
 	thp_settings.use_zero_page = check_below(4) != 0;
 	thp_settings.cow = check_below(2);
 	thp_settings.khugepaged_defrag = check_below(2);
+	thp_settings.shrink_underused = check_below(2);
+	run_set_size(RUN_MIN_ORDER + check_below(7), check_below(4));
+	run_set_size(HPAGE_PMD_ORDER, check_below(3) ? SIZE_INHERIT : check_below(4));
 	thp_settings.max_ptes_none = check_below(2) ? 511 : check_below(512);
 	thp_settings.max_ptes_shared = check_below(2) ? 256 : check_below(512);
 }

@@ -34,6 +34,7 @@ struct thp_settings lab_begin(void)
 		.enabled = THP_ALWAYS,
 		.defrag = DEFRAG_MADVISE,
 		.use_zero_page = true,
+		.shrink_underused = true,
 		.cow = COW_COPY,
 		.khugepaged_defrag = true,
 		.pages_to_scan = 0,
