@@ -91,7 +91,7 @@ KTEST(report, paths)
 	KT_EXPECT(ctx, report_open("/proc/99999/smaps", NULL, false, &f) == -ENOENT);
 	KT_EXPECT(ctx, report_open("/proc/99999999999999999999/smaps", NULL, false, &f) == -ENOENT);
 	KT_EXPECT(ctx, report_open("/proc/vmstat", NULL, true, &f) == -EACCES);
-	KT_EXPECT(ctx, report_open("/proc/sys/vm/compact_memory", NULL, true, &f) == -ENOENT);
+	KT_EXPECT(ctx, report_open("/proc/sys/vm/swappiness", NULL, true, &f) == -ENOENT);
 	KT_REQUIRE(ctx, report_open("//proc///vmstat/", NULL, false, &f) == 0);
 	report_close(&f);
 }
