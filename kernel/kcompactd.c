@@ -1,5 +1,5 @@
 /*
- * kcompactd.c - the thread that compacts before anyone has to wait                floor 6, below: mm/compact
+ * kcompactd.c - a thread for each node that compacts before anyone has to wait     floor 6, below: mm/compact
  *
  * It decides when; what is done is compact.c's. Two reasons:
  *
@@ -27,37 +27,41 @@
 #define DEFER_TIMES     64 /* Linux: 1 << COMPACT_MAX_DEFER_SHIFT */
 #define NEVER_PROACTIVE 0
 
-static bool settings_changed;
+static bool settings_changed[MAX_NODES];
 
-static bool has_work(void)
+static bool has_work(unsigned node)
 {
-	return READ_ONCE(compact_wanted) || READ_ONCE(settings_changed);
+	return READ_ONCE(compact_nodes[node].wanted) || READ_ONCE(settings_changed[node]);
 }
 
-/* Until somebody wants a block, or it is time to look around; then false. */
-static bool wait_for_work(u64 ns)
+/* Until somebody wants a block, or it is time to look around: then 0. */
+static u32 wait_for_work(unsigned node, u64 ns)
 {
+	struct compact_node *n = &compact_nodes[node];
+
 	if (READ_ONCE(compact_settings.proactiveness) == NEVER_PROACTIVE)
-		waitq_wait(&compact_wait, has_work(), "kcompactd");
+		waitq_wait(&n->wait, has_work(node), "kcompactd");
 	else
-		waitq_wait_until(&compact_wait, has_work(), time_ns() + ns, "kcompactd");
-	WRITE_ONCE(settings_changed, false);
-	return READ_ONCE(compact_wanted);
+		waitq_wait_until(&n->wait, has_work(node), time_ns() + ns, "kcompactd");
+	WRITE_ONCE(settings_changed[node], false);
+	return READ_ONCE(n->wanted);
 }
 
 static void kcompactd(void *arg)
 {
+	unsigned node = (u64)arg;
 	u64 wait = CHECK_NS;
 
-	(void)arg;
 	for (;;) {
-		if (wait_for_work(wait)) {
+		u32 order = wait_for_work(node, wait);
+
+		if (order) {
 			vmstat_inc(VM_compact_daemon_wake);
-			compact_zones(READ_ONCE(compact_wanted));
-			WRITE_ONCE(compact_wanted, 0);
+			compact_node(node, order);
+			WRITE_ONCE(compact_nodes[node].wanted, 0);
 		} else {
 			wait = CHECK_NS;
-			if (compact_is_due() && !compact_proactively())
+			if (compact_is_due(node) && !compact_proactively(node))
 				wait = CHECK_NS * DEFER_TIMES;
 		}
 	}
@@ -65,17 +69,22 @@ static void kcompactd(void *arg)
 
 void kcompactd_wake(void)
 {
-	WRITE_ONCE(settings_changed, true);
-	waitq_wake_all(&compact_wait);
+	for (unsigned node = 0; node < nr_nodes; node++) {
+		WRITE_ONCE(settings_changed[node], true);
+		waitq_wake_all(&compact_nodes[node].wait);
+	}
 }
 
-/* kcompactd_init - start the thread. Linux: kcompactd_run */
+/* kcompactd_init - start a thread for each node. Linux: kcompactd_run */
 void kcompactd_init(void)
 {
-	struct thread *t;
+	char name[] = "kcompactd0";
 
 	compact_init();
-	t = thread_create("kcompactd", kcompactd, NULL, NULL, NULL);
-	ASSERT_RULE("boot", t, "no memory for kcompactd's thread");
-	sched_start(t);
+	for (u64 node = 0; node < nr_nodes; node++, name[sizeof(name) - 2]++) {
+		struct thread *t = thread_create(name, kcompactd, (void *)node, NULL, NULL);
+
+		ASSERT_RULE("boot", t, "no memory for kcompactd's thread");
+		sched_start(t);
+	}
 }

@@ -49,8 +49,7 @@ struct compact_settings compact_settings = {
 	.extfrag_threshold = 500,
 };
 
-struct waitq compact_wait;
-u32 compact_wanted;
+struct compact_node compact_nodes[MAX_NODES];
 
 static struct compact_zone_state states[ARRAY_SIZE(zones)];
 
@@ -88,7 +87,8 @@ struct compact_zone_state compact_zone_state(const struct zone *z)
 
 void compact_init(void)
 {
-	waitq_init(&compact_wait, "kcompactd");
+	for (unsigned node = 0; node < MAX_NODES; node++)
+		waitq_init(&compact_nodes[node].wait, "kcompactd");
 	for (unsigned i = 0; i < ARRAY_SIZE(states); i++)
 		states[i] = (struct compact_zone_state){.order_failed = NR_ORDERS};
 }
@@ -127,12 +127,13 @@ static void count_scanned(const struct compaction *c, bool migrate, u64 pages)
 /* --- the free scanner: from the end of the zone downwards --- */
 
 /* A pageblock that may be filled up: movable, partly free. One that is wholly free is what this is all for. */
-static bool may_be_filled(pfn_t block)
+static bool may_be_filled(const struct compaction *c, pfn_t block)
 {
 	const struct pageblock *b = pfn_block(block);
 	u16 free = READ_ONCE(b->nr_free);
 
-	return READ_ONCE(b->migratetype) == MIGRATE_MOVABLE && free != 0 && free < HPAGE_PMD_NR;
+	return READ_ONCE(b->migratetype) == MIGRATE_MOVABLE && free != 0 && free < HPAGE_PMD_NR &&
+	       pfn_zone(block) == c->z;
 }
 
 /* The free block at pfn becomes targets. False: it is none (any more). */
@@ -160,7 +161,7 @@ static bool next_free_block(struct compaction *c)
 		block -= HPAGE_PMD_NR;
 		if (block <= block_of(c->migrate) || block < c->z->start)
 			break;
-		if (may_be_filled(block)) {
+		if (may_be_filled(c, block)) {
 			c->free_floor = block;
 			c->free = MIN(block + HPAGE_PMD_NR, c->z->end);
 			return true;
@@ -231,8 +232,9 @@ static bool may_be_emptied(struct compaction *c, pfn_t block)
 	const struct pageblock *b = pfn_block(block);
 	pfn_t end = MIN(block + HPAGE_PMD_NR, c->z->end);
 
-	if (block < c->z->start || READ_ONCE(b->nr_free) == HPAGE_PMD_NR ||
-		READ_ONCE(b->flags) & PB_HUGE || READ_ONCE(b->migratetype) == MIGRATE_ISOLATE)
+	if (block < c->z->start || pfn_zone(block) != c->z ||
+		READ_ONCE(b->nr_free) == HPAGE_PMD_NR || READ_ONCE(b->flags) & PB_HUGE ||
+		READ_ONCE(b->migratetype) == MIGRATE_ISOLATE)
 		return false;
 	if (c->mode == MIGRATE_ASYNC && READ_ONCE(b->migratetype) != MIGRATE_MOVABLE)
 		return false;
@@ -341,22 +343,17 @@ static unsigned low_mark(void)
 	return MAX(100 - (int)MIN(p, 100), 5);
 }
 
-/* A zone counts as much as its share of memory. Linux: fragmentation_score_zone_weighted */
-static unsigned zone_score(const struct zone *z)
+/* A zone counts as much as its share of the node's memory. Linux: fragmentation_score_node */
+unsigned compact_score(unsigned node)
 {
-	u64 present = 0;
-
-	for_each_zone (other)
-		present += other->present_pages;
-	return zone_extfrag_percent(z, HPAGE_PMD_ORDER) * z->present_pages / (present + 1);
-}
-
-unsigned compact_score(void)
-{
-	unsigned score = 0;
+	u64 present = 0, score = 0;
 
 	for_each_zone (z)
-		score += zone_score(z);
+		present += z->node == node ? z->present_pages : 0;
+	for_each_zone (z)
+		if (z->node == node)
+			score += zone_extfrag_percent(z, HPAGE_PMD_ORDER) * z->present_pages /
+				 (present + 1);
 	return score;
 }
 
@@ -364,7 +361,7 @@ unsigned compact_score(void)
 static bool is_enough(const struct compaction *c)
 {
 	if (c->proactive)
-		return compact_score() <= low_mark();
+		return compact_score(c->z->node) <= low_mark();
 	return c->order >= 0 && block_is_free(c->z, c->order);
 }
 
@@ -491,13 +488,13 @@ static enum compact_result try_zone(
 }
 
 /* The best that any zone came to, this CPU's node first. Linux: try_to_compact_pages */
-static enum compact_result try_zones(unsigned order, enum migrate_mode mode, bool daemon)
+static enum compact_result try_zones(unsigned order, enum migrate_mode mode)
 {
 	const struct zonelist *list = &zonelists[this_cpu()->node];
 	enum compact_result best = COMPACT_SKIPPED;
 
 	for (unsigned i = 0; i < list->nr; i++) {
-		enum compact_result r = try_zone(&zones[list->zones[i]], order, mode, daemon);
+		enum compact_result r = try_zone(&zones[list->zones[i]], order, mode, false);
 
 		if (r == COMPACT_SUCCESS)
 			return r;
@@ -509,7 +506,7 @@ static enum compact_result try_zones(unsigned order, enum migrate_mode mode, boo
 /* One try: compact, ask the buddy again, count how it went. */
 static struct page *try_direct(enum migrate_mode mode)
 {
-	enum compact_result r = try_zones(HPAGE_PMD_ORDER, mode, false);
+	enum compact_result r = try_zones(HPAGE_PMD_ORDER, mode);
 	struct page *page;
 
 	if (r == COMPACT_SKIPPED || r == COMPACT_DEFERRED)
@@ -536,9 +533,11 @@ struct page *compact_alloc_huge(bool hard)
 	return page;
 }
 
-bool compact_zones(unsigned order)
+void compact_node(unsigned node, unsigned order)
 {
-	return try_zones(order, MIGRATE_SYNC_LIGHT, true) == COMPACT_SUCCESS;
+	for_each_zone (z)
+		if (z->node == node)
+			try_zone(z, order, MIGRATE_SYNC_LIGHT, true);
 }
 
 void compact_memory(void)
@@ -551,15 +550,15 @@ void compact_memory(void)
 	}
 }
 
-bool compact_is_due(void)
+bool compact_is_due(unsigned node)
 {
 	return READ_ONCE(compact_settings.proactiveness) &&
-	       compact_score() > MIN(low_mark() + 10, 100);
+	       compact_score(node) > MIN(low_mark() + 10, 100);
 }
 
-bool compact_proactively(void)
+bool compact_proactively(unsigned node)
 {
-	unsigned before = compact_score();
+	unsigned before = compact_score(node);
 
 	for_each_zone (z) {
 		struct compaction c = {.z = z,
@@ -568,16 +567,19 @@ bool compact_proactively(void)
 			.daemon = true,
 			.proactive = true};
 
-		if (zone_watermark_ok(z, 0, z->watermark_low + (2ul << HPAGE_PMD_ORDER)))
+		if (z->node == node &&
+			zone_watermark_ok(z, 0, z->watermark_low + (2ul << HPAGE_PMD_ORDER)))
 			compact_zone(&c);
 	}
-	return compact_score() < before;
+	return compact_score(node) < before;
 }
 
 void compact_wake(unsigned order)
 {
-	if (READ_ONCE(compact_wanted) >= order)
+	struct compact_node *n = &compact_nodes[this_cpu()->node];
+
+	if (READ_ONCE(n->wanted) >= order)
 		return;
-	WRITE_ONCE(compact_wanted, order);
-	waitq_wake_all(&compact_wait);
+	WRITE_ONCE(n->wanted, order);
+	waitq_wake_all(&n->wait);
 }

@@ -44,25 +44,25 @@ void compact_init(void);
  */
 struct page *compact_alloc_huge(bool hard);
 
-/*
- * compact_zones - every zone once, for the daemon: what failed lately is deferred. True: a block of this order is free.
- *   Linux    kcompactd_do_work
- */
-bool compact_zones(unsigned order);
+/* Every zone of a node once, for its daemon: what failed lately is deferred. Linux: kcompactd_do_work */
+void compact_node(unsigned node, unsigned order);
 
 /* /proc/sys/vm/compact_memory: every zone from end to end. No lock held. Linux: compact_nodes */
 void compact_memory(void);
 
-/* Proactive compaction: is memory so broken up that it should begin? One pass; false: it got no better. */
-bool compact_is_due(void);
-bool compact_proactively(void);
+/* Proactive compaction: is a node so broken up that it should begin? One pass; false: it got no better. */
+bool compact_is_due(unsigned node);
+bool compact_proactively(unsigned node);
 unsigned compact_score(
-	void); /* 0: free memory in large blocks .. 100. Linux: fragmentation_score_node */
+	unsigned node); /* 0: free memory in large blocks .. 100. Linux: fragmentation_score_node */
 
-/* Somebody got no block and may not work for one: kcompactd should. Linux: wakeup_kcompactd */
+/* Somebody on this CPU got no block and may not work for one: its node's daemon should. Linux: wakeup_kcompactd */
 void compact_wake(unsigned order);
-extern struct waitq compact_wait; /* kcompactd sleeps here */
-extern u32 compact_wanted;        /* the order it was woken for; 0: none */
+struct compact_node {
+	struct waitq wait; /* kcompactd sleeps here */
+	u32 wanted;        /* the order it was woken for; 0: none */
+};
+extern struct compact_node compact_nodes[MAX_NODES];
 
 /* For `compact stat`. */
 struct compact_zone_state {

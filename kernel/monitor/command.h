@@ -124,6 +124,7 @@ COMMAND(pt);
 
 COMMAND(thp);
 COMMAND(khugepaged);
+COMMAND(compact);
 COMMAND(demo);
 
 COMMAND(check);

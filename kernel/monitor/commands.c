@@ -100,6 +100,10 @@ const struct command commands[] = {
 		cmd_khugepaged,
 		"stat scan set max_ptes_none max_ptes_shared max_ptes_swap pages_to_scan "
 		"scan_sleep_millisecs alloc_sleep_millisecs defrag"},
+	{"compact", T_THP, "[stat | run]",
+		"Show how broken up free memory is and what compaction did, or compact all of it "
+		"now.",
+		"compact stat", "echo 1 > /proc/sys/vm/compact_memory", 0, cmd_compact, "stat run"},
 	{"demo", T_THP, "thp | zero | cow | bloat | fragment",
 		"Give a lecture in one command, measured while you watch.\n"
 		"  thp       the same program with huge pages never, always, and promoted later\n"
