@@ -45,6 +45,7 @@
 #include "mm/zero.h"
 #include "monitor/monitor.h"
 #include "panic.h"
+#include "numad.h"
 #include "prezerod.h"
 #include "printk.h"
 #include "spawn.h"
@@ -342,6 +343,7 @@ static void init_tasks(void)
 	khugepaged_init();
 	kcompactd_init();
 	prezerod_init();
+	numad_init();
 	init_initrd();
 	machine_init(boot_info.cmdline);
 	spawn_init();

@@ -25,7 +25,8 @@
 #define VALUE_BYTES 64u        /* the longest value of a setting, with its zero */
 
 static const struct report_node *const tables[] = {report_system_nodes, report_numa_nodes,
-	report_frame_nodes, report_thp_nodes, report_size_nodes, report_compact_nodes};
+	report_frame_nodes, report_thp_nodes, report_size_nodes, report_balancing_nodes,
+	report_compact_nodes};
 
 #define for_each_node(n)                                                                           \
 	for (usize n##_t = 0; n##_t < ARRAY_SIZE(tables); n##_t++)                                 \

@@ -21,17 +21,20 @@ extern const struct report_node
 extern const struct report_node
 	report_compact_nodes[]; /* report_compact.c: /sys/kernel/debug/extfrag */
 
-/* report_compact.c: the files of /proc/sys/vm that are compaction's, for report_system.c's table. */
-#define REPORT_COMPACT_FILE(name)                                                                  \
+/* Files of /proc/sys in report_system.c's table that somebody else writes; these are report_compact.c's. */
+#define REPORT_FILE_ELSEWHERE(name)                                                                \
 	bool report_show_##name(struct report_out *out, struct task *task, u64 *cursor);           \
 	int report_store_##name(struct task *task, const char *text);
-REPORT_COMPACT_FILE(compact_memory)
-REPORT_COMPACT_FILE(unevictable)
-REPORT_COMPACT_FILE(proactiveness)
-REPORT_COMPACT_FILE(extfrag_threshold)
+REPORT_FILE_ELSEWHERE(compact_memory)
+REPORT_FILE_ELSEWHERE(unevictable)
+REPORT_FILE_ELSEWHERE(proactiveness)
+REPORT_FILE_ELSEWHERE(extfrag_threshold)
 
 extern struct report_node report_numa_nodes[]; /* report_numa.c: /sys/devices/system/node */
 void report_numa_vmstat(struct report_out *out);
+extern const struct report_node
+	report_balancing_nodes[]; /* report_numa.c: /sys/kernel/debug/sched/numa_balancing */
+REPORT_FILE_ELSEWHERE(numa_balancing)
 
 /* For files of a single record: true the first time, so that show() writes, false the second. */
 static inline bool report_once(u64 *cursor)

@@ -1,5 +1,5 @@
 /*
- * report_numa.c - what /sys/devices/system/node says: whose memory, whose CPUs, who got what.    floor 7
+ * report_numa.c - /sys/devices/system/node: whose memory, whose CPUs, who got what; balancing's settings.   floor 7
  *
  * A folder for each node that there is. The counters are those of the per-CPU lists (mm/zone.h); they
  * are summed when somebody reads.
@@ -8,7 +8,10 @@
  * LINUX     drivers/base/node.c; its meminfo also counts the node's anonymous and slab pages.
  */
 #include "mm/buddy.h"
+#include "mm/numa.h"
+#include "numad.h"
 #include "report_nodes.h"
+#include <abi/errno.h>
 
 #define KB(pages) ((pages) << (PAGE_SHIFT - 10))
 
@@ -187,3 +190,48 @@ void report_numa_init(void)
 {
 	report_numa_nodes[FILES_OF_ALL + nr_nodes * FILES_PER_NODE].path = NULL;
 }
+
+/* --- numa_balancing --- */
+
+#define SETTING(name, field, min, max)                                                             \
+	static bool show_##name(struct report_out *out, struct task *task, u64 *cursor)            \
+	{                                                                                          \
+		if (!report_once(cursor))                                                          \
+			return false;                                                              \
+		report_printf(out, "%u\n", (u32)READ_ONCE(numa_settings.field));                   \
+		return true;                                                                       \
+	}                                                                                          \
+	static int store_##name(struct task *task, const char *text)                               \
+	{                                                                                          \
+		u64 value;                                                                         \
+                                                                                                   \
+		if (report_number(text, min, max, &value))                                         \
+			return -EINVAL;                                                            \
+		WRITE_ONCE(numa_settings.field, value);                                            \
+		numad_wake();                                                                      \
+		return 0;                                                                          \
+	}
+
+SETTING(balancing, balancing, 0, 1)
+SETTING(scan_period, scan_period_min_ms, 1, 60000)
+SETTING(scan_size, scan_size_mb, 1, 65536)
+
+bool report_show_numa_balancing(struct report_out *out, struct task *task, u64 *cursor)
+{
+	return show_balancing(out, task, cursor);
+}
+
+int report_store_numa_balancing(struct task *task, const char *text)
+{
+	return store_balancing(task, text);
+}
+
+#define DEBUG_FOLDER "/sys/kernel/debug/sched/numa_balancing/"
+
+const struct report_node report_balancing_nodes[] = {
+	{DEBUG_FOLDER "scan_period_min_ms", 0644, REPORT_LOCK_FREE, show_scan_period, NULL,
+		store_scan_period},
+	{DEBUG_FOLDER "scan_size_mb", 0644, REPORT_LOCK_FREE, show_scan_size, NULL,
+		store_scan_size},
+	{NULL, 0, 0, NULL, NULL, NULL},
+};

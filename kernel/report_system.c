@@ -489,6 +489,8 @@ const struct report_node report_system_nodes[] = {
 	{"/proc/slabinfo", 0400, 0, show_slabinfo, NULL, NULL},
 	{"/proc/stat", 0444, REPORT_LOCK_FREE, show_stat, NULL, NULL},
 	{"/proc/sys/kernel/hostname", 0444, REPORT_LOCK_FREE, show_hostname, NULL, NULL},
+	{"/proc/sys/kernel/numa_balancing", 0644, REPORT_LOCK_FREE, report_show_numa_balancing, NULL,
+		report_store_numa_balancing},
 	{"/proc/sys/kernel/osrelease", 0444, REPORT_LOCK_FREE, show_osrelease, NULL, NULL},
 	{"/proc/sys/kernel/ostype", 0444, REPORT_LOCK_FREE, show_ostype, NULL, NULL},
 	{"/proc/sys/kernel/pid_max", 0444, REPORT_LOCK_FREE, show_pid_max, NULL, NULL},

@@ -45,6 +45,11 @@
 	X(compact_daemon_migrate_scanned)                                                          \
 	X(compact_daemon_free_scanned)                                                             \
 	X(oom_kill)                                                                                \
+	X(numa_pte_updates)                                                                        \
+	X(numa_huge_pte_updates)                                                                   \
+	X(numa_hint_faults)                                                                        \
+	X(numa_hint_faults_local)                                                                  \
+	X(numa_pages_migrated)                                                                     \
 	X(thp_fault_alloc)                                                                         \
 	X(thp_fault_fallback)                                                                      \
 	X(thp_fault_fallback_charge)                                                               \

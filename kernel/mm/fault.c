@@ -12,10 +12,10 @@
  *   hole at the pmd, area of an object       memory_fault_pmd: its huge page, or who supplies one; or fallback
  *   hole at the pmd, area may be huge        thp_fault: huge page, or huge zero page for a read, or fallback
  *   leaf at the pmd, at the pte, migrating   its page is being moved: give way without a lock, start again
- *   leaf at the pmd                          protnone: thp_numa_fault; write to read-only: thp_wp; else set accessed
+ *   leaf at the pmd                          protnone: numa_fault_pmd; write to read-only: thp_wp; else set accessed
  *   hole at the pte, area of an object       memory_fault_pte: its page, a copy of it, or who supplies one
  *   hole at the pte                          read: the zero page. write: a run of pages (run_fault), or a fresh zeroed page
- *   leaf at the pte                          protnone: rights back; write to read-only: reuse or copy; else set accessed
+ *   leaf at the pte                          protnone: numa_fault_pte; write to read-only: reuse or copy; else set accessed
  *   nothing wrong                            another CPU was faster: done
  *
  * Allocate, lock, look again, commit; if the entry changed meanwhile, give back and be done: if anything is still
@@ -40,6 +40,7 @@
 #include "mm/memory.h"
 #include "pager.h"
 #include "mm/fault.h"
+#include "mm/numa.h"
 #include "seeded.h"
 
 #define STACK_LIMIT (8ul << 20) /* RLIMIT_STACK's usual value */
@@ -171,20 +172,18 @@ static enum fault_result pte_wp(struct vma *v, vaddr_t addr, pte_t *ptep, pte_t 
 	return r;
 }
 
-/* Nothing was wrong, or only A and D were missing; or a NUMA hint: the rights come back. */
+/* Nothing was wrong, or only A and D were missing; or a NUMA hint. */
 static enum fault_result pte_touch(const struct fault *f, struct vma *v, pte_t *ptep, pte_t seen)
 {
 	struct mm *mm = v->mm;
 
 	if (entry_migrating(seen.v))
 		return FAULT_MIGRATING;
+	if (unlikely(pte_protnone(seen)))
+		return numa_fault_pte(v, ptep, seen);
 	spin_lock(&mm->pt_lock);
-	if (pte_read(ptep).v == seen.v) {
-		if (pte_protnone(seen))
-			pte_write(ptep, pte_modify(seen, vma_rights(v)));
-		else
-			entry_touch(&ptep->v, f->write);
-	}
+	if (pte_read(ptep).v == seen.v)
+		entry_touch(&ptep->v, f->write);
 	spin_unlock(&mm->pt_lock);
 	return FAULT_DONE;
 }
@@ -239,7 +238,7 @@ static enum fault_result fault_pmd(const struct fault *f, struct vma *v, pmd_t *
 	if (entry_migrating(pmd.v))
 		return FAULT_MIGRATING;
 	if (pmd_protnone(pmd)) /* the area has rights: they were checked before the walk */
-		return thp_numa_fault(f, v, pmdp, pmd);
+		return numa_fault_pmd(v, pmdp, pmd);
 	if (f->write && !pmd_writable(pmd))
 		return thp_wp(f, v, pmdp, pmd);
 	return thp_set_accessed(f, v, pmdp, pmd);

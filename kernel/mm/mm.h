@@ -96,6 +96,7 @@ struct mm {
 	bool has_huge_zero; /* (p) this space holds one reference on the huge zero page */
 	bool forbid_zero;   /* (c) no zero frames here (Linux: mm_forbids_zeropage) */
 	bool thp_disable;   /* (m) prctl(PR_SET_THP_DISABLE), inherited by fork */
+	vaddr_t numa_next;  /* numad's own: where the next turn takes access away */
 	bool exiting;       /* (m) users fell to 0: khugepaged keeps off */
 
 	/* thp.c: khugepaged's list */

@@ -448,23 +448,6 @@ enum fault_result thp_set_accessed(const struct fault *f, struct vma *v, pmd_t *
 	return FAULT_DONE;
 }
 
-/*
- * thp_numa_fault - a huge leaf without access in an area that has rights: a NUMA hint. With one node the page is
- * where it should be; its rights come back.
- *   Linux    do_huge_pmd_numa_page
- */
-enum fault_result thp_numa_fault(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen)
-{
-	struct mm *mm = v->mm;
-
-	(void)f;
-	spin_lock(&mm->pt_lock);
-	if (pmd_read(pmdp).v == seen.v)
-		pmd_write(pmdp, pmd_modify(seen, vma_rights(v)));
-	spin_unlock(&mm->pt_lock);
-	return FAULT_DONE;
-}
-
 /* Split the leaf if it still is what was seen; fault.c goes on below it. */
 static enum fault_result wp_split(struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_t seen)
 {

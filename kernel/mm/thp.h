@@ -112,7 +112,6 @@ enum fault_result thp_fault(
 enum fault_result thp_wp(const struct fault *f, struct vma *v, pmd_t *pmdp,
 	pmd_t seen); /* Linux: do_huge_pmd_wp_page */
 enum fault_result thp_set_accessed(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen);
-enum fault_result thp_numa_fault(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen);
 
 /* --- changes to ranges; pt_lock held --- */
 void thp_split_pmd(struct vma *v, vaddr_t haddr,

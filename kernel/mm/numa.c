@@ -1,0 +1,209 @@
+/*
+ * numa.c - memory follows the CPU that uses it                    floor 5, below: migrate, rmap, pgtable
+ *
+ * A page is given on the node of the CPU that touches it first. When its user moves to another node, or another thread
+ * turns out to be the user, the page is at the wrong place, and nobody says so: the hardware reaches it all the same,
+ * only slower. So the kernel asks: it takes the access away and looks who comes to get it.
+ *
+ * IDEA
+ *     scan    |A|B|C|D|  -->  |a|b|c|d|     a..d: PROTNONE, the frame stays in the entry; one flush
+ *     hint    CPU of node 1 touches b:       access back; b is on node 0  -->  migrate_page_alone() to node 1
+ *
+ *   A 2 MiB page is one entry, one hint and one migration of the whole page. A protnone leaf in an area that may be
+ *   accessed can only be a hint: mprotect(PROT_NONE) makes areas that may not, and the door refuses before it looks
+ *   at an entry. The write right does not come back with the hint: the fault that misses it is the one that decides
+ *   about copying anyway, and fork and mprotect need to know nothing of hints.
+ *
+ *   Pages that several spaces map are left alone (a shared library's page has no right place), so are zero pages,
+ *   devices, objects, and areas without access.
+ *
+ * INVARIANTS
+ *   N3  a hint keeps its frame, its counts and its A and D: taking it and giving it back changes nothing but P and RW
+ *   N4  a page is moved only when no lock is held but mm->lock, and with access given back: whoever comes meanwhile
+ *       meets a present entry or a migration entry, never a hint that nobody will answer
+ *       (tests/host/test_numa.c; pgtable_check() and rmap_check() hold throughout)
+ *
+ * LOCKS     mm->lock (read) -> pt_lock; migrate.c's without pt_lock
+ * LINUX     kernel/sched/fair.c: task_numa_work; mm/memory.c: do_numa_page; mm/huge_memory.c. It moves a page only when two
+ *           hints in a row came from one node, moves threads to their memory too, and adapts the period to each task.
+ *           docs/mm/numa.md
+ */
+#include "mm/numa.h"
+
+#include "mm/buddy.h"
+#include "mm/migrate.h"
+#include "mm/pgtable.h"
+#include "mm/zero.h"
+#include "mutex.h"
+#include "sched.h"
+#include "vmstat.h"
+#include "x86/tlb.h"
+
+struct numa_settings numa_settings = {
+	.scan_period_min_ms = 1000,
+	.scan_size_mb = 256,
+};
+
+void numa_settings_init(void)
+{
+	numa_settings.balancing = nr_nodes > 1;
+}
+
+/* --- taking access away --- */
+
+/* Present, of memory that this space alone maps. */
+static bool wants_hint(u64 entry)
+{
+	pfn_t pfn = entry_addr(entry) >> PAGE_SHIFT;
+
+	return entry & PTE_P && !(entry & PTE_DEVICE) && pfn_valid(pfn) &&
+	       (pfn_type(pfn) == PAGE_ANON || pfn_type(pfn) == PAGE_ANON_HUGE) &&
+	       pfn_mapcount(pfn) == 1;
+}
+
+static u64 hint_entry(const struct vma *v, u64 entry)
+{
+	return entry_modify(entry, vma_rights(v) & ~PTE_P);
+}
+
+/* One leaf of 2 MiB that the area covers. pt_lock held. Linux: change_huge_pmd */
+static u64 hint_pmd(struct vma *v, pmd_t *pmdp)
+{
+	pmd_t old;
+
+	if (!wants_hint(pmd_read(pmdp).v))
+		return 0;
+	old = pmd_take(pmdp);
+	pmd_write(pmdp, (pmd_t){hint_entry(v, old.v)});
+	vmstat_inc(VM_numa_huge_pte_updates);
+	return HPAGE_PMD_NR;
+}
+
+/* Linux: change_pte_range */
+static u64 hint_ptes(struct vma *v, vaddr_t start, vaddr_t end, pmd_t pmd)
+{
+	pte_t *ptep = pte_ptr(pmd, start), old;
+	u64 changed = 0;
+
+	for (vaddr_t a = start; a < end; a += PAGE_SIZE, ptep++) {
+		if (!wants_hint(pte_read(ptep).v))
+			continue;
+		old = pte_take(ptep);
+		pte_write(ptep, (pte_t){hint_entry(v, old.v)});
+		changed++;
+	}
+	return changed;
+}
+
+static u64 hint_range(struct vma *v, vaddr_t start, vaddr_t end, pmd_t *pmdp)
+{
+	struct mm *mm = v->mm;
+	u64 changed = 0;
+	pmd_t pmd;
+
+	spin_lock(&mm->pt_lock);
+	pmd = pmd_read(pmdp);
+	if (pmd_kind(pmd) == ENTRY_TABLE)
+		changed = hint_ptes(v, start, end, pmd);
+	else if (pmd_kind(pmd) == ENTRY_LEAF && end - start == HPAGE_PMD_SIZE)
+		changed = hint_pmd(v, pmdp);
+	if (changed)
+		tlb_flush(&mm->tlb, start, end,
+			pmd_kind(pmd) == ENTRY_TABLE ? PAGE_SIZE : HPAGE_PMD_SIZE, TLB_protect);
+	spin_unlock(&mm->pt_lock);
+	return changed;
+}
+
+/* From mm->numa_next to the area's end, or as far as *left reaches. mm->lock held. */
+static u64 hint_area(struct vma *v, u64 *left)
+{
+	struct mm *mm = v->mm;
+	vaddr_t a = MAX(v->start, mm->numa_next), next;
+	u64 changed = 0;
+	pmd_t *pmdp;
+
+	while (*left > 0 && (pmdp = pgtable_next_pmd(mm, &a, v->end)) != NULL) {
+		next = pmd_range_end(a, v->end);
+		changed += hint_range(v, a, next, pmdp);
+		*left -= MIN(*left, (next - a) >> PAGE_SHIFT);
+		mm->numa_next = a = next;
+		preempt_point();
+	}
+	if (*left > 0)
+		mm->numa_next = v->end;
+	return changed;
+}
+
+u64 numa_scan(struct mm *mm, u64 pages)
+{
+	u64 changed = 0, left = pages;
+	struct vma *v;
+
+	if (!rwsem_read_trylock(&mm->lock))
+		return 0;
+	v = mm->exiting ? NULL : vma_find_from(mm, mm->numa_next);
+	for (; v && left > 0; v = vma_next(v))
+		if (v->kind == VMA_ANON && !(v->flags & VM_SHARED) && vma_is_accessible(v))
+			changed += hint_area(v, &left);
+	if (!v)
+		mm->numa_next = 0; /* the next turn begins at the front */
+	rwsem_read_unlock(&mm->lock);
+	vmstat_add(VM_numa_pte_updates, changed);
+	return changed;
+}
+
+/* --- the fault that answers --- */
+
+/* To this CPU's node, or nowhere. Access is back, pt_lock is not held: if the page is gone meanwhile, so is the reason. */
+static void follow(pfn_t pfn, unsigned here)
+{
+	struct page *head = pfn_head(pfn);
+	u64 pages = page_nr(head);
+
+	if (!READ_ONCE(numa_settings.balancing))
+		return;
+	if (migrate_page_alone(head, BUDDY_ON(here) | BUDDY_THISNODE | BUDDY_QUIET) ==
+		MIGRATED_DONE)
+		vmstat_add(VM_numa_pages_migrated, pages);
+}
+
+static void answer(pfn_t pfn)
+{
+	unsigned here = this_cpu()->node;
+
+	vmstat_inc(VM_numa_hint_faults);
+	if (pfn_zone(pfn)->node == here)
+		vmstat_inc(VM_numa_hint_faults_local);
+	else
+		follow(pfn, here);
+}
+
+enum fault_result numa_fault_pte(struct vma *v, pte_t *ptep, pte_t seen)
+{
+	struct mm *mm = v->mm;
+	bool mine;
+
+	spin_lock(&mm->pt_lock);
+	mine = pte_read(ptep).v == seen.v;
+	if (mine)
+		pte_write(ptep, pte_modify(seen, vma_rights(v)));
+	spin_unlock(&mm->pt_lock);
+	if (mine)
+		answer(pte_pfn(seen));
+	return FAULT_DONE;
+}
+
+enum fault_result numa_fault_pmd(struct vma *v, pmd_t *pmdp, pmd_t seen)
+{
+	struct mm *mm = v->mm;
+	bool mine;
+
+	spin_lock(&mm->pt_lock);
+	mine = pmd_read(pmdp).v == seen.v;
+	if (mine)
+		pmd_write(pmdp, pmd_modify(seen, vma_rights(v)));
+	spin_unlock(&mm->pt_lock);
+	if (mine)
+		answer(pmd_pfn(seen));
+	return FAULT_DONE;
+}

@@ -1,0 +1,36 @@
+/*
+ * numa.h - memory follows the CPU that uses it.                                              floor 5
+ */
+#ifndef MM_NUMA_H
+#define MM_NUMA_H
+
+#include "mm/mm.h"
+#include "mm/thp.h"
+#include "mm/vma.h"
+
+struct numa_settings {
+	bool balancing;         /* /proc/sys/kernel/numa_balancing */
+	u32 scan_period_min_ms; /* between two turns */
+	u32 scan_size_mb;       /* of each space in a turn */
+};
+extern struct numa_settings numa_settings;
+
+void numa_settings_init(void); /* on if there are several nodes */
+
+/*
+ * numa_scan - take the access to the next `pages` pages of a space away, so that their next use says who uses them.
+ *   locks    takes mm->lock for reading, by trylock: a busy space is left for the next turn
+ *   returns  pages that changed
+ *   Linux    task_numa_work, change_prot_numa
+ */
+u64 numa_scan(struct mm *mm, u64 pages);
+
+/*
+ * The fault that answers: access comes back, and the page comes to this CPU's node if it is on another one.
+ *   locks    mm->lock held for reading; takes pt_lock, and what migrate.c takes
+ *   Linux    do_numa_page, do_huge_pmd_numa_page
+ */
+enum fault_result numa_fault_pte(struct vma *v, pte_t *ptep, pte_t seen);
+enum fault_result numa_fault_pmd(struct vma *v, pmd_t *pmdp, pmd_t seen);
+
+#endif

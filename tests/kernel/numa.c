@@ -1,0 +1,212 @@
+/*
+ * numa.c - memory comes from the node of its CPU, and follows it                              self-tests
+ *
+ * With one node (the usual guest) hints are local and nothing moves; `make run NUMA=2 CMD='ktest numa'` shows the rest.
+ */
+#include "lab.h"
+#include "mm/buddy.h"
+#include "mm/numa.h"
+#include "mm/uaccess.h"
+#include "numad.h"
+#include "vmstat.h"
+#include "x86/timer.h"
+
+#define SMALL_AREA (LAB_AREA + 4 * HPAGE_PMD_SIZE)
+#define SMALL_LEN  (64 * PAGE_SIZE)
+#define ALL_PAGES  (1ul << 30) /* more than any space has */
+
+/* A CPU of a node with memory, other than `not`; MAX_CPUS: none. */
+static u32 cpu_of_other_node(unsigned not )
+{
+	for (u32 cpu = 0; cpu < nr_cpus; cpu++)
+		if (cpus[cpu]->node != not &&cpus[cpu]->zone->node == cpus[cpu]->node)
+			return cpu;
+	return MAX_CPUS;
+}
+
+static unsigned node_at(struct mm *mm, vaddr_t addr)
+{
+	pfn_t pfn = lab_pfn(mm, addr);
+
+	return pfn ? pfn_zone(pfn)->node : MAX_NODES;
+}
+
+/* Each page gets its own address, or is compared with it; what[0] is where, what[1] how many bytes. */
+static void write_words(void *arg)
+{
+	const u64 *what = arg;
+
+	for (u64 at = what[0]; at < what[0] + what[1]; at += PAGE_SIZE)
+		lab_look_here(LAB_WRITE, at, &at);
+}
+
+static void read_words(void *arg)
+{
+	u64 *what = arg, value = 0;
+
+	for (u64 at = what[0]; at < what[0] + what[1]; at += PAGE_SIZE)
+		if (!lab_look_here(LAB_READ, at, &value) || value != at)
+			what[2]++;
+}
+
+/* fn over [addr, addr + len) on that CPU; how many words were wrong. */
+static u64 on_cpu(u32 cpu, struct mm *mm, void (*fn)(void *), vaddr_t addr, u64 len)
+{
+	u64 what[3] = {addr, len, 0};
+	struct lab_thread t;
+
+	if (!lab_start(&t, mm, cpu, fn, what))
+		return ~0ul;
+	return lab_join(&t) ? ~0ul : what[2];
+}
+
+/* Two huge pages and 64 small ones, first touched on that CPU. NULL: no memory. */
+static struct mm *space_on(u32 cpu)
+{
+	struct mm *mm = lab_space();
+
+	if (!mm)
+		return NULL;
+	thp_settings.enabled = THP_ALWAYS;
+	if (lab_area(mm, LAB_AREA, 2 * HPAGE_PMD_SIZE) && lab_area(mm, SMALL_AREA, SMALL_LEN) &&
+		on_cpu(cpu, mm, write_words, LAB_AREA, 2 * HPAGE_PMD_SIZE) == 0 &&
+		on_cpu(cpu, mm, write_words, SMALL_AREA, SMALL_LEN) == 0)
+		return mm;
+	lab_space_end(mm);
+	return NULL;
+}
+
+KTEST(numa, memory_comes_from_the_cpus_own_node)
+{
+	struct thp_settings before = lab_begin();
+	u64 used = lab_frames_used();
+
+	for (u32 cpu = 0; cpu < nr_cpus; cpu++) {
+		struct mm *mm = space_on(cpu);
+		unsigned want = cpus[cpu]->zone->node;
+
+		KT_REQUIRE(ctx, mm);
+		KT_EXPECT(ctx, node_at(mm, LAB_AREA) == want && lab_is_huge(mm, LAB_AREA));
+		KT_EXPECT(ctx, node_at(mm, LAB_AREA + HPAGE_PMD_SIZE) == want);
+		KT_EXPECT(ctx, node_at(mm, SMALL_AREA) == want);
+		KT_EXPECT(ctx, node_at(mm, SMALL_AREA + SMALL_LEN - PAGE_SIZE) == want);
+		lab_space_end(mm);
+	}
+	KT_EXPECT(ctx, lab_frames_back(used));
+	lab_end(ctx, &before);
+}
+
+KTEST(numa, a_hint_changes_nothing_but_the_count)
+{
+	bool balancing = numa_settings.balancing;
+	struct thp_settings before = lab_begin();
+	u64 faults, local, updates, huge;
+	struct mm *mm;
+	u64 leaf;
+
+	numa_settings.balancing = false; /* numad keeps off: we scan */
+	mm = space_on(0);
+	KT_REQUIRE(ctx, mm);
+	faults = vmstat_read(VM_numa_hint_faults);
+	local = vmstat_read(VM_numa_hint_faults_local);
+	updates = vmstat_read(VM_numa_pte_updates);
+	huge = vmstat_read(VM_numa_huge_pte_updates);
+	leaf = lab_leaf(mm, SMALL_AREA);
+	KT_EXPECT(ctx, numa_scan(mm, ALL_PAGES) == 2 * HPAGE_PMD_NR + 64);
+	KT_EXPECT(ctx, vmstat_read(VM_numa_pte_updates) == updates + 2 * HPAGE_PMD_NR + 64);
+	KT_EXPECT(ctx, vmstat_read(VM_numa_huge_pte_updates) == huge + 2);
+	KT_EXPECT(ctx, entry_protnone(lab_leaf(mm, LAB_AREA)) && lab_is_huge(mm, LAB_AREA));
+	KT_EXPECT(ctx, entry_addr(lab_leaf(mm, SMALL_AREA)) == entry_addr(leaf));
+	KT_EXPECT(ctx, lab_healthy());
+	KT_EXPECT(ctx, numa_scan(mm, ALL_PAGES) == 0); /* none twice */
+	KT_EXPECT(ctx, on_cpu(0, mm, read_words, LAB_AREA, 2 * HPAGE_PMD_SIZE) == 0);
+	KT_EXPECT(ctx, vmstat_read(VM_numa_hint_faults) == faults + 2); /* one for each 2 MiB */
+	KT_EXPECT(ctx, on_cpu(0, mm, read_words, SMALL_AREA, SMALL_LEN) == 0);
+	KT_EXPECT(ctx, vmstat_read(VM_numa_hint_faults) == faults + 2 + 64);
+	KT_EXPECT(ctx, vmstat_read(VM_numa_hint_faults_local) == local + 2 + 64);
+	KT_EXPECT(ctx, on_cpu(0, mm, write_words, SMALL_AREA, SMALL_LEN) == 0);
+	KT_EXPECT(ctx, (lab_leaf(mm, SMALL_AREA) | PTE_A | PTE_D) == (leaf | PTE_A | PTE_D));
+	KT_EXPECT(ctx, lab_healthy());
+	lab_space_end(mm);
+	numa_settings.balancing = balancing;
+	lab_end(ctx, &before);
+}
+
+KTEST(numa, pages_follow_the_cpu_that_uses_them)
+{
+	bool balancing = numa_settings.balancing;
+	u32 here = 0, there = cpu_of_other_node(cpus[0]->node);
+	struct thp_settings before;
+	u64 used, moved, huge;
+	struct mm *mm;
+
+	if (there == MAX_CPUS)
+		KT_SKIP(ctx, "one node: run with NUMA=2");
+	before = lab_begin();
+	used = lab_frames_used();
+	numa_settings.balancing = false;
+	mm = space_on(here);
+	KT_REQUIRE(ctx, mm);
+	moved = vmstat_read(VM_numa_pages_migrated);
+	huge = vmstat_read(VM_thp_migration_success);
+	numa_scan(mm, ALL_PAGES);
+	KT_EXPECT(ctx, on_cpu(there, mm, read_words, SMALL_AREA, SMALL_LEN) == 0);
+	KT_EXPECT(ctx, vmstat_read(VM_numa_pages_migrated) == moved); /* the knob is 0 */
+	numa_settings.balancing = true;
+	numa_scan(mm, ALL_PAGES);
+	KT_EXPECT(ctx, on_cpu(there, mm, read_words, SMALL_AREA, SMALL_LEN) == 0);
+	KT_EXPECT(ctx, on_cpu(there, mm, read_words, LAB_AREA, 2 * HPAGE_PMD_SIZE) == 0);
+	KT_EXPECT(ctx, vmstat_read(VM_numa_pages_migrated) >= moved + 64 + 2 * HPAGE_PMD_NR);
+	KT_EXPECT(ctx, vmstat_read(VM_thp_migration_success) >= huge + 2);
+	for (u64 at = 0; at < 2 * HPAGE_PMD_SIZE; at += HPAGE_PMD_SIZE) {
+		KT_EXPECT(ctx, lab_is_huge(mm, LAB_AREA + at));
+		KT_EXPECT(ctx, node_at(mm, LAB_AREA + at) == cpus[there]->node);
+	}
+	for (u64 at = 0; at < SMALL_LEN; at += PAGE_SIZE)
+		KT_EXPECT(ctx, node_at(mm, SMALL_AREA + at) == cpus[there]->node);
+	KT_EXPECT(ctx, lab_healthy());
+	lab_space_end(mm);
+	numa_settings.balancing = balancing;
+	KT_EXPECT(ctx, lab_frames_back(used));
+	lab_end(ctx, &before);
+}
+
+/* Hints, moves to and fro, and users on every CPU, all at once. */
+KTEST(numa, hints_among_users)
+{
+	bool balancing = numa_settings.balancing;
+	struct thp_settings before = lab_begin();
+	struct lab_race race;
+	u64 rounds = 0, wrong = 0, used = lab_frames_used();
+	struct mm *mm;
+
+	numa_settings.balancing = true;
+	mm = space_on(0);
+	KT_REQUIRE(ctx, mm);
+	for (race = lab_race_begin(200, LAB_RACE_NS); lab_race_goes_on(&race, rounds); rounds++) {
+		u64 what[MAX_CPUS][3];
+		struct lab_thread t[MAX_CPUS];
+		u32 started = 0;
+
+		for (; started < nr_cpus; started++) {
+			what[started][0] = started % 2 ? LAB_AREA : SMALL_AREA;
+			what[started][1] = started % 2 ? 2 * HPAGE_PMD_SIZE : SMALL_LEN;
+			what[started][2] = 0;
+			if (!lab_start(&t[started], mm, (started + rounds) % nr_cpus, read_words,
+				    what[started]))
+				break;
+		}
+		numa_scan(mm, ALL_PAGES);
+		for (u32 i = 0; i < started; i++) {
+			wrong += lab_join(&t[i]) != 0;
+			wrong += what[i][2];
+		}
+	}
+	KT_EXPECT(ctx, rounds >= race.least);
+	KT_EXPECT(ctx, wrong == 0);
+	KT_EXPECT(ctx, lab_healthy());
+	lab_space_end(mm);
+	numa_settings.balancing = balancing;
+	KT_EXPECT(ctx, lab_frames_back(used));
+	lab_end(ctx, &before);
+}
