@@ -44,6 +44,10 @@
 	X(8, BATCHED_FLUSH, "Linux: reclaim's batched flush",                                      \
 		"who clears entries flushes later; who finds them cleared does not flush",         \
 		"not present means flushed", "cve.discard_of_what_another_cleared")                \
+	X(9, MIGRATE_FLUSH, "Linux: device migration's flush",                                     \
+		"a page that moves is flushed when the table lock has been let go of",             \
+		"flush before the lock that guards the entry is let go, and before the copy",      \
+		"migrate.a_write_while_the_page_moves")                                            \
 	X(10, ZERO_SHRINK, "Linux: the huge zero page's shrinker",                                 \
 		"the reference on the huge zero page is dropped before the flush",                 \
 		"a frame's last reference goes after the flush",                                   \

@@ -55,6 +55,7 @@
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
 #include "printk.h"
+#include "seeded.h"
 #include "trace.h"
 #include "vmstat.h"
 #include "x86/cpu.h"
@@ -210,15 +211,23 @@ static enum migrate_result verdict(const struct migration *m)
 				 : MIGRATED_LOCK; /* one is being moved or copied just now */
 }
 
-/* No access from here on. The exchange keeps A and D that a CPU set up to this instant. M2: the flush is over on return. */
+/* M2: when it returns, no CPU reads or writes through the old entry any more. */
+static void flush(const struct migration *m, const struct place *p)
+{
+	u64 size = page_nr(m->from) << PAGE_SHIFT;
+	u64 gen = tlb_flush(&p->mm->tlb, p->addr, p->addr + size, size, TLB_migrate);
+
+	tlb_assert_acked(&p->mm->tlb, gen);
+}
+
+/* No access from here on. The exchange keeps A and D that a CPU set up to this instant. */
 static void replace(const struct migration *m, const struct place *p)
 {
-	u64 size = page_nr(m->from) << PAGE_SHIFT, gen;
 	u64 leaf = __atomic_exchange_n(p->entry, 0, __ATOMIC_ACQ_REL);
 
 	WRITE_ONCE(*p->entry, entry_to_migrating(leaf));
-	gen = tlb_flush(&p->mm->tlb, p->addr, p->addr + size, size, TLB_migrate);
-	tlb_assert_acked(&p->mm->tlb, gen);
+	if (!seeded(MIGRATE_FLUSH))
+		flush(m, p);
 }
 
 static enum migrate_result begin_locked(struct migration *m, struct anon *anon)
@@ -231,9 +240,9 @@ static enum migrate_result begin_locked(struct migration *m, struct anon *anon)
 		r = verdict(m);
 	for (unsigned i = 0; r == MIGRATED_DONE && i < m->nr; i++)
 		replace(m, &m->places[i]);
-	while (m->nr)
-		if (m->places[--m->nr].locks)
-			spin_unlock(&m->places[m->nr].mm->pt_lock);
+	for (unsigned i = m->nr; i-- > 0;)
+		if (m->places[i].locks)
+			spin_unlock(&m->places[i].mm->pt_lock);
 	return r;
 }
 
@@ -378,6 +387,8 @@ enum migrate_result migrate_page(
 	r = begin(&m, anon);
 	if (r == MIGRATED_DONE) {
 		copy(&m);
+		for (unsigned i = 0; seeded_window(MIGRATE_FLUSH) && i < m.nr; i++)
+			flush(&m, &m.places[i]);
 		do
 			rmap_walk(anon, page_index(from), page_nr(from), end_area, &m);
 		while (page_total_mapcount(from) > 0);

@@ -333,6 +333,57 @@ KTEST_ON_REQUEST(migrate_long, race)
 	run_race(ctx, LAB_LONG_NS);
 }
 
+struct writer {
+	bool stop, ready;
+	u64 wrong;
+};
+
+/* Writes to one word, and reads what it wrote, through whatever translation its CPU has. */
+static void writer(void *arg)
+{
+	struct writer *w = arg;
+	u64 value;
+
+	for (u64 n = 1; !READ_ONCE(w->stop) && !thread_killed(); n++) {
+		value = n;
+		w->wrong += !lab_look_here(LAB_WRITE, LAB_AREA, &value);
+		WRITE_ONCE(w->ready, true);
+		w->wrong += !lab_look_here(LAB_READ, LAB_AREA, &value) || value != n;
+		preempt_point();
+	}
+}
+
+/* A flush that comes after the copy: what was written in between is gone. Linux's device migration flushed too late. */
+KTEST(migrate, a_write_while_the_page_moves)
+{
+	static struct writer w;
+	struct thp_settings before;
+	struct lab_thread t;
+	struct mm *mm;
+	u64 deadline;
+
+	if (nr_cpus < 2)
+		KT_SKIP(ctx, "needs 2 CPUs");
+	before = lab_begin();
+	mm = space_of(PAGE_SIZE, false);
+	w = (struct writer){0};
+	KT_REQUIRE(ctx, mm && lab_start(&t, mm, cpu_id() ? 0 : 1, writer, &w));
+	deadline = time_ns() + LAB_LIMIT_NS;
+	while (!READ_ONCE(w.ready) && time_ns() < deadline)
+		sched_sleep_until(time_ns() + NS_PER_MS);
+	for (u32 i = 0; i < 200 && !READ_ONCE(w.wrong); i++) {
+		enum migrate_result r = move(mm, LAB_AREA);
+
+		KT_EXPECT(ctx, r == MIGRATED_DONE || r == MIGRATED_COUNT);
+		preempt_point();
+	}
+	WRITE_ONCE(w.stop, true);
+	KT_EXPECT(ctx, lab_join(&t) == 0 && w.ready);
+	KT_EXPECT(ctx, w.wrong == 0);
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
 /* --- compaction --- */
 
 #define PIECES 16 /* ranges of 2 MiB */
