@@ -28,6 +28,7 @@
  *             docs/mm/buddy.md
  */
 #include "mm/block.h"
+#include "trace.h"
 
 #define STEAL_ORDER (HPAGE_PMD_ORDER / 2) /* from here on a whole pageblock is claimed */
 
@@ -167,6 +168,12 @@ static bool may_claim(pfn_t pfn, unsigned order, enum migratetype mt)
 	       free + pages_alike(block_start(pfn), mt) >= HPAGE_PMD_NR / 2;
 }
 
+static void trace_steal(
+	pfn_t pfn, u64 wanted, u64 found, enum migratetype for_mt, enum migratetype from_mt)
+{
+	trace(TRACE_mm_page_alloc_extfrag, pfn, wanted << 32 | found, (u64)for_mt << 32 | from_mt);
+}
+
 /* The lists of mt are empty: claim the largest, else borrow the smallest. Linux: __rmqueue_fallback */
 static struct page *block_steal(struct zone *z, unsigned order, enum migratetype mt)
 {
@@ -183,6 +190,7 @@ static struct page *block_steal(struct zone *z, unsigned order, enum migratetype
 			if (!pfn || !may_claim(pfn, o, mt))
 				continue;
 			pageblock_claim(z, block_start(pfn), o, mt);
+			trace_steal(pfn, order, o, mt, fallbacks[mt][i]);
 			return block_carve(z, pfn_to_page(pfn), o, order, mt);
 		}
 	}
@@ -190,8 +198,10 @@ static struct page *block_steal(struct zone *z, unsigned order, enum migratetype
 		for (unsigned i = 0; i < 2; i++) {
 			pfn_t pfn = z->free[o][fallbacks[mt][i]].first;
 
-			if (pfn)
-				return block_carve(z, pfn_to_page(pfn), o, order, fallbacks[mt][i]);
+			if (!pfn)
+				continue;
+			trace_steal(pfn, order, o, mt, fallbacks[mt][i]);
+			return block_carve(z, pfn_to_page(pfn), o, order, fallbacks[mt][i]);
 		}
 	}
 	return NULL;

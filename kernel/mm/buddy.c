@@ -28,6 +28,7 @@
 #include "mm/buddy.h"
 #include "mm/memmap.h"
 #include "panic.h"
+#include "trace.h"
 #include "vmstat.h"
 #include "x86/cpu.h"
 
@@ -314,10 +315,13 @@ static __noinline struct page *alloc_slow(
 {
 	struct page *p = zones_alloc(order, mt, type, flags);
 
-	if (p || (order > 0 && flags & BUDDY_QUIET))
-		return p;
-	buddy_drain_pcp();
-	return zones_alloc(order, mt, type, flags);
+	if (!p && !(order > 0 && flags & BUDDY_QUIET)) {
+		buddy_drain_pcp();
+		p = zones_alloc(order, mt, type, flags);
+	}
+	if (p && order > 0)
+		trace(TRACE_mm_page_alloc, page_to_pfn(p), order, mt);
+	return p;
 }
 
 /* buddy_inject_now - debug builds: is this the allocation that somebody wants to fail? */
@@ -476,6 +480,7 @@ static __noinline void free_block(struct page *p, pfn_t pfn)
 	if (order > MAX_ORDER || !IS_ALIGNED(pfn, 1ul << order))
 		buddy_free_refused(p);
 	block_unprepare(p, pfn, order);
+	trace(TRACE_mm_page_free, pfn, order, 0);
 	vmstat_add(VM_pgfree, 1l << order);
 	if (order == HPAGE_PMD_ORDER && huge->count < pcp_huge_high &&
 		pfn_block(pfn)->migratetype == MIGRATE_MOVABLE) {

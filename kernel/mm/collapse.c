@@ -334,6 +334,7 @@ static enum collapse_result detach(struct collapse *c, pmd_t *pmdp)
 		pmd_write(pmdp, pmd);
 	spin_unlock(&mm->pt_lock);
 	spin_unlock(&anon->lock);
+	trace(TRACE_mm_collapse_huge_page_isolate, c->haddr, r, c->isolated);
 	return r;
 }
 

@@ -183,8 +183,9 @@ static void find_targets(struct compaction *c, unsigned wanted)
 		count_scanned(c, false, c->free - pfn);
 		c->free = pfn;
 		if (c->targets.count < wanted && !next_free_block(c))
-			return;
+			break;
 	}
+	trace(TRACE_mm_compaction_isolate_freepages, c->free, wanted, c->targets.count);
 }
 
 /* What was taken and not used. The next pass begins where the highest of them is. X3 */
@@ -265,6 +266,7 @@ static pfn_t isolate(struct compaction *c, pfn_t pfn, pfn_t end)
 	count_scanned(c, true, pfn - first);
 	vmstat_add(VM_nr_isolated_anon, c->nr);
 	vmstat_add(VM_compact_isolated, c->nr);
+	trace(TRACE_mm_compaction_isolate_migratepages, first, pfn - first, c->nr);
 	return pfn;
 }
 
@@ -441,6 +443,19 @@ static bool is_deferred(const struct zone *z, unsigned order)
 		return true;
 	WRITE_ONCE(s->considered, limit);
 	return false;
+}
+
+/* compact_is_deferred - would a try for this order be left alone in every zone just now? Counts nothing. */
+bool compact_is_deferred(unsigned order)
+{
+	for_each_zone (z) {
+		const struct compact_zone_state *s = &states[z - zones];
+
+		if (order < READ_ONCE(s->order_failed) ||
+			READ_ONCE(s->considered) + 1 >= 1u << READ_ONCE(s->defer_shift))
+			return false;
+	}
+	return true;
 }
 
 /* Linux: defer_compaction */

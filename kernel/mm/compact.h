@@ -48,6 +48,7 @@ struct page *compact_alloc_huge(bool hard);
 void compact_node(unsigned node, unsigned order);
 
 /* /proc/sys/vm/compact_memory: every zone from end to end. No lock held. Linux: compact_nodes */
+bool compact_is_deferred(unsigned order); /* in every zone that has memory; looks only */
 void compact_memory(void);
 
 /* Proactive compaction: is a node so broken up that it should begin? One pass; false: it got no better. */

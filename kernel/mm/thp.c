@@ -154,31 +154,6 @@ bool thp_has_block(unsigned order)
 	return false;
 }
 
-/*
- * thp_why - what is there now, or what the next fault there would get, and for which reason.
- *   locks    mm->lock held (any mode)
- */
-enum thp_reason thp_why(struct mm *mm, vaddr_t addr)
-{
-	struct vma *v = vma_find(mm, addr);
-	pmd_t *pmdp, pmd = {0};
-	enum thp_reason r;
-
-	if (!v)
-		return THP_NO_VMA;
-	pmdp = pgtable_find_pmd(mm, addr);
-	if (pmdp)
-		pmd = pmd_read(pmdp);
-	if (pmd_kind(pmd) == ENTRY_LEAF)
-		return pfn_is_huge_zero(pmd_pfn(pmd)) ? THP_HUGE_ZERO : THP_HUGE;
-	r = thp_addr_reason(v, addr);
-	if (r != THP_OK)
-		return r;
-	if (pmd_kind(pmd) == ENTRY_TABLE)
-		return THP_PTE_TABLE;
-	return thp_has_block(HPAGE_PMD_ORDER) ? THP_OK : THP_NO_BLOCK;
-}
-
 /* --- getting a block --- */
 
 #define ALLOC_DIRECT 0x1 /* the fault itself may work for a block */
@@ -205,6 +180,39 @@ static u32 alloc_mask(const struct vma *v)
 		return 0;
 	}
 	return 0;
+}
+
+/* No block is free: may the fault do something about it? */
+static enum thp_reason why_no_block(const struct vma *v)
+{
+	if (!(alloc_mask(v) & ALLOC_DIRECT))
+		return THP_NO_BLOCK_LIGHT;
+	return compact_is_deferred(HPAGE_PMD_ORDER) ? THP_NO_BLOCK_DEFERRED : THP_NO_BLOCK;
+}
+
+/*
+ * thp_why - what is there now, or what the next fault there would get, and for which reason.
+ *   locks    mm->lock held (any mode)
+ */
+enum thp_reason thp_why(struct mm *mm, vaddr_t addr)
+{
+	struct vma *v = vma_find(mm, addr);
+	pmd_t *pmdp, pmd = {0};
+	enum thp_reason r;
+
+	if (!v)
+		return THP_NO_VMA;
+	pmdp = pgtable_find_pmd(mm, addr);
+	if (pmdp)
+		pmd = pmd_read(pmdp);
+	if (pmd_kind(pmd) == ENTRY_LEAF)
+		return pfn_is_huge_zero(pmd_pfn(pmd)) ? THP_HUGE_ZERO : THP_HUGE;
+	r = thp_addr_reason(v, addr);
+	if (r != THP_OK)
+		return r;
+	if (pmd_kind(pmd) == ENTRY_TABLE)
+		return THP_PTE_TABLE;
+	return thp_has_block(HPAGE_PMD_ORDER) ? THP_OK : why_no_block(v);
 }
 
 /*
@@ -401,8 +409,10 @@ enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp)
 	struct page *page, *table;
 	bool zeroed;
 
-	if (!vma_covers_huge(v, haddr))
+	if (!vma_covers_huge(v, haddr)) {
+		trace(TRACE_thp_fault, haddr, FAULT_FALLBACK, THP_RANGE);
 		return FAULT_FALLBACK;
+	}
 	if (rmap_prepare(v))
 		return FAULT_NO_MEMORY;
 	thp_enter_mm(mm);
@@ -411,7 +421,7 @@ enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp)
 
 	page = alloc_block_zeroed(v, &zeroed);
 	if (!page) {
-		trace(TRACE_thp_fault, haddr, FAULT_FALLBACK, 0);
+		trace(TRACE_thp_fault, haddr, FAULT_FALLBACK, THP_NO_BLOCK);
 		return FAULT_FALLBACK;
 	}
 	table = pgtable_alloc_table(mm, false);

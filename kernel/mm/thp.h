@@ -78,6 +78,11 @@ static inline enum thp_enabled thp_size_enabled(unsigned order)
 	X(HUGE, "it is a huge page")                                                               \
 	X(HUGE_ZERO, "it is the huge zero page: a write makes it a page of its own")               \
 	X(NO_BLOCK, "no free block of its order")                                                  \
+	X(NO_BLOCK_LIGHT,                                                                          \
+		"no free block of order 9, and by `defrag` the fault may not work for one")        \
+	X(NO_BLOCK_DEFERRED,                                                                       \
+		"no free block of order 9, and compaction failed lately: it is left alone for a "  \
+		"while")                                                                           \
 	X(PTES_PRESENT, "some of its 4 KiB pages are there already")
 
 enum thp_reason {

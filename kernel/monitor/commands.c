@@ -64,9 +64,10 @@ const struct command commands[] = {
 	{"zero", T_MEMORY, "", "Show the two shared frames of zeroes and check that they are zero.",
 		"zero", "-", CMD_JSON, cmd_zero, ""},
 	{"drop", T_MEMORY, "",
-		"Give back what is kept for speed: huge pages partly unmapped or mostly zero are split, the "
-		"huge zero page goes if nobody uses it, and the per-CPU lists.", "drop",
-		"echo 3 > /proc/sys/vm/drop_caches", 0, cmd_drop, ""},
+		"Give back what is kept for speed: huge pages partly unmapped or mostly zero are "
+		"split, the "
+		"huge zero page goes if nobody uses it, and the per-CPU lists.",
+		"drop", "echo 3 > /proc/sys/vm/drop_caches", 0, cmd_drop, ""},
 
 	{"ps", T_TASKS, "", "List tasks and kernel threads with their memory; stopped: the CPUs.",
 		"ps", "ps -ef", CMD_LOCK_FREE | CMD_JSON | CMD_PLAIN, cmd_ps, ""},
@@ -109,7 +110,9 @@ const struct command commands[] = {
 		"  thp       the same program with huge pages never, always, and promoted later\n"
 		"  zero      reads of nothing share one huge zero page\n"
 		"  cow       the first write after fork: copy 2 MiB, or split\n"
-		"  bloat     khugepaged brings back what a program gave away (max_ptes_none)\n"
+		"  bloat     huge pages that are mostly empty: khugepaged makes them "
+		"(max_ptes_none),\n"
+		"            shrink_underused gives them back\n"
 		"  fragment  free memory in pieces: what a fault gets, by defrag, and what it "
 		"costs",
 		"demo thp", "-", 0, cmd_demo, "thp zero cow bloat fragment"},

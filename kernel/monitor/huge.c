@@ -12,6 +12,7 @@
 #include "mm/compact.h"
 #include "mm/kmalloc.h"
 #include "mm/mm.h"
+#include "mm/run.h"
 #include "mm/thp.h"
 #include "mm/vma.h"
 #include "monitor/command.h"
@@ -24,7 +25,7 @@
 #define DIR "/sys/kernel/mm/transparent_hugepage/"
 
 static const char *const settings[] = {
-	"enabled", "defrag", "use_zero_page", "cow", "prezero", "prezero_pool"};
+	"enabled", "defrag", "use_zero_page", "shrink_underused", "cow", "prezero", "prezero_pool"};
 static const char *const khugepaged_settings[] = {"defrag", "pages_to_scan", "scan_sleep_millisecs",
 	"alloc_sleep_millisecs", "max_ptes_none", "max_ptes_swap", "max_ptes_shared"};
 static const char *const khugepaged_counts[] = {"full_scans", "pages_collapsed"};
@@ -148,6 +149,8 @@ struct why {
 	vaddr_t start, end;
 	enum collapse_result collapse; /* when only khugepaged could help: what it would say */
 	bool asked_collapse;
+	u32 orders;                           /* of runs that a write would try */
+	enum thp_reason run[HPAGE_PMD_ORDER]; /* and what becomes of each */
 };
 
 static void why_look(struct why *w, struct mm *mm)
@@ -165,6 +168,10 @@ static void why_look(struct why *w, struct mm *mm)
 		return;
 	w->start = v->start;
 	w->end = v->end;
+	if (w->reason != THP_HUGE && w->reason != THP_HUGE_ZERO)
+		w->orders = thp_settings.run_orders;
+	for (unsigned order = RUN_MIN_ORDER; order <= RUN_MAX_ORDER; order++)
+		w->run[order] = run_why(v, w->addr & PAGE_MASK, order);
 	if (w->reason == THP_PTE_TABLE) {
 		w->asked_collapse = true;
 		w->collapse = collapse_scan(mm, v, w->addr & HPAGE_PMD_MASK, &limits);
@@ -183,6 +190,10 @@ static void why_text(struct monitor *m, const struct why *w)
 		say(m, "  khugepaged would say %s: %s\n", collapse_result_name(w->collapse),
 			w->collapse == COLLAPSE_SUCCEED ? "it is worth collapsing"
 							: collapse_result_text(w->collapse));
+	for (unsigned order = RUN_MAX_ORDER; order >= RUN_MIN_ORDER; order--)
+		if (w->orders >> order & 1)
+			say(m, "  %4lu kB   %s: %s\n", (PAGE_SIZE << order) >> 10,
+				thp_reason_name(w->run[order]), thp_reason_text(w->run[order]));
 }
 
 static void why_json(struct monitor *m, const struct why *w)
@@ -199,6 +210,14 @@ static void why_json(struct monitor *m, const struct why *w)
 	}
 	if (w->asked_collapse)
 		json_string(&j, "khugepaged", collapse_result_name(w->collapse));
+	for (unsigned order = RUN_MAX_ORDER; order >= RUN_MIN_ORDER; order--) {
+		char name[16];
+
+		if (!(w->orders >> order & 1))
+			continue;
+		format(name, sizeof(name), "%lukB", (PAGE_SIZE << order) >> 10);
+		json_string(&j, name, thp_reason_name(w->run[order]));
+	}
 	json_end(&j);
 }
 

@@ -29,6 +29,7 @@ static struct setting {
 	{THP_DIR "defrag", ""},
 	{THP_DIR "use_zero_page", ""},
 	{THP_DIR "cow", ""},
+	{THP_DIR "shrink_underused", ""},
 	{KHUGEPAGED "max_ptes_none", ""},
 	{KHUGEPAGED "pages_to_scan", ""},
 	{KHUGEPAGED "scan_sleep_millisecs", ""},
@@ -51,12 +52,13 @@ static void settings_restore(void)
 			file_write(settings[i].path, settings[i].value);
 }
 
-/* Ours alone may be missing. */
+/* `cow` is ours alone, `shrink_underused` came with Linux 6.12. */
 static void set(const char *path, const char *value)
 {
 	int error = file_write(path, value);
 
-	if (error == ENOENT && strcmp(path, THP_DIR "cow") == 0)
+	if (error == ENOENT &&
+		(strcmp(path, THP_DIR "cow") == 0 || strcmp(path, THP_DIR "shrink_underused") == 0))
 		return;
 	if (error) {
 		settings_restore();
@@ -82,7 +84,7 @@ static void khugepaged_hurry(void)
 /* One column of a table. */
 struct column {
 	const char *head;
-	unsigned long faults, tables_kb, ticks;
+	unsigned long faults, tables_kb, ticks, fork_ticks;
 	struct smaps_sum sum;
 	struct counters before, after;
 	unsigned long tables_before, faults_before;
@@ -361,12 +363,16 @@ static void demo_cow(void)
 		touch_write(flag, 1);
 		touch_write(area, 1);
 		touch_write(area + HUGE_BYTES, 1);
+		start = ticks_now();
 		child = child_start();
+		all[i].fork_ticks = ticks_now() - start;
 		if (i == 2) {
 			madvise(flag, PAGE_BYTES, MADV_DONTNEED);
 			child_wait(child);
 		}
+		start = all[i].fork_ticks;
 		begin(&all[i], names[i]);
+		all[i].fork_ticks = start;
 		start = ticks_now();
 		touch_write(area, 2);
 		all[i].ticks = ticks_now() - start;
@@ -380,11 +386,14 @@ static void demo_cow(void)
 	printf("2 huge pages, fork, then the parent writes one byte\n");
 	heads(all, 3);
 	ROW("minor faults", all, 3, c->faults);
+	ROW("TSC ticks of fork", all, 3, c->fork_ticks);
 	ROW("TSC ticks of that write", all, 3, c->ticks);
-	ROW("in huge pages, kB", all, 3, c->sum.anon_huge);
+	ROW("resident (Rss), kB", all, 3, c->sum.rss);
 	ROW("proportional (Pss), kB", all, 3, c->sum.pss);
+	ROW("in huge pages, kB", all, 3, c->sum.anon_huge);
 	ROW("thp_fault_alloc", all, 3, delta(c, "thp_fault_alloc"));
 	ROW("thp_wp_copy", all, 3, delta(c, "thp_wp_copy"));
+	ROW("thp_wp_reuse", all, 3, delta(c, "thp_wp_reuse"));
 	ROW("thp_split_pmd", all, 3, delta(c, "thp_split_pmd"));
 	printf("\ncow=copy    2 MiB are copied for one byte; the mapping stays huge (Linux 4.11)\n"
 	       "cow=split   the mapping is split and 4 KiB are copied (Linux 5.8 to 6.12): fast "
@@ -394,49 +403,71 @@ static void demo_cow(void)
 	       "copied\n");
 }
 
-/* ---- bloat: what was given back comes back ------------------------------------------------------- */
+/* ---- bloat: memory that nobody asked for ---------------------------------------------------------- */
+
+/* One byte in each 2 MiB: as little as a program can do to get all of it. */
+static void touch_sparsely(char *area, unsigned long size)
+{
+	for (unsigned long at = 0; at < size; at += HUGE_BYTES)
+		touch_write(area + at, 1);
+}
+
+/* 511 of 512 pages go back; then khugepaged looks. */
+static void give_back_and_wait(char *area, unsigned long size)
+{
+	for (unsigned long at = 0; at < size; at += HUGE_BYTES)
+		madvise(area + at + PAGE_BYTES, HUGE_BYTES - PAGE_BYTES, MADV_DONTNEED);
+	khugepaged_hurry();
+	wait_promoted(area, size);
+}
 
 static void demo_bloat(void)
 {
-	static struct column all[3];
-	static const char *const names[3] = {"given back", "max_none 511", "max_none 0"};
-	unsigned long size = 8 * MIB;
+	static struct column all[4];
+	static const char *const names[4] = {"sparse", "max_none 511", "max_none 0", "underused"};
+	unsigned long size = 8 * MIB, touched;
 
 	if (size > size_choose())
 		size = size_choose();
-	for (int i = 0; i < 3; i++) {
+	touched = size / HUGE_BYTES * (PAGE_BYTES / KIB);
+	for (int i = 0; i < 4; i++) {
 		char *area;
 
 		khugepaged_rest();
 		set(THP_DIR "enabled", "always");
-		set(KHUGEPAGED "max_ptes_none", i == 2 ? "0" : "511");
+		set(THP_DIR "shrink_underused", "1");
+		set(KHUGEPAGED "max_ptes_none", i < 2 ? "511" : "0");
 		area = area_new(size);
 		begin(&all[i], names[i]);
-		write_pages(&all[i], area, size);
-		for (unsigned long at = 0; at < size; at += HUGE_BYTES)
-			madvise(area + at + PAGE_BYTES, HUGE_BYTES - PAGE_BYTES, MADV_DONTNEED);
-		if (i) {
-			khugepaged_hurry();
-			wait_promoted(area, size);
-		}
+		touch_sparsely(area, size);
+		if (i == 1 || i == 2)
+			give_back_and_wait(area, size);
+		if (i == 3)
+			set("/proc/sys/vm/drop_caches", "2");
 		end(&all[i], area, size);
 		munmap(area, size);
 	}
-	printf("%lu MiB in huge pages; the program gives back 511 of every 512 pages\n",
-		size / MIB);
-	heads(all, 3);
-	ROW("resident (Rss), kB", all, 3, c->sum.rss);
-	ROW("in huge pages, kB", all, 3, c->sum.anon_huge);
-	ROW("thp_split_pmd", all, 3, delta(c, "thp_split_pmd"));
-	ROW("thp_deferred_split_page", all, 3, delta(c, "thp_deferred_split_page"));
-	ROW("thp_collapse_alloc", all, 3, delta(c, "thp_collapse_alloc"));
-	ROW("thp_scan_exceed_none_pte", all, 3, delta(c, "thp_scan_exceed_none_pte"));
-	printf("\ngiven back    one page of each 2 MiB is left: that is what the program asked "
-	       "for\n"
-	       "max_none 511  khugepaged fills the holes with zeroes and promotes: all the memory "
-	       "is\n"
-	       "              back, though nobody wrote to it. This is Linux's default\n"
-	       "max_none 0    a range with any hole is refused; it stays small\n");
+	printf("%lu MiB, one byte written in each 2 MiB: %lu kB of pages are in use\n", size / MIB,
+		touched);
+	heads(all, 4);
+	ROW("touched, kB", all, 4, touched + 0 * c->faults);
+	ROW("resident (Rss), kB", all, 4, c->sum.rss);
+	ROW("resident / touched", all, 4, c->sum.rss / touched);
+	ROW("in huge pages, kB", all, 4, c->sum.anon_huge);
+	ROW("thp_split_pmd", all, 4, delta(c, "thp_split_pmd"));
+	ROW("thp_deferred_split_page", all, 4, delta(c, "thp_deferred_split_page"));
+	ROW("thp_collapse_alloc", all, 4, delta(c, "thp_collapse_alloc"));
+	ROW("thp_scan_exceed_none_pte", all, 4, delta(c, "thp_scan_exceed_none_pte"));
+	ROW("thp_split_page", all, 4, delta(c, "thp_split_page"));
+	ROW("thp_underused_split_page", all, 4, delta(c, "thp_underused_split_page"));
+	printf("\nsparse        each byte got 2 MiB: 512 times what was asked for\n"
+	       "max_none 511  the program gives 511 of 512 pages back; khugepaged fills the holes\n"
+	       "              with zeroes and promotes: all of it is back. This is Linux's "
+	       "default\n"
+	       "max_none 0    the same, but a range with any hole is refused: it stays small\n"
+	       "underused     as `sparse`, then memory is wanted (here: drop_caches). With\n"
+	       "              max_ptes_none 0 a huge page with a page of zeroes in it is split,\n"
+	       "              and its zeroes are given back (shrink_underused, Linux 6.12)\n");
 }
 
 /* ---- fragment: memory that is free, and of no use ------------------------------------------------ */
