@@ -30,6 +30,8 @@
 #include "loader.h"
 #include "machine.h"
 #include "mm/buddy.h"
+#include "mm/gigapage.h"
+#include "mm/huge_pud.h"
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
 #include "mm/memmap.h"
@@ -195,6 +197,34 @@ static void require_memory(void)
 			(total + needed - free) >> 10);
 }
 
+/* reserve_1g=N on the command line, before cmd=. */
+static u32 wanted_gigabytes(void)
+{
+	const char *line = boot_info.cmdline, *end = strstr(line, "cmd=");
+	const char *at = strstr(line, "reserve_1g=");
+	u32 n = 0;
+
+	if (!at || (end && at > end) || (at != line && at[-1] != ' '))
+		return 0;
+	for (at += strlen("reserve_1g="); *at >= '0' && *at <= '9' && n < 1000; at++)
+		n = n * 10 + (u32)(*at - '0');
+	return n;
+}
+
+/* Leaves of 1 GiB: does the CPU have them, and is memory for some kept apart? */
+static void init_gigabytes(void)
+{
+	u32 wanted = wanted_gigabytes(), got;
+
+	huge_pud_init(cpu_features.pages_1g);
+	if (wanted && !cpu_features.pages_1g)
+		printk("reserve_1g: this CPU has no pages of 1 GiB, nothing is reserved");
+	if (!wanted || !cpu_features.pages_1g)
+		return;
+	got = gigapage_reserve(wanted);
+	printk("reserve_1g: %u of %u GiB reserved", got, wanted);
+}
+
 static void init_memory(void)
 {
 	init_memmap();
@@ -205,6 +235,7 @@ static void init_memory(void)
 	node_init(&numa);
 	report_numa_init();
 	buddy_init();
+	init_gigabytes();
 	lru_init();
 	zero_init();
 	kmalloc_init();

@@ -98,6 +98,24 @@ static void usage_pmd(struct report_usage *u, struct leaf *l, pmd_t e)
 		usage_add(u, l, PAGE_SIZE, MAX(pmds + READ_ONCE(head[i].mapcount), 1u));
 }
 
+/* Leaves of 1 GiB, each as 512 of 2 MiB. */
+static void usage_puds(struct report_usage *u, struct leaf *l, struct vma *v)
+{
+	struct mm *mm = v->mm;
+	pud_t *pudp, pud;
+
+	for (vaddr_t a = v->start; mm->nr_puds && (pudp = pgtable_next_pud(mm, &a, v->end)) != NULL;
+		a += HPAGE_PUD_SIZE) {
+		spin_lock(&mm->pt_lock);
+		pud = pud_read(pudp);
+		if (pud_kind(pud) == ENTRY_LEAF)
+			for (vaddr_t at = a; at < a + HPAGE_PUD_SIZE; at += HPAGE_PMD_SIZE)
+				usage_pmd(u, l, pud_part(pud, at));
+		spin_unlock(&mm->pt_lock);
+		preempt_point();
+	}
+}
+
 /*
  * report_usage - add what area v has in memory to *u.
  *
@@ -111,6 +129,7 @@ void report_usage(struct vma *v, struct report_usage *u)
 	vaddr_t a = v->start;
 	pmd_t *pmdp;
 
+	usage_puds(u, &l, v);
 	for (pmdp = pgtable_next_pmd(mm, &a, v->end); pmdp;
 		a = pmd_range_end(a, v->end), pmdp = pgtable_next_pmd(mm, &a, v->end)) {
 		vaddr_t end = pmd_range_end(a, v->end);
@@ -160,6 +179,23 @@ static void clear_range(struct mm *mm, vaddr_t a, vaddr_t end, pmd_t *pmdp)
 	tlb_flush(&mm->tlb, a, end, PAGE_SIZE, TLB_free);
 }
 
+static void clear_puds(struct vma *v)
+{
+	struct mm *mm = v->mm;
+	pud_t *pudp, pud;
+
+	for (vaddr_t a = v->start; mm->nr_puds && (pudp = pgtable_next_pud(mm, &a, v->end)) != NULL;
+		a += HPAGE_PUD_SIZE) {
+		spin_lock(&mm->pt_lock);
+		if (pud_kind(pud_read(pudp)) == ENTRY_LEAF) {
+			pud = pud_take(pudp);
+			pud_write(pudp, (pud_t){pud.v & ~PTE_A});
+			tlb_flush(&mm->tlb, a, a + HPAGE_PUD_SIZE, HPAGE_PUD_SIZE, TLB_free);
+		}
+		spin_unlock(&mm->pt_lock);
+	}
+}
+
 void report_clear_referenced(struct vma *v)
 {
 	struct mm *mm = v->mm;
@@ -168,6 +204,7 @@ void report_clear_referenced(struct vma *v)
 
 	if (v->kind == VMA_DEVICE)
 		return;
+	clear_puds(v);
 	for (pmdp = pgtable_next_pmd(mm, &a, v->end); pmdp;
 		a = pmd_range_end(a, v->end), pmdp = pgtable_next_pmd(mm, &a, v->end)) {
 		spin_lock(&mm->pt_lock);
@@ -226,18 +263,12 @@ void report_pagemap_range(struct mm *mm, vaddr_t addr, u64 n, u64 *out)
 		vaddr_t end = MIN(pmd_range_end(addr, USER_END), addr + n * PAGE_SIZE);
 		struct vma *v = vma_find_from(mm, addr);
 		bool inside = v && v->start <= addr;
-		pmd_t *pmdp;
 
 		if (v)
 			end = MIN(end, inside ? v->end : MAX(v->start, addr + PAGE_SIZE));
 		u64 count = (end - addr) >> PAGE_SHIFT;
-		pmdp = inside ? pgtable_find_pmd(mm, addr) : NULL;
 		spin_lock(&mm->pt_lock);
-		if (pmdp)
-			pagemap_fill(pmd_read(pmdp), addr, count, out);
-		else
-			for (u64 i = 0; i < count; i++)
-				out[i] = 0;
+		pagemap_fill(inside ? pgtable_look_pmd(mm, addr) : (pmd_t){0}, addr, count, out);
 		spin_unlock(&mm->pt_lock);
 		addr = end;
 		out += count;

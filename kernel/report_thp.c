@@ -10,6 +10,8 @@
 #include "report_nodes.h"
 #include "khugepaged.h"
 #include "lib/string.h"
+#include "mm/gigapage.h"
+#include "mm/huge_pud.h"
 #include "mm/thp.h"
 #include "prezerod.h"
 #include <abi/errno.h>
@@ -134,7 +136,7 @@ static bool show_pmd_size(struct report_out *out, struct task *task, u64 *cursor
 	{                                                                                          \
 		if (!report_once(cursor))                                                          \
 			return false;                                                              \
-		report_printf(out, "%lu\n", (u64)READ_ONCE(value));                                \
+		report_printf(out, "%lu\n", (u64)(value));                                         \
 		return true;                                                                       \
 	}
 
@@ -151,6 +153,30 @@ static bool show_pmd_size(struct report_out *out, struct task *task, u64 *cursor
 			khugepaged_wake();                                                         \
 		return 0;                                                                          \
 	}
+
+/* As `enabled`, for 1 GiB; where the CPU has none, never is the only word there is. */
+static bool show_enabled_1g(struct report_out *out, struct task *task, u64 *cursor)
+{
+	if (!report_once(cursor))
+		return false;
+	if (huge_pud_possible())
+		show_choice(out, enabled_words, ARRAY_SIZE(enabled_words), thp_settings.enabled_1g);
+	else
+		report_puts(out, "[never] (this CPU has no pages of 1 GiB)\n");
+	return true;
+}
+
+static int store_enabled_1g(struct task *task, const char *text)
+{
+	int choice = find_choice(text, enabled_words, ARRAY_SIZE(enabled_words));
+
+	if (choice < 0)
+		return choice;
+	if (choice != THP_NEVER && !huge_pud_possible())
+		return -EOPNOTSUPP;
+	WRITE_ONCE(thp_settings.enabled_1g, (enum thp_enabled)choice);
+	return 0;
+}
 
 /* Idle CPUs clear huge pages in advance: whether, and how many they keep. */
 static int store_prezero(struct task *task, const char *text)
@@ -175,6 +201,7 @@ static int store_prezero_pool(struct task *task, const char *text)
 	return 0;
 }
 
+NUMBER_FILE(reserved_1g, gigapage_reserved())
 NUMBER_FILE(prezero, thp_settings.prezero)
 NUMBER_FILE(prezero_pool, thp_settings.prezero_pool)
 SETTING_FILE(use_zero_page, use_zero_page, 0, 1, false)
@@ -202,6 +229,7 @@ const struct report_node report_thp_nodes[] = {
 	RW("cow", cow),
 	RW("defrag", defrag),
 	RW("enabled", enabled),
+	RW("enabled_1g", enabled_1g),
 	RO("hpage_pmd_size", pmd_size),
 	RW("khugepaged/alloc_sleep_millisecs", alloc_sleep),
 	RW("khugepaged/defrag", khugepaged_defrag),
@@ -214,6 +242,7 @@ const struct report_node report_thp_nodes[] = {
 	RW("khugepaged/scan_sleep_millisecs", scan_sleep),
 	RW("prezero", prezero),
 	RW("prezero_pool", prezero_pool),
+	RO("reserved_1g", reserved_1g),
 	RW("shmem_enabled", shmem),
 	RW("shrink_underused", shrink_underused),
 	RW("use_zero_page", use_zero_page),

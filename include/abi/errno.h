@@ -33,6 +33,7 @@
 #define ERANGE       34  /* a number out of range */
 #define ENAMETOOLONG 36  /* a path longer than the kernel reads */
 #define ENOSYS       38  /* no such system call */
+#define EOPNOTSUPP   95  /* this machine has not what is asked for */
 #define ETIMEDOUT    110 /* the time was up */
 
 #endif

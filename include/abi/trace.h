@@ -13,6 +13,8 @@
 	X(mm_page_free)           /* pfn, order, 0: blocks */                                                  \
 	X(thp_fault)              /* address, fault_result, pfn or thp_reason */                               \
 	X(thp_split_pmd)          /* address, pfn, 0 */                                                        \
+	X(thp_fault_pud)          /* address, fault_result, pfn */                                             \
+	X(thp_split_pud)          /* address, pfn, 0 */                                                        \
 	X(thp_split_page)         /* pfn, 0, 0 */                                                              \
 	X(mm_khugepaged_scan_pmd) /* address, collapse_result, none_or_zero << 32 | present */                 \
 	X(mm_collapse_huge_page)  /* address, collapse_result, pfn */                                          \

@@ -19,6 +19,7 @@
 	X(nr_shmem)                      /* pages of memory objects */                             \
 	X(nr_shmem_hugepages)            /* huge pages of memory objects */                        \
 	X(nr_anon_transparent_hugepages) /* huge pages mapped by a pmd at least once */            \
+	X(nr_thp_1g)                     /* leaves of 1 GiB */                                     \
 	X(nr_thp_prezeroed)              /* free huge pages that were cleared in advance */
 
 #define VMSTAT_EVENTS(X)                                                                           \
@@ -72,13 +73,15 @@
 	X(thp_zero_page_alloc_failed)                                                              \
 	X(thp_swpout)                                                                              \
 	X(thp_swpout_fallback)                                                                     \
-	X(thp_wp_copy)       /* 2 MiB copied by a write fault (cow=copy) */                        \
-	X(thp_wp_fallback)   /* wp_huge_pmd split and copied 4 KiB instead */                      \
-	X(thp_wp_reuse)      /* the last owner wrote: made writable in place */                    \
-	X(thp_prezeroed)     /* huge pages cleared by an idle CPU */                               \
-	X(thp_prezero_alloc) /* faults that got one of them */                                     \
-	X(thp_prezero_miss)  /* faults that found none while prezero was on */                     \
-	X(tlb_shootdown)     /* flushes that had to ask another CPU */                             \
+	X(thp_wp_copy)           /* 2 MiB copied by a write fault (cow=copy) */                    \
+	X(thp_wp_fallback)       /* wp_huge_pmd split and copied 4 KiB instead */                  \
+	X(thp_wp_reuse)          /* the last owner wrote: made writable in place */                \
+	X(thp_fault_alloc_1g)    /* faults that got 1 GiB */                                       \
+	X(thp_fault_fallback_1g) /* faults that may have 1 GiB and found none */                   \
+	X(thp_prezeroed)         /* huge pages cleared by an idle CPU */                           \
+	X(thp_prezero_alloc)     /* faults that got one of them */                                 \
+	X(thp_prezero_miss)      /* faults that found none while prezero was on */                 \
+	X(tlb_shootdown)         /* flushes that had to ask another CPU */                         \
 	X(fault_overlap) /* faults that cleared memory while another fault of the same space did */
 
 enum vm_stat {

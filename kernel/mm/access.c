@@ -42,8 +42,17 @@ struct access {
 static u64 leaf_at(struct mm *mm, vaddr_t addr, u64 **entry, u64 *size)
 {
 	pmd_t *pmdp = pgtable_find_pmd(mm, addr), pmd;
+	pud_t *pudp;
 	pte_t *ptep;
 
+	if (!pmdp && mm->nr_puds) {
+		pudp = pgtable_find_pud(mm, addr);
+		if (!pudp || pud_kind(pud_read(pudp)) != ENTRY_LEAF)
+			return 0;
+		*entry = &pudp->v;
+		*size = HPAGE_PUD_SIZE;
+		return pud_read(pudp).v;
+	}
 	if (!pmdp)
 		return 0;
 	pmd = pmd_read(pmdp);

@@ -178,22 +178,35 @@ void buddy_drain_prezeroed(void)
 	}
 }
 
-/*
- * buddy_drain_pcp - this CPU's lists, and what was cleared in advance, back to the zones.
- *
- *   locks    takes each zone.lock
- *   Linux    drain_local_pages
- */
-void buddy_drain_pcp(void)
+static void drain_cpu(u32 cpu)
 {
 	for_each_zone (z) {
-		struct pcp *pcp = &z->pcp[cpu_id()];
+		struct pcp *pcp = &z->pcp[cpu];
 
 		for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
 			pcp_drain(z, &pcp->lists[mt], pcp->lists[mt].count);
 		pcp_drain(z, &pcp->huge, pcp->huge.count);
 		pcp_drain(z, &pcp->zeroed, pcp->zeroed.count);
 	}
+}
+
+/*
+ * buddy_drain_pcp - this CPU's lists, and what was cleared in advance, back to the zones.
+ * buddy_drain_all_pcp - those of all CPUs.
+ *
+ *   locks    takes each zone.lock; _all: the other CPUs stand still (sched_stop_others), since their lists have no lock
+ *   Linux    drain_local_pages, drain_all_pages
+ */
+void buddy_drain_pcp(void)
+{
+	drain_cpu(cpu_id());
+	buddy_drain_prezeroed();
+}
+
+void buddy_drain_all_pcp(void)
+{
+	for_each_cpu (c)
+		drain_cpu(c->id);
 	buddy_drain_prezeroed();
 }
 
@@ -461,7 +474,7 @@ static void block_unprepare(struct page *p, pfn_t pfn, unsigned order)
 	if (p->type == PAGE_ANON_HUGE) {
 		ASSERT_RULE("buddy", !page_pmd_mapcount(p) && !page_pte_mappings(p),
 			"huge page at pfn %#lx freed while mapped", (unsigned long)pfn);
-		pfn_block(pfn)->flags &= ~PB_HUGE;
+		pfn_block(pfn)->flags &= ~(PB_HUGE | PB_PUD);
 		p->type = PAGE_FREE;
 		return;
 	}
@@ -567,6 +580,15 @@ void buddy_free_zeroed(struct page *page)
 	page->type = PAGE_FREE;
 	pcp_push(list, page, pfn);
 	vmstat_inc(VM_pgfree);
+}
+
+/*
+ * buddy_retype_huge - a block of order 9 that only the caller has becomes another type, as if freed and allocated.
+ */
+void buddy_retype_huge(struct page *head, enum page_type type)
+{
+	block_unprepare(head, page_to_pfn(head), HPAGE_PMD_ORDER);
+	buddy_prepare(head, HPAGE_PMD_ORDER, type);
 }
 
 /*

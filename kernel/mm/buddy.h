@@ -49,6 +49,9 @@ void buddy_free(struct page *head);
 struct page *buddy_alloc_zeroed(enum page_type type);
 void buddy_free_zeroed(struct page *page);
 
+void buddy_retype_huge(
+	struct page *head, enum page_type type); /* a block of order 9, the caller's alone */
+
 /*
  * Huge pages cleared in advance (prezerod.c). They count as free, outside the lists of blocks; buddy_drain_pcp(), so
  * everybody who finds no memory, turns them into ordinary blocks.
@@ -121,6 +124,7 @@ void buddy_free_contig(struct page *head, unsigned order);
 
 u64 buddy_free_pages(void);              /* all zones, per-CPU lists included */
 void buddy_drain_pcp(void);              /* this CPU's lists back to the buddy */
+void buddy_drain_all_pcp(void);          /* of all CPUs, while the others stand still */
 void buddy_set_pcp(u32 batch, u32 high); /* their lengths; 1, 0: bypassed (tests) */
 
 /* B1..B8: see buddy_check.c. Takes the zone locks. */

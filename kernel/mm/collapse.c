@@ -222,6 +222,8 @@ enum collapse_result collapse_scan(
 
 	if (r == COLLAPSE_SUCCEED)
 		r = check_pmd(pmdp);
+	if (r == COLLAPSE_PMD_NULL && pmd_kind(pgtable_look_pmd(mm, haddr)) == ENTRY_LEAF)
+		r = COLLAPSE_PMD_MAPPED; /* by a leaf of 1 GiB */
 	if (r == COLLAPSE_SUCCEED)
 		r = scan_table(pte_ptr(pmd_read(pmdp), haddr), limits);
 	trace(TRACE_mm_khugepaged_scan_pmd, haddr, r, 0);

@@ -7,8 +7,8 @@
  * CASES     what stands there              and then
  *   no area, or its rights forbid it         FAULT_BAD_ADDRESS, FAULT_BAD_ACCESS
  *   just below a growing stack               grow it, start again
- *   hole at the pud                          thp_fault_pud: a gigabyte at once? "fallback" is the normal answer
- *   leaf at the pud                          write to read-only: thp_wp_pud; else set accessed
+ *   hole at the pud                          huge_pud_fault: a gigabyte at once? "fallback" is the normal answer
+ *   leaf at the pud                          write to read-only: huge_pud_wp; else set accessed
  *   hole at the pmd, area of an object       memory_fault_pmd: its huge page, or who supplies one; or fallback
  *   hole at the pmd, area may be huge        thp_fault: huge page, or huge zero page for a read, or fallback
  *   leaf at the pmd, at the pte, migrating   its page is being moved: give way without a lock, start again
@@ -37,6 +37,7 @@
 #include "sched.h"
 #include "mm/thp.h"
 #include "mm/run.h"
+#include "mm/huge_pud.h"
 #include "mm/memory.h"
 #include "pager.h"
 #include "mm/fault.h"
@@ -244,14 +245,14 @@ static enum fault_result fault_pmd(const struct fault *f, struct vma *v, pmd_t *
 	return thp_set_accessed(f, v, pmdp, pmd);
 }
 
-/* The pud exists: a table, a 1 GiB leaf, or a hole that thp_fault_pud may fill. FAULT_FALLBACK: go on below. */
+/* The pud exists: a table, a 1 GiB leaf, or a hole that huge_pud_fault may fill. FAULT_FALLBACK: go on below. */
 static enum fault_result fault_pud(const struct fault *f, struct vma *v, pud_t *pudp, pud_t pud)
 {
 	if (pud_kind(pud) == ENTRY_HOLE)
-		return thp_vma_reason(v) == THP_OK ? thp_fault_pud(f, v, pudp) : FAULT_FALLBACK;
-	if (f->write && !(pud.v & PTE_RW))
-		return thp_wp_pud(f, v, pudp, pud);
-	return thp_set_accessed_pud(f, v, pudp, pud);
+		return thp_vma_reason(v) == THP_OK ? huge_pud_fault(f, v, pudp) : FAULT_FALLBACK;
+	if (f->write && !(pud.v & PTE_RW) && !entry_protnone(pud.v))
+		return huge_pud_wp(f, v, pudp, pud);
+	return huge_pud_set_accessed(f, v, pudp, pud);
 }
 
 /*
@@ -275,8 +276,9 @@ static enum fault_result fault_walk(const struct fault *f, struct vma *v)
 		if (r != FAULT_FALLBACK)
 			return r;
 		pmdp = pgtable_make_pmd(v->mm, pudp, f->addr);
-		if (!pmdp)
-			return FAULT_NO_MEMORY;
+		if (!pmdp) /* or another thread's leaf of 1 GiB came meanwhile */
+			return pud_kind(pud_read(pudp)) == ENTRY_LEAF ? FAULT_RETRY
+								      : FAULT_NO_MEMORY;
 	}
 
 	pmd = pmd_read(pmdp);
@@ -383,7 +385,7 @@ enum fault_result fault_handle(const struct fault *f)
 static vaddr_t skip_mapped(struct mm *mm, vaddr_t addr, vaddr_t end, bool write)
 {
 	while (addr < end) {
-		pmd_t *pmdp = pgtable_find_pmd(mm, addr), pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
+		pmd_t pmd = pgtable_look_pmd(mm, addr);
 		pte_t pte = {0};
 
 		if (pmd_kind(pmd) == ENTRY_LEAF) {

@@ -295,12 +295,56 @@ static int copy_pmd(
 	return err == -EAGAIN ? copy_ptes(child, v, a, next, from, to) : err;
 }
 
+/* One leaf of 1 GiB: shared like 512 of 2 MiB, by one entry. 0 or -ENOMEM. */
+static int copy_pud(struct mm *child, struct vma *v, vaddr_t start, pud_t *from)
+{
+	struct mm *parent = v->mm;
+	pud_t *to = pgtable_make_pud(child, start), pud;
+	struct page *pmds = to ? pgtable_alloc_pmds(child) : NULL;
+
+	if (!pmds)
+		return -ENOMEM;
+	lock_both(parent, child);
+	pud = pud_read(from);
+	if (pud_kind(pud) != ENTRY_LEAF) { /* somebody who came from a page has split it */
+		unlock_both(parent, child);
+		pgtable_free_pmds(pmds);
+		return 0;
+	}
+	for (unsigned i = 0; i < PTRS_PER_TABLE; i++)
+		rmap_dup_pmd(pfn_to_page(pud_pfn(pud) + i * HPAGE_PMD_NR));
+	child->nr_anon += HPAGE_PUD_SIZE >> PAGE_SHIFT;
+	thp_count_puds(child, 1);
+	pgtable_deposit_pmds(child, to, pmds);
+	if (pud.v & PTE_RW) {
+		pud.v = entry_take_write(&from->v); /* with the A and D that came meanwhile */
+		tlb_flush(&parent->tlb, start, start + HPAGE_PUD_SIZE, HPAGE_PUD_SIZE, TLB_fork);
+	}
+	pud_write(to, pud);
+	unlock_both(parent, child);
+	return 0;
+}
+
+static int copy_puds(struct mm *child, struct vma *v)
+{
+	pud_t *from;
+	int err = 0;
+
+	for (vaddr_t a = v->start;
+		!err && v->mm->nr_puds && (from = pgtable_next_pud(v->mm, &a, v->end)) != NULL;
+		a += HPAGE_PUD_SIZE) {
+		err = copy_pud(child, v, a, from);
+		preempt_point();
+	}
+	return err;
+}
+
 /* Every entry of one area. 0 or -ENOMEM. */
 static int copy_area(struct mm *child, struct vma *v)
 {
 	vaddr_t a = v->start, next;
 	pmd_t *from, *to;
-	int err = 0;
+	int err = copy_puds(child, v);
 
 	for (from = pgtable_next_pmd(v->mm, &a, v->end); from && !err;
 		a = next, from = pgtable_next_pmd(v->mm, &a, v->end)) {

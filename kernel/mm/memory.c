@@ -811,10 +811,15 @@ static bool supply_args_ok(u64 offset, u64 bytes, vaddr_t source)
  */
 static int source_state(struct mm *mm, vaddr_t source, u64 bytes, struct page **head)
 {
-	pmd_t *pmdp = pgtable_find_pmd(mm, source), pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
+	pmd_t *pmdp, pmd;
 	pte_t pte = {0};
-	u64 entry = pmd.v;
+	u64 entry;
 
+	if (unlikely(mm->nr_puds)) /* a part of a gigabyte goes alone */
+		thp_split_pud(mm, source);
+	pmdp = pgtable_find_pmd(mm, source);
+	pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
+	entry = pmd.v;
 	if (pmd_kind(pmd) == ENTRY_HOLE)
 		return -EFAULT;
 	if (pmd_kind(pmd) == ENTRY_TABLE) {

@@ -88,6 +88,7 @@ struct mm {
 	u64 nr_anon;   /* (p) anonymous pages mapped here, 4 KiB units: RssAnon */
 	u64 nr_shared; /* (p) pages of memory objects mapped here: RssShmem */
 	u64 nr_tables; /* (a) frames of pud, pmd and pte tables, deposited ones included: VmPTE */
+	u32 nr_puds;   /* (p) leaves of 1 GiB; mostly none, and then nobody looks for them */
 	u64 peak_rss;  /* (p) the most both were before one last fell: VmHWM */
 
 	u32 users;          /* (a) tasks that run in it; at 0 the space is emptied */
@@ -127,11 +128,11 @@ struct fault {
 };
 
 enum fault_result {
-	FAULT_DONE,        /* mapped, or nothing was wrong: run on */
-	FAULT_FALLBACK,    /* no huge page: the next smaller size is tried; never leaves fault.c */
-	FAULT_RETRY,       /* something moved while a lock was dropped: start again */
-	FAULT_MIGRATING,   /* the page is just being moved: give way, start again; never leaves fault.c */
-	FAULT_PAGER,       /* handed to user space: pager_ask(); never comes back as fallback */
+	FAULT_DONE,     /* mapped, or nothing was wrong: run on */
+	FAULT_FALLBACK, /* no huge page: the next smaller size is tried; never leaves fault.c */
+	FAULT_RETRY,    /* something moved while a lock was dropped: start again */
+	FAULT_MIGRATING, /* the page is just being moved: give way, start again; never leaves fault.c */
+	FAULT_PAGER,     /* handed to user space: pager_ask(); never comes back as fallback */
 	FAULT_BAD_ADDRESS, /* no vma there: SIGSEGV, SEGV_MAPERR */
 	FAULT_BAD_ACCESS,  /* the vma does not allow it: SIGSEGV, SEGV_ACCERR */
 	FAULT_BUS,       /* the object ends before it, or nobody supplies it: SIGBUS, BUS_ADRERR */

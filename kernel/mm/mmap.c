@@ -368,7 +368,7 @@ vaddr_t mmap_brk(struct mm *mm, vaddr_t brk)
 
 static u8 page_resident(struct mm *mm, vaddr_t addr)
 {
-	pmd_t *pmdp = pgtable_find_pmd(mm, addr), pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
+	pmd_t pmd = pgtable_look_pmd(mm, addr);
 
 	if (pmd_kind(pmd) != ENTRY_TABLE)
 		return pmd_kind(pmd) == ENTRY_LEAF;

@@ -90,11 +90,33 @@ static void protect_pmd(struct vma *v, vaddr_t start, vaddr_t end, pmd_t *pmdp)
 	protect_ptes(v, start, end, pmdp);
 }
 
+/* Leaves of 1 GiB; the area has each as a whole, since its edges were cut. Most spaces have none. */
+static void protect_puds(struct vma *v)
+{
+	struct mm *mm = v->mm;
+	pud_t *pudp, old, new;
+
+	for (vaddr_t a = v->start; mm->nr_puds && (pudp = pgtable_next_pud(mm, &a, v->end)) != NULL;
+		a += HPAGE_PUD_SIZE) {
+		spin_lock(&mm->pt_lock);
+		if (pud_kind(pud_read(pudp)) == ENTRY_LEAF) {
+			old = pud_take(pudp);
+			new = (pud_t){protected_entry(v, old.v)};
+			pud_write(pudp, new);
+			if (is_weaker(old.v, new.v))
+				tlb_flush(&mm->tlb, a, a + HPAGE_PUD_SIZE, HPAGE_PUD_SIZE,
+					TLB_protect);
+		}
+		spin_unlock(&mm->pt_lock);
+	}
+}
+
 /* Entries of a whole area after its flags changed. */
 static void protect_entries(struct vma *v)
 {
 	vaddr_t a = v->start, next;
 
+	protect_puds(v);
 	for (pmd_t *pmdp = pgtable_next_pmd(v->mm, &a, v->end); pmdp;
 		pmdp = pgtable_next_pmd(v->mm, &a, v->end)) {
 		next = pmd_range_end(a, v->end);

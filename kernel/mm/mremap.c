@@ -91,6 +91,32 @@ static vaddr_t step_end(vaddr_t a, vaddr_t dst, vaddr_t end)
 	return a + n;
 }
 
+/* Leaves of 1 GiB: whole, with their deposits, where both addresses are aligned and nothing is there; else split. */
+static void move_puds(struct vma *v, vaddr_t start, vaddr_t end, s64 shift)
+{
+	struct mm *mm = v->mm;
+	pud_t *from, *to;
+
+	for (vaddr_t a = start; mm->nr_puds && (from = pgtable_next_pud(mm, &a, end)) != NULL;
+		a = pud_range_end(a, end)) {
+		bool whole = pud_range_end(a, end) - a == HPAGE_PUD_SIZE &&
+			     IS_ALIGNED((u64)shift, HPAGE_PUD_SIZE);
+
+		to = whole ? pgtable_make_pud(mm, a + shift) : NULL;
+		spin_lock(&mm->pt_lock);
+		if (!to || pud_kind(pud_read(to)) != ENTRY_HOLE) {
+			thp_split_pud(mm, a);
+		} else if (pud_kind(pud_read(from)) == ENTRY_LEAF) {
+			pud_t pud = pud_take(from);
+
+			pgtable_deposit_pmds(mm, to, pgtable_withdraw_pmds(mm, from));
+			tlb_flush(&mm->tlb, a, a + HPAGE_PUD_SIZE, HPAGE_PUD_SIZE, TLB_move);
+			pud_write(to, pud);
+		}
+		spin_unlock(&mm->pt_lock);
+	}
+}
+
 /*
  * Move every entry of [start, end) to dst. All tables are made first, step by step; a move that runs out of memory
  * half-way is moved back by the caller. Returns where it stopped: end, or less.
@@ -101,6 +127,7 @@ static vaddr_t move_entries(struct vma *v, vaddr_t start, vaddr_t end, vaddr_t d
 	s64 shift = dst - start;
 	vaddr_t a = start, next;
 
+	move_puds(v, start, end, shift);
 	for (pmd_t *from = pgtable_next_pmd(mm, &a, end); from;
 		a = next, from = pgtable_next_pmd(mm, &a, end)) {
 		pud_t *pudp = pgtable_make_pud(mm, a + shift);

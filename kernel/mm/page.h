@@ -80,6 +80,8 @@ enum migratetype {
 
 /* One per 2 MiB. Read from outside as an array: 16 GiB in 64 KiB. */
 #define PB_HUGE 0x01 /* all 512 frames are one anonymous huge page */
+#define PB_PUD                                                                                     \
+	0x02 /* ... that came as one of 512: a leaf of 1 GiB may map it, so it is not moved */
 struct pageblock {
 	u8 migratetype;
 	u8 flags;       /* PB_*, changed only by who owns the block's head */

@@ -206,6 +206,7 @@ void pageout_range(struct vma *v, vaddr_t start, vaddr_t end, int advice)
 {
 	vaddr_t a = start, next;
 
+	thp_split_puds(v->mm, start, end);
 	for (pmd_t *pmdp = pgtable_next_pmd(v->mm, &a, end); pmdp;
 		pmdp = pgtable_next_pmd(v->mm, &a, end)) {
 		next = pmd_range_end(a, end);

@@ -22,11 +22,13 @@
  *
  * INVARIANTS (pgtable_check() tests every one)
  *   T1  no table is reached twice
- *   T2  PS stands in leaves at pmd only, and those name a frame aligned to 2 MiB
- *   T3  a pmd table has as many deposited tables as it has huge leaves (device leaves have none)
+ *   T2  PS stands in leaves at pmd and pud only, and those name a frame aligned to their size; nr_puds
+ *       is the number of leaves at pud
+ *   T3  a pmd table has as many deposited tables as it has huge leaves (device leaves have none); a pud table
+ *       has a pmd table with 512 deposits for each of its leaves
  *   T4  each leaf lies in an area that allows it: user, and its rights are within the area's
  *   T5  a table's frame is typed TABLE, with its level and its owner; a leaf's frame is anonymous or
- *       zero, at pmd the first of a huge one
+ *       zero, at pmd the first of a huge one, at pud the first of 512 huge ones in a row (PB_PUD)
  *   T6  a zero frame is neither writable nor dirty
  *   T7  an entry that is no table and no leaf is 0: it carries no frame number
  *   T8  nr_tables is the number of tables, deposited ones included
@@ -147,12 +149,6 @@ void pgtable_walk(const pgd_t *pgd, vaddr_t addr, struct pt_walk *w)
 
 /* ---- making ----------------------------------------------------------------------------------- */
 
-static void count_tables(struct mm *mm, s64 n)
-{
-	__atomic_add_fetch(&mm->nr_tables, n, __ATOMIC_RELAXED);
-	vmstat_add(VM_nr_page_table_pages, n);
-}
-
 static struct page *table_alloc(struct mm *mm, unsigned level, bool clear)
 {
 	struct page *table = clear ? buddy_alloc_zeroed(PAGE_TABLE)
@@ -176,7 +172,7 @@ static bool table_install(struct mm *mm, u64 *entry, struct page *table)
 	if (hole) {
 		/* Release: whoever sees the entry sees the zeroes behind it. */
 		__atomic_store_n(entry, page_to_phys(table) | PTE_TABLE, __ATOMIC_RELEASE);
-		count_tables(mm, 1);
+		pgtable_count(mm, 1);
 	}
 	spin_unlock(&mm->pt_lock);
 	if (!hole)
@@ -188,7 +184,7 @@ static bool table_install(struct mm *mm, u64 *entry, struct page *table)
  * pgtable_make_pud, _pmd, _pte - the table that serves addr at this level, made if it is missing.
  *
  *   locks    mm->lock held (any mode); pt_lock not held, taken to install
- *   returns  the entry for addr; NULL: no memory (see pgtable.h for _pte)
+ *   returns  the entry for addr; NULL: no memory, or for _pmd a leaf of 1 GiB by now (see pgtable.h for _pte)
  *   Linux    __pud_alloc, __pmd_alloc, __pte_alloc
  */
 pud_t *pgtable_make_pud_slow(struct mm *mm, vaddr_t addr)
@@ -205,11 +201,13 @@ pud_t *pgtable_make_pud_slow(struct mm *mm, vaddr_t addr)
 pmd_t *pgtable_make_pmd_slow(struct mm *mm, pud_t *pudp, vaddr_t addr)
 {
 	struct page *table = table_alloc(mm, 2, true);
+	pud_t pud;
 
 	if (!table)
 		return NULL;
 	table_install(mm, &pudp->v, table);
-	return pmd_ptr(pud_read(pudp), addr);
+	pud = pud_read(pudp);
+	return pud_kind(pud) == ENTRY_TABLE ? pmd_ptr(pud, addr) : NULL;
 }
 
 int pgtable_make_pte_slow(struct mm *mm, pmd_t *pmdp)
@@ -261,7 +259,7 @@ static inline struct page *home_of(pmd_t *pmdp)
 void pgtable_deposit(struct mm *mm, pmd_t *pmdp, struct page *table)
 {
 	pgtable_redeposit(mm, pmdp, table);
-	count_tables(mm, 1);
+	pgtable_count(mm, 1);
 }
 
 /* pgtable_redeposit - the same for a table that is counted already: collapse, with the one it took out. */
@@ -296,7 +294,7 @@ u64 pgtable_deposit_many(struct mm *mm, pmd_t *pmdp, u64 n)
 		home->next = page_to_pfn(table);
 	}
 	home->mapcount += made;
-	count_tables(mm, made);
+	pgtable_count(mm, made);
 	return made;
 }
 
@@ -322,7 +320,7 @@ static struct page *deposit_take(pmd_t *pmdp)
 struct page *pgtable_withdraw(struct mm *mm, pmd_t *pmdp)
 {
 	ASSERT_HELD(&mm->pt_lock);
-	count_tables(mm, -1);
+	pgtable_count(mm, -1);
 	return deposit_take(pmdp);
 }
 
@@ -465,7 +463,7 @@ void pgtable_free_range(struct mm *mm, vaddr_t start, vaddr_t end, vaddr_t floor
 	if (!p.taken)
 		return;
 	tlb_assert_acked(&mm->tlb, gen);
-	count_tables(mm, -(s64)p.taken);
+	pgtable_count(mm, -(s64)p.taken);
 	while (p.first) {
 		struct page *table = pfn_to_page(p.first);
 
@@ -485,8 +483,10 @@ static u64 count_below(const u64 *table, unsigned level)
 		if (kind_at(level, table[i]) != ENTRY_TABLE)
 			continue;
 		n++;
-		if (level == 3)
-			n += entry_page(table[i])->mapcount; /* the deposits of that pmd table */
+		if (level == 3) /* the deposits of that pmd table, or of that pud table */
+			n += entry_page(table[i])->mapcount;
+		if (level == 4)
+			n += entry_page(table[i])->mapcount * (1ul + PTRS_PER_TABLE);
 		if (level > 2)
 			n += count_below(table_ptr(table[i]), level - 1);
 	}
@@ -540,6 +540,12 @@ static bool frame_fits(unsigned level, pfn_t pfn, bool zero)
 		return false;
 	if (zero)
 		return pfn_type(pfn) == PAGE_ZERO;
+	for (u64 i = 0; level == 3 && i < PTRS_PER_TABLE; i++, pfn += HPAGE_PMD_NR)
+		if (!pfn_valid(pfn) || pfn_to_page(pfn)->type != PAGE_ANON_HUGE ||
+			!(pfn_block(pfn)->flags & PB_PUD))
+			return false;
+	if (level == 3)
+		return true;
 	if (level == 2)
 		return pfn_to_page(pfn)->type == PAGE_ANON_HUGE;
 	return pfn_type(pfn) == PAGE_ANON || pfn_type(pfn) == PAGE_ANON_HUGE;
@@ -550,8 +556,7 @@ static bool check_leaf(struct mm *mm, unsigned level, u64 entry, vaddr_t at)
 	pfn_t pfn = entry_addr(entry) >> PAGE_SHIFT;
 	bool zero = level == 2 ? pfn_is_huge_zero(pfn) : pfn_is_zero(pfn);
 
-	if (level > 2 || !(entry & PTE_PS) != (level == 1) ||
-		(level == 2 && !IS_ALIGNED(pfn, HPAGE_PMD_NR)))
+	if (!(entry & PTE_PS) != (level == 1) || !IS_ALIGNED(pfn, level_size(level) >> PAGE_SHIFT))
 		return BROKEN("T2", "leaf %#lx at level %u for %#lx", entry, level, at);
 	if (!check_area(mm, entry, at, level_size(level)))
 		return false;
@@ -578,7 +583,23 @@ static bool check_deposits(struct mm *mm, struct page *home, u32 huge)
 	return true;
 }
 
-static bool check_level(struct mm *mm, struct page *page, unsigned level, vaddr_t base)
+/* The same under leaves of 1 GiB: pmd tables, each full of deposits. */
+static bool check_pud_deposits(struct mm *mm, struct page *home, u32 leaves)
+{
+	u32 nr = 0;
+
+	for (u32 pfn = home->next; pfn; pfn = pfn_to_page(pfn)->prev, nr++)
+		if (!check_table_page(mm, pfn_to_page(pfn), 2) ||
+			!check_deposits(mm, pfn_to_page(pfn), PTRS_PER_TABLE))
+			return false;
+	if (nr != leaves || home->mapcount != leaves)
+		return BROKEN("T3", "pud table %#lx: %u leaves, %u deposits, counted %u",
+			page_to_pfn(home), leaves, nr, home->mapcount);
+	return true;
+}
+
+/* *puds grows by the leaves of 1 GiB. */
+static bool check_level(struct mm *mm, struct page *page, unsigned level, vaddr_t base, u32 *puds)
 {
 	const u64 *table = page_to_virt(page);
 	unsigned nr = level == 4 ? KERNEL_HALF : PTRS_PER_TABLE;
@@ -597,7 +618,7 @@ static bool check_level(struct mm *mm, struct page *page, unsigned level, vaddr_
 					"T7", "hole %#lx at level %u for %#lx", entry, level, at);
 			break;
 		case ENTRY_TABLE:
-			if (!check_level(mm, entry_page(entry), level - 1, at))
+			if (!check_level(mm, entry_page(entry), level - 1, at, puds))
 				return false;
 			break;
 		case ENTRY_LEAF:
@@ -606,7 +627,21 @@ static bool check_level(struct mm *mm, struct page *page, unsigned level, vaddr_
 			huge += !(entry & PTE_DEVICE);
 		}
 	}
+	if (level == 3) {
+		*puds += huge;
+		return check_pud_deposits(mm, page, huge);
+	}
 	return level != 2 || check_deposits(mm, page, huge);
+}
+
+static void clear_deposit_marks(struct page *page, unsigned level)
+{
+	for (u32 pfn = level == 2 ? page->next : 0; pfn; pfn = pfn_to_page(pfn)->next)
+		pfn_to_page(pfn)->flags &= ~TABLE_SEEN;
+	for (u32 pfn = level == 3 ? page->next : 0; pfn; pfn = pfn_to_page(pfn)->prev) {
+		pfn_to_page(pfn)->flags &= ~TABLE_SEEN;
+		clear_deposit_marks(pfn_to_page(pfn), 2);
+	}
 }
 
 /* Takes the checker's marks away again; goes only where check_level() went. */
@@ -622,8 +657,7 @@ static void clear_marks(struct page *page, unsigned level)
 		if (kind_at(level, table[i]) == ENTRY_TABLE &&
 			pfn_valid(entry_page(table[i]) - page_array))
 			clear_marks(entry_page(table[i]), level - 1);
-	for (u32 pfn = level == 2 ? page->next : 0; pfn; pfn = pfn_to_page(pfn)->next)
-		pfn_to_page(pfn)->flags &= ~TABLE_SEEN;
+	clear_deposit_marks(page, level);
 }
 
 static bool check_kernel_half(struct mm *mm)
@@ -645,15 +679,18 @@ static bool check_kernel_half(struct mm *mm)
 bool pgtable_check(struct mm *mm)
 {
 	struct page *root;
+	u32 puds = 0;
 	bool good;
 
 	if (!mm->pgd)
 		return true;
 	root = virt_to_page(mm->pgd);
-	good = check_level(mm, root, 4, 0);
+	good = check_level(mm, root, 4, 0, &puds);
 	clear_marks(root, 4);
 	if (!good)
 		return false;
+	if (puds != mm->nr_puds)
+		return BROKEN("T2", "%u leaves of 1 GiB found, nr_puds is %u", puds, mm->nr_puds);
 	if (pgtable_count_tables(mm) != mm->nr_tables)
 		return BROKEN("T8", "%lu tables found, nr_tables is %lu", pgtable_count_tables(mm),
 			mm->nr_tables);

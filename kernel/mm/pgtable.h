@@ -13,6 +13,7 @@
 
 #include "mm/mm.h"
 #include "mm/page.h"
+#include "vmstat.h"
 #include "x86/paging.h"
 
 /* --- the kernel half: pgtable_kernel.c --- */
@@ -62,6 +63,28 @@ static inline pmd_t *pgtable_find_pmd(struct mm *mm, vaddr_t addr)
 	return likely(pud_kind(pud) == ENTRY_TABLE) ? pmd_ptr(pud, addr) : NULL;
 }
 
+/* The pud entry for addr; NULL: no pud table there. */
+static inline pud_t *pgtable_find_pud(struct mm *mm, vaddr_t addr)
+{
+	pgd_t pgd = pgd_read(pgd_ptr(mm, addr));
+
+	return pgd_kind(pgd) == ENTRY_TABLE ? pud_ptr(pgd, addr) : NULL;
+}
+
+/*
+ * The pmd entry for addr as one value: a hole where there is no table, and under a leaf of 1 GiB the leaf of 2 MiB that a
+ * split would make. For who looks and changes nothing.
+ */
+static inline pmd_t pgtable_look_pmd(struct mm *mm, vaddr_t addr)
+{
+	pud_t *pudp = pgtable_find_pud(mm, addr);
+	pud_t pud = pudp ? pud_read(pudp) : (pud_t){0};
+
+	if (unlikely(pud_kind(pud) == ENTRY_LEAF))
+		return pud_part(pud, addr);
+	return pud_kind(pud) == ENTRY_TABLE ? pmd_read(pmd_ptr(pud, addr)) : (pmd_t){0};
+}
+
 /* The pte entry for addr; NULL: a hole above it, or a huge page. */
 static inline pte_t *pgtable_find_pte(struct mm *mm, vaddr_t addr)
 {
@@ -74,7 +97,7 @@ static inline pte_t *pgtable_find_pte(struct mm *mm, vaddr_t addr)
 }
 
 /*
- * pgtable_next_pmd - the first pmd entry in [*addr, end) that is no hole.
+ * pgtable_next_pmd - the first pmd entry in [*addr, end) that is no hole. Leaves of 1 GiB are passed over.
  *
  *   after    *addr is where that entry's range meets [*addr, end); NULL: nothing more
  *   use      for (; (pmdp = pgtable_next_pmd(mm, &a, end)) != NULL; a = pmd_range_end(a, end))
@@ -83,6 +106,14 @@ pmd_t *pgtable_next_pmd(struct mm *mm, vaddr_t *addr, vaddr_t end);
 static inline vaddr_t pmd_range_end(vaddr_t a, vaddr_t end)
 {
 	vaddr_t next = (a & HPAGE_PMD_MASK) + HPAGE_PMD_SIZE;
+	return next < end ? next : end;
+}
+
+/* The first leaf of 1 GiB that meets [*addr, end), in the same way; on with pud_range_end(). */
+pud_t *pgtable_next_pud(struct mm *mm, vaddr_t *addr, vaddr_t end);
+static inline vaddr_t pud_range_end(vaddr_t a, vaddr_t end)
+{
+	vaddr_t next = (a & HPAGE_PUD_MASK) + HPAGE_PUD_SIZE;
 	return next < end ? next : end;
 }
 
@@ -113,7 +144,7 @@ static inline pud_t *pgtable_make_pud(struct mm *mm, vaddr_t addr)
 						    : pgtable_make_pud_slow(mm, addr);
 }
 
-/* The pud must not be a leaf. */
+/* NULL: no memory, or a leaf stands in the pud by now. */
 static inline pmd_t *pgtable_make_pmd(struct mm *mm, pud_t *pudp, vaddr_t addr)
 {
 	pud_t pud = pud_read(pudp);
@@ -149,6 +180,20 @@ struct page *pgtable_withdraw(struct mm *mm, pmd_t *pmdp);
  *   Linux    __split_huge_pmd_locked / __split_huge_zero_page_pmd
  */
 void pgtable_split_pmd(struct mm *mm, vaddr_t haddr, pmd_t *pmdp);
+
+/* --- leaves of 1 GiB: pgtable_pud.c. A deposit is a pmd table with 512 deposits of its own --- */
+struct page *pgtable_alloc_pmds(struct mm *mm); /* NULL: no memory */
+void pgtable_free_pmds(struct page *pmds);
+void pgtable_deposit_pmds(struct mm *mm, pud_t *pudp, struct page *pmds); /* pt_lock held */
+struct page *pgtable_withdraw_pmds(struct mm *mm, pud_t *pudp);           /* pt_lock held */
+void pgtable_split_pud(struct mm *mm, pud_t *pudp); /* pt_lock held; the caller flushes */
+
+/* Table frames come or go: what the space and the machine count. */
+static inline void pgtable_count(struct mm *mm, s64 n)
+{
+	__atomic_add_fetch(&mm->nr_tables, n, __ATOMIC_RELAXED);
+	vmstat_add(VM_nr_page_table_pages, n);
+}
 
 /* Collapse: the table that stood in *pmdp, counted already, becomes the deposit. pt_lock held. */
 void pgtable_redeposit(struct mm *mm, pmd_t *pmdp, struct page *table);

@@ -35,7 +35,11 @@ static bool is_inside_leaf(struct mm *mm, vaddr_t addr)
 /* A huge leaf never belongs to two areas (T4): where addr lies inside one, split it. Linux: vma_adjust_trans_huge */
 static void cut_huge(struct vma *v, vaddr_t addr)
 {
-	pmd_t *pmdp = IS_ALIGNED(addr, HPAGE_PMD_SIZE) ? NULL : pgtable_find_pmd(v->mm, addr);
+	pmd_t *pmdp;
+
+	if (unlikely(v->mm->nr_puds) && !IS_ALIGNED(addr, HPAGE_PUD_SIZE))
+		thp_split_puds(v->mm, addr, addr + 1);
+	pmdp = IS_ALIGNED(addr, HPAGE_PMD_SIZE) ? NULL : pgtable_find_pmd(v->mm, addr);
 
 	if (!pmdp || v->kind == VMA_DEVICE)
 		return;

@@ -679,6 +679,20 @@ static bool check_table(struct mm *mm, pmd_t pmd, vaddr_t base, struct mapped *p
 	return true;
 }
 
+/* A leaf of 1 GiB stands for 512 of 2 MiB. */
+static bool check_puds(struct mm *mm, struct mapped *pages)
+{
+	pud_t *pudp;
+
+	for (vaddr_t a = 0; mm->nr_puds && (pudp = pgtable_next_pud(mm, &a, USER_END)) != NULL;
+		a += PUD_SIZE)
+		for (vaddr_t at = a; at < a + PUD_SIZE; at += PMD_SIZE)
+			if (!check_leaf(mm, pmd_pfn(pud_part(pud_read(pudp), at)), HPAGE_PMD_NR, at,
+				    pages))
+				return false;
+	return true;
+}
+
 static bool check_space(struct mm *mm, void *ctx)
 {
 	bool *good = ctx;
@@ -700,6 +714,8 @@ static bool check_space(struct mm *mm, void *ctx)
 			*good = check_leaf(
 				mm, pmd_pfn(pmd), HPAGE_PMD_NR, at & HPAGE_PMD_MASK, &pages);
 	}
+	if (*good)
+		*good = check_puds(mm, &pages);
 	if (*good && (pages.anon != mm->nr_anon || pages.shared != mm->nr_shared))
 		*good = BROKEN("R5",
 			"space %u maps %lu anonymous and %lu shared pages, counted %lu and %lu",
@@ -721,8 +737,7 @@ static bool tally_area(struct vma *v, vaddr_t at, void *ctx)
 
 	for (; at < v->end; at += PAGE_SIZE) {
 		u64 i = vma_index(v, at) - page_index(head);
-		pmd_t *pmdp = v->mm->pgd ? pgtable_find_pmd(v->mm, at) : NULL;
-		pmd_t pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
+		pmd_t pmd = v->mm->pgd ? pgtable_look_pmd(v->mm, at) : (pmd_t){0};
 		pte_t pte;
 
 		if (i >= page_nr(head))

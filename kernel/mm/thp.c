@@ -60,6 +60,7 @@ struct thp_settings thp_settings = {
 	.max_ptes_none = HPAGE_PMD_NR - 1,
 	.max_ptes_swap = HPAGE_PMD_NR / 8,
 	.max_ptes_shared = HPAGE_PMD_NR / 2,
+	.enabled_1g = THP_NEVER,
 	.prezero_pool = 16,
 	.size = {[0 ... HPAGE_PMD_ORDER - 1] = SIZE_NEVER, [HPAGE_PMD_ORDER] = SIZE_INHERIT},
 };
@@ -265,7 +266,8 @@ static void long_work_end(struct mm *mm)
 	__atomic_sub_fetch(&mm->clearing, 1, __ATOMIC_RELAXED);
 }
 
-static void clear_block(struct mm *mm, struct page *page)
+/* thp_clear - a huge page nobody else has becomes zeroes. No spinlock held. */
+void thp_clear(struct mm *mm, struct page *page)
 {
 	long_work_begin(mm);
 	clear_huge_page(page_to_virt(page));
@@ -295,47 +297,6 @@ pfn_t thp_mm_huge_zero(struct mm *mm)
 	if (had) /* another thread of this space was faster: one reference is enough */
 		zero_huge_put();
 	return pfn;
-}
-
-/* --- the 1 GiB level: the walk asks, and hears "fallback" --- */
-
-/*
- * thp_fault_pud - a hole at the pud in an area that may have huge pages.
- *   returns  FAULT_FALLBACK: anonymous memory is not given out by the gigabyte
- *   Linux    create_huge_pud
- */
-enum fault_result thp_fault_pud(const struct fault *f, struct vma *v, pud_t *pudp)
-{
-	(void)f;
-	(void)v;
-	(void)pudp;
-	return FAULT_FALLBACK;
-}
-
-/*
- * thp_wp_pud - a write to a read-only 1 GiB leaf. Only device areas have one, and those are never copied.
- *   Linux    wp_huge_pud
- */
-enum fault_result thp_wp_pud(const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen)
-{
-	(void)f;
-	(void)v;
-	(void)pudp;
-	(void)seen;
-	return FAULT_BAD_ACCESS;
-}
-
-/* thp_set_accessed_pud - nothing was wrong with a 1 GiB leaf: note the access. Linux: huge_pud_set_accessed */
-enum fault_result thp_set_accessed_pud(
-	const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen)
-{
-	struct mm *mm = v->mm;
-
-	spin_lock(&mm->pt_lock);
-	if (pud_read(pudp).v == seen.v)
-		entry_touch(&pudp->v, f->write);
-	spin_unlock(&mm->pt_lock);
-	return FAULT_DONE;
 }
 
 /* --- the 2 MiB level: nothing is mapped yet --- */
@@ -430,7 +391,7 @@ enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp)
 		return FAULT_NO_MEMORY;
 	}
 	if (!zeroed)
-		clear_block(mm, page);
+		thp_clear(mm, page);
 	if (!install_huge(v, haddr, pmdp, (pmd_t){0}, page, table)) {
 		pgtable_free_table(table);
 		page_put(page);
@@ -485,7 +446,7 @@ static enum fault_result wp_zero(struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_
 	if (!page)
 		return wp_split(v, haddr, pmdp, seen);
 	if (!zeroed)
-		clear_block(mm, page);
+		thp_clear(mm, page);
 	if (install_huge(v, haddr, pmdp, seen, page, NULL)) /* the deposit stays as it is */
 		vmstat_inc(VM_thp_fault_alloc);
 	else
@@ -666,6 +627,40 @@ void thp_split_pmd(struct vma *v, vaddr_t haddr, pmd_t *pmdp)
 	trace(TRACE_thp_split_pmd, haddr, pfn, 0);
 }
 
+/*
+ * thp_split_pud - the leaf of 1 GiB over addr, if there is one, becomes 512 leaves of 2 MiB.
+ *   locks    pt_lock held
+ *   returns  nothing: cannot fail, the tables were deposited. No page and no count changes
+ *   Linux    __split_huge_pud
+ */
+void thp_split_pud(struct mm *mm, vaddr_t addr)
+{
+	pud_t *pudp = pgtable_find_pud(mm, addr);
+	pfn_t pfn;
+
+	ASSERT_HELD(&mm->pt_lock);
+	if (!pudp || pud_kind(pud_read(pudp)) != ENTRY_LEAF)
+		return;
+	addr &= HPAGE_PUD_MASK;
+	pfn = pud_pfn(pud_read(pudp));
+	pgtable_split_pud(mm, pudp);
+	thp_count_puds(mm, -1);
+	tlb_flush(&mm->tlb, addr, addr + HPAGE_PUD_SIZE, HPAGE_PUD_SIZE, TLB_split);
+	vmstat_inc(VM_thp_split_pud);
+	trace(TRACE_thp_split_pud, addr, pfn, 0);
+}
+
+/* thp_split_puds - every one that meets the range. mm->lock held, pt_lock not. */
+void thp_split_puds(struct mm *mm, vaddr_t start, vaddr_t end)
+{
+	for (vaddr_t a = start; mm->nr_puds && pgtable_next_pud(mm, &a, end);
+		a = pud_range_end(a, end)) {
+		spin_lock(&mm->pt_lock);
+		thp_split_pud(mm, a);
+		spin_unlock(&mm->pt_lock);
+	}
+}
+
 #define SPLIT_MAX_SPACES 16
 
 struct split {
@@ -702,8 +697,11 @@ static bool split_lock_space(struct vma *v, vaddr_t addr, void *ctx)
 static bool split_area_pmd(struct vma *v, vaddr_t addr, void *ctx)
 {
 	struct split *s = ctx;
-	pmd_t *pmdp = pgtable_find_pmd(v->mm, addr);
+	pmd_t *pmdp;
 
+	if (unlikely(v->mm->nr_puds))
+		thp_split_pud(v->mm, addr);
+	pmdp = pgtable_find_pmd(v->mm, addr);
 	if (pmdp && pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF &&
 		pmd_pfn(pmd_read(pmdp)) == page_to_pfn(s->head))
 		thp_split_pmd(v, addr & HPAGE_PMD_MASK, pmdp);

@@ -7,6 +7,7 @@
 #include "mm/mm.h"
 #include "mm/page.h"
 #include "sched.h"
+#include "vmstat.h"
 
 enum thp_enabled {
 	THP_ALWAYS,
@@ -34,20 +35,21 @@ enum thp_cow {
 
 /* /sys/kernel/mm/transparent_hugepage, one field per file. Words are read and written whole, without a lock. */
 struct thp_settings {
-	enum thp_enabled enabled;  /* THP_ALWAYS */
-	enum thp_defrag defrag;    /* DEFRAG_MADVISE */
-	bool use_zero_page;        /* 1 */
-	bool shrink_underused;     /* 1 */
-	enum thp_cow cow;          /* COW_COPY: as in Linux 4.11; COW_SPLIT: as in 5.8 to 6.12 */
-	bool khugepaged_defrag;    /* 1 */
-	u32 pages_to_scan;         /* 4096 */
-	u32 scan_sleep_millisecs;  /* 10000 */
-	u32 alloc_sleep_millisecs; /* 60000 */
-	u32 max_ptes_none;         /* 511 */
-	u32 max_ptes_swap;         /* 64 */
-	u32 max_ptes_shared;       /* 256 */
-	bool prezero;              /* 0: 1 has idle CPUs clear huge pages in advance (prezerod.c) */
-	u32 prezero_pool;          /* 16: how many of them are kept */
+	enum thp_enabled enabled;    /* THP_ALWAYS */
+	enum thp_defrag defrag;      /* DEFRAG_MADVISE */
+	bool use_zero_page;          /* 1 */
+	bool shrink_underused;       /* 1 */
+	enum thp_cow cow;            /* COW_COPY: as in Linux 4.11; COW_SPLIT: as in 5.8 to 6.12 */
+	bool khugepaged_defrag;      /* 1 */
+	u32 pages_to_scan;           /* 4096 */
+	u32 scan_sleep_millisecs;    /* 10000 */
+	u32 alloc_sleep_millisecs;   /* 60000 */
+	u32 max_ptes_none;           /* 511 */
+	u32 max_ptes_swap;           /* 64 */
+	u32 max_ptes_shared;         /* 256 */
+	enum thp_enabled enabled_1g; /* THP_NEVER: may a write fault get 1 GiB (huge_pud.c)? */
+	bool prezero;     /* 0: 1 has idle CPUs clear huge pages in advance (prezerod.c) */
+	u32 prezero_pool; /* 16: how many of them are kept */
 	u8 size[HPAGE_PMD_ORDER +
 		1];     /* enum thp_size by order: 2 MiB INHERITs, the smaller are NEVER */
 	u32 run_orders; /* bit n: size[n] is not NEVER, for n below HPAGE_PMD_ORDER */
@@ -83,7 +85,14 @@ static inline enum thp_enabled thp_size_enabled(unsigned order)
 	X(NO_BLOCK_DEFERRED,                                                                       \
 		"no free block of order 9, and compaction failed lately: it is left alone for a "  \
 		"while")                                                                           \
-	X(PTES_PRESENT, "some of its 4 KiB pages are there already")
+	X(PTES_PRESENT, "some of its 4 KiB pages are there already")                               \
+	X(HUGE_1G, "it is mapped by a leaf of 1 GiB")                                              \
+	X(NO_1G_CPU, "this CPU has no pages of 1 GiB")                                             \
+	X(NEVER_SET_1G, "transparent_hugepage/enabled_1g is never")                                \
+	X(NOT_ADVISED_1G, "enabled_1g is madvise and the area was not advised MADV_HUGEPAGE")      \
+	X(RANGE_1G, "the aligned 1 GiB around the address does not lie wholly in the area")        \
+	X(SMALLER_1G, "smaller pages are in this gigabyte already")                                \
+	X(NO_GIGABYTE, "no free gigabyte: neither in the reserve nor in a row")
 
 enum thp_reason {
 #define X(name, text) THP_##name,
@@ -107,11 +116,6 @@ bool thp_has_block(unsigned order);
 enum thp_reason thp_why(struct mm *mm, vaddr_t addr);
 
 /* --- faults; mm->lock held for reading, pt_lock not --- */
-enum fault_result thp_fault_pud(
-	const struct fault *f, struct vma *v, pud_t *pudp); /* Linux: create_huge_pud */
-enum fault_result thp_wp_pud(const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen);
-enum fault_result thp_set_accessed_pud(
-	const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen);
 enum fault_result thp_fault(
 	const struct fault *f, struct vma *v, pmd_t *pmdp); /* Linux: do_huge_pmd_anonymous_page */
 enum fault_result thp_wp(const struct fault *f, struct vma *v, pmd_t *pmdp,
@@ -122,6 +126,15 @@ enum fault_result thp_set_accessed(const struct fault *f, struct vma *v, pmd_t *
 void thp_split_pmd(struct vma *v, vaddr_t haddr,
 	pmd_t *pmdp); /* one pmd -> 512 ptes; flushes; cannot fail. Linux: __split_huge_pmd */
 
+/* The leaf of 1 GiB over addr, or all that meet a range (pt_lock not held), become leaves of 2 MiB; cannot fail. */
+void thp_split_pud(struct mm *mm, vaddr_t addr);
+void thp_split_puds(struct mm *mm, vaddr_t start, vaddr_t end);
+static inline void thp_count_puds(struct mm *mm, s32 n) /* pt_lock held */
+{
+	mm->nr_puds += n;
+	vmstat_add(VM_nr_thp_1g, n);
+}
+
 /*
  * thp_split_page - split a huge page (not only a mapping of it) into 512 pages.
  *   locks    no spinlock held; the caller holds a reference on the head and, if it is mapped in the caller's space, mm->lock
@@ -130,6 +143,8 @@ void thp_split_pmd(struct vma *v, vaddr_t haddr,
  *   Linux    split_huge_page
  */
 int thp_split_page(struct page *head);
+
+void thp_clear(struct mm *mm, struct page *page); /* 2 MiB of zeroes; counts faults that overlap */
 
 /* The huge zero page for a space: one reference per space, kept until the space ends. 0: no memory. */
 pfn_t thp_mm_huge_zero(struct mm *mm);

@@ -302,6 +302,7 @@ void thp_split_range(struct mm *mm, vaddr_t start, vaddr_t end, struct thp_split
 	pmd_t *pmdp;
 
 	ASSERT_RW_HELD(&mm->lock);
+	thp_split_puds(mm, a, end);
 	while ((pmdp = pgtable_next_pmd(mm, &a, end)) != NULL) {
 		head = next_splittable(mm, pmdp, &a, pmd_range_end(a, end));
 		if (head && head != last)

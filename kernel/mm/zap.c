@@ -23,6 +23,7 @@
 #include "mm/vma.h"
 #include "mm/rmap.h"
 #include "mm/thp.h"
+#include "mm/huge_pud.h"
 #include "mm/zero.h"
 #include "sched.h"
 #include "mm/zap.h"
@@ -132,6 +133,8 @@ void zap_range(struct vma *v, vaddr_t start, vaddr_t end)
 	pmd_t *pmdp;
 
 	ASSERT_RW_WRITE(&mm->lock);
+	if (unlikely(mm->nr_puds))
+		huge_pud_zap(v, start, end);
 	for (pmdp = pgtable_next_pmd(mm, &a, end); pmdp; pmdp = pgtable_next_pmd(mm, &a, end)) {
 		next = pmd_range_end(a, end);
 		if (pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF) {

@@ -184,6 +184,8 @@ static bool count_space(struct mm *mm, void *ctx)
 	for (pmdp = pgtable_next_pmd(mm, &a, USER_END); pmdp;
 		a = pmd_range_end(a, USER_END), pmdp = pgtable_next_pmd(mm, &a, USER_END))
 		count_pmd(&s, pmdp, a);
+	for (a = 0; pgtable_next_pud(mm, &a, USER_END); a += HPAGE_PUD_SIZE)
+		s.huge += PTRS_PER_TABLE;
 	s.tables = pgtable_count_tables(mm);
 	l->small += s.small;
 	l->huge += s.huge;

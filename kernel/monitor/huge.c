@@ -10,6 +10,7 @@
 #include "loader.h"
 #include "mm/collapse.h"
 #include "mm/compact.h"
+#include "mm/huge_pud.h"
 #include "mm/kmalloc.h"
 #include "mm/mm.h"
 #include "mm/run.h"
@@ -24,8 +25,8 @@
 
 #define DIR "/sys/kernel/mm/transparent_hugepage/"
 
-static const char *const settings[] = {
-	"enabled", "defrag", "use_zero_page", "shrink_underused", "cow", "prezero", "prezero_pool"};
+static const char *const settings[] = {"enabled", "defrag", "use_zero_page", "shrink_underused",
+	"cow", "prezero", "prezero_pool", "enabled_1g", "reserved_1g"};
 static const char *const khugepaged_settings[] = {"defrag", "pages_to_scan", "scan_sleep_millisecs",
 	"alloc_sleep_millisecs", "max_ptes_none", "max_ptes_swap", "max_ptes_shared"};
 static const char *const khugepaged_counts[] = {"full_scans", "pages_collapsed"};
@@ -99,7 +100,7 @@ static bool is_thp_counter(enum vm_stat s)
 	const char *name = vmstat_name(s);
 
 	return !strncmp(name, "thp_", 4) || s == VM_nr_anon_transparent_hugepages ||
-	       s == VM_nr_thp_prezeroed;
+	       s == VM_nr_thp_prezeroed || s == VM_nr_thp_1g;
 }
 
 static int thp_json(struct monitor *m)
@@ -144,7 +145,7 @@ static int thp_text(struct monitor *m)
 
 struct why {
 	vaddr_t addr;
-	enum thp_reason reason;
+	enum thp_reason reason, reason_1g;
 	bool area;
 	vaddr_t start, end;
 	enum collapse_result collapse; /* when only khugepaged could help: what it would say */
@@ -172,6 +173,7 @@ static void why_look(struct why *w, struct mm *mm)
 		w->orders = thp_settings.run_orders;
 	for (unsigned order = RUN_MIN_ORDER; order <= RUN_MAX_ORDER; order++)
 		w->run[order] = run_why(v, w->addr & PAGE_MASK, order);
+	w->reason_1g = huge_pud_why(v, w->addr);
 	if (w->reason == THP_PTE_TABLE) {
 		w->asked_collapse = true;
 		w->collapse = collapse_scan(mm, v, w->addr & HPAGE_PMD_MASK, &limits);
@@ -186,6 +188,9 @@ static void why_text(struct monitor *m, const struct why *w)
 			(w->end - w->start) >> 10);
 	say(m, "  its 2 MiB 0x%lx-0x%lx\n", w->addr & HPAGE_PMD_MASK,
 		(w->addr & HPAGE_PMD_MASK) + HPAGE_PMD_SIZE);
+	if (w->area)
+		say(m, "  its 1 GiB %s: %s\n", thp_reason_name(w->reason_1g),
+			thp_reason_text(w->reason_1g));
 	if (w->asked_collapse)
 		say(m, "  khugepaged would say %s: %s\n", collapse_result_name(w->collapse),
 			w->collapse == COLLAPSE_SUCCEED ? "it is worth collapsing"
@@ -207,6 +212,7 @@ static void why_json(struct monitor *m, const struct why *w)
 	if (w->area) {
 		json_hex(&j, "start", w->start);
 		json_hex(&j, "end", w->end);
+		json_string(&j, "reason_1g", thp_reason_name(w->reason_1g));
 	}
 	if (w->asked_collapse)
 		json_string(&j, "khugepaged", collapse_result_name(w->collapse));

@@ -370,15 +370,13 @@ static void mapping_out(struct page_search *s, struct vma *v, vaddr_t addr, bool
 static bool page_look(struct vma *v, vaddr_t addr, void *ctx)
 {
 	struct page_search *s = ctx;
-	pmd_t *pmdp;
 	pmd_t pmd;
 	pte_t pte = {0};
 	u64 entry = 0;
 	bool huge = false;
 
 	spin_lock(&v->mm->pt_lock);
-	pmdp = pgtable_find_pmd(v->mm, addr);
-	pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
+	pmd = pgtable_look_pmd(v->mm, addr);
 	if (pmd_kind(pmd) == ENTRY_LEAF) {
 		huge = true;
 		if (pmd_pfn(pmd) + pte_index(addr) == s->pfn)

@@ -55,6 +55,10 @@ static void find_features(struct cpu_features *f)
 	}
 	cpuid(0x80000000, 0, r);
 	max_extended = r[0];
+	if (max_extended >= 0x80000001) {
+		cpuid(0x80000001, 0, r);
+		f->pages_1g = r[3] >> 26 & 1;
+	}
 	f->phys_bits = 36;
 	if (max_extended >= 0x80000008) {
 		cpuid(0x80000007, 0, r);

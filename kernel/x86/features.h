@@ -7,7 +7,7 @@
 #include "lib/types.h"
 
 struct cpu_features {
-	bool smep, smap, umip, xsave, avx, x2apic, invariant_tsc;
+	bool smep, smap, umip, xsave, avx, x2apic, invariant_tsc, pages_1g;
 	u8 phys_bits;
 	char brand[49];
 };

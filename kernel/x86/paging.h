@@ -141,6 +141,11 @@ static inline pmd_t pmd_take(pmd_t *p)
 	return (pmd_t){__atomic_exchange_n(&p->v, 0, __ATOMIC_ACQ_REL)};
 }
 
+static inline pud_t pud_take(pud_t *p)
+{
+	return (pud_t){__atomic_exchange_n(&p->v, 0, __ATOMIC_ACQ_REL)};
+}
+
 static inline bool entry_protnone(u64 v)
 {
 	return (v & (PTE_P | PTE_PROTNONE)) == PTE_PROTNONE;
@@ -255,6 +260,17 @@ static inline pte_t pte_make(pfn_t pfn, u64 rights)
 static inline pmd_t pmd_make_huge(pfn_t pfn, u64 rights)
 {
 	return (pmd_t){entry_make(pfn, rights | PTE_PS)};
+}
+static inline pud_t pud_make_huge(pfn_t pfn, u64 rights)
+{
+	return (pud_t){entry_make(pfn, rights | PTE_PS)};
+}
+/* Of a leaf of 1 GiB, the leaf of 2 MiB over addr that it stands for. Without access, addresses are inverted. */
+static inline pmd_t pud_part(pud_t leaf, vaddr_t addr)
+{
+	u64 into = (u64)pmd_index(addr) << PMD_SHIFT;
+
+	return (pmd_t){entry_protnone(leaf.v) ? leaf.v - into : leaf.v + into};
 }
 static inline pmd_t pmd_make_table(pfn_t pfn)
 {

@@ -40,6 +40,11 @@ static inline bool thread_killed(void)
 	return current_thread() && current_thread()->kill_pending;
 }
 
+static inline void sched_stop_others(void (*fn)(void *), void *arg)
+{
+	fn(arg);
+}
+
 static inline void sched_wake_idle(void)
 {
 }

@@ -1,0 +1,116 @@
+/*
+ * gigapage.c - 1 GiB of memory in one piece: 512 huge pages in a row, and a reserve of such pieces       floor 2
+ *
+ * Finds gigabytes and keeps the reserve. Who maps them, and how, is floor 5's business (huge_pud.c).
+ *
+ * IDEA      There is no page of 1 GiB, and no block of that order. A gigabyte is 512 huge pages that lie in a row, each
+ *           with its own head, counts and record; only a leaf in a page table joins them. So a gigabyte comes
+ *           apart without a descriptor being written: every huge page of it goes its own way already.
+ *
+ *             | huge 0 | huge 1 | huge 2 | ...                    | huge 511 |     pfn: a multiple of 2^18
+ *               PB_HUGE and PB_PUD in each record
+ *
+ *           When a machine has run for a while no gigabyte is free as a whole. `reserve_1g=N` keeps N apart
+ *           from the start (as PINNED frames). What is given back whole fills the reserve up again.
+ *
+ * INVARIANTS
+ *   G1  a gigabyte of the reserve is 512 blocks of order 9 in a row, typed PINNED, with one reference each
+ *
+ * LOCKS     reserve_lock (LOCK_ZERO), and zone.lock, one after the other
+ * LINUX     mm/hugetlb.c: gigantic pages (alloc_contig_pages, hugepages= with hugepagesz=1G), never transparent.
+ *           docs/mm/huge-pud.md
+ */
+#include "mm/gigapage.h"
+#include "mm/buddy.h"
+#include "panic.h"
+#include "sync.h"
+
+static struct spinlock reserve_lock = SPINLOCK_INIT(LOCK_ZERO, "reserve_1g");
+static u32
+	reserve_first; /* reserve_lock: pfn of the first one; linked by `next` of the first page of each */
+static u32 reserve_count, reserve_target;
+
+static void reserve_push(struct page *first)
+{
+	spin_lock(&reserve_lock);
+	first->next = reserve_first;
+	reserve_first = page_to_pfn(first);
+	reserve_count++;
+	spin_unlock(&reserve_lock);
+}
+
+static struct page *reserve_pop(void)
+{
+	struct page *first = NULL;
+
+	spin_lock(&reserve_lock);
+	if (reserve_first) {
+		first = pfn_to_page(reserve_first);
+		reserve_first = first->next;
+		reserve_count--;
+	}
+	spin_unlock(&reserve_lock);
+	return first;
+}
+
+/* gigapage_refill - gigabytes that are free as a whole join the reserve, until it is as large as at boot. */
+void gigapage_refill(void)
+{
+	while (READ_ONCE(reserve_count) < reserve_target) {
+		struct page *first = buddy_alloc_contig(GIGABYTE_ORDER, PAGE_PINNED, 0);
+
+		if (!first)
+			return;
+		reserve_push(first);
+	}
+}
+
+/*
+ * gigapage_reserve - keep so many gigabytes apart for good.
+ *
+ *   locks    start-up, one CPU, after buddy_init()
+ *   returns  how many there were
+ *   Linux    hugepagesz=1G hugepages=N
+ */
+u32 gigapage_reserve(u32 wanted)
+{
+	reserve_target = wanted;
+	gigapage_refill();
+	reserve_target = reserve_count;
+	return reserve_count;
+}
+
+/*
+ * gigapage_alloc - 512 huge pages in a row, aligned to 1 GiB; contents are whatever they were.
+ *
+ *   locks    as buddy_alloc
+ *   returns  the first, typed ANON_HUGE like all of them, each with one reference; NULL: there is none
+ */
+struct page *gigapage_alloc(void)
+{
+	struct page *first = reserve_pop();
+
+	if (first)
+		for (unsigned i = 0; i < GIGABYTE_BLOCKS; i++)
+			buddy_retype_huge(gigapage_part(first, i), PAGE_ANON_HUGE);
+	else
+		first = buddy_alloc_contig(GIGABYTE_ORDER, PAGE_ANON_HUGE, 0);
+	if (!first)
+		return NULL;
+	for (unsigned i = 0; i < GIGABYTE_BLOCKS; i++)
+		pfn_block(page_to_pfn(gigapage_part(first, i)))->flags |= PB_PUD;
+	return first;
+}
+
+/* gigapage_free - drop one reference of each of the 512. Those that others hold stay with them. */
+void gigapage_free(struct page *first)
+{
+	for (unsigned i = 0; i < GIGABYTE_BLOCKS; i++)
+		page_put(gigapage_part(first, i));
+	gigapage_refill();
+}
+
+u32 gigapage_reserved(void)
+{
+	return READ_ONCE(reserve_count);
+}

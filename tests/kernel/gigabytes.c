@@ -1,0 +1,259 @@
+/*
+ * gigabytes.c - leaves of 1 GiB: faults, copies, splits, moves                                 self-tests
+ *
+ * Wants a CPU that has them and a gigabyte that is free as a whole: MEM=4G. Contents are compared word by word, one
+ * in each 4 KiB.
+ */
+#include "lab.h"
+#include "mm/buddy.h"
+#include "mm/fork.h"
+#include "mm/huge_pud.h"
+#include "mm/lru.h"
+#include "mm/mmap.h"
+#include "mm/pgtable.h"
+#include "mm/vma.h"
+#include "vmstat.h"
+#include <abi/errno.h>
+
+#define GIB  HPAGE_PUD_SIZE
+#define HERE LAB_AREA
+
+struct lab_1g {
+	struct thp_settings before;
+	u64 used;
+	struct mm *mm;
+	u64 allocs, splits;
+};
+
+/* A space with an area of `len` in which writes get gigabytes. False: this machine has none. */
+static bool begin(struct lab_1g *l, u64 len)
+{
+	l->before = lab_begin();
+	l->mm = NULL;
+	if (!huge_pud_possible() || !huge_pud_available())
+		return false;
+	l->used = lab_frames_used();
+	l->allocs = vmstat_read(VM_thp_fault_alloc_1g);
+	l->splits = vmstat_read(VM_thp_split_pud);
+	thp_settings.enabled_1g = THP_ALWAYS;
+	l->mm = lab_space();
+	return l->mm && lab_area(l->mm, HERE, len);
+}
+
+static void end(struct ktest_ctx *ctx, struct lab_1g *l)
+{
+	if (l->mm) {
+		lab_space_end(l->mm);
+		huge_pud_available(); /* every CPU's pages come back, and the reserve is full again */
+		KT_EXPECT(ctx, lab_frames_back(l->used));
+		KT_EXPECT(ctx, vmstat_read(VM_nr_thp_1g) == 0);
+	}
+	lab_end(ctx, &l->before);
+}
+
+#define BEGIN(ctx, l, len)                                                                         \
+	do {                                                                                       \
+		if (!begin(l, len)) {                                                              \
+			end(ctx, l);                                                               \
+			KT_SKIP(ctx, "no pages of 1 GiB here, or no gigabyte free");               \
+		}                                                                                  \
+	} while (0)
+
+static u64 splits(const struct lab_1g *l)
+{
+	return vmstat_read(VM_thp_split_pud) - l->splits;
+}
+
+static bool is_pud(struct mm *mm, vaddr_t addr)
+{
+	pud_t *pudp = pgtable_find_pud(mm, addr);
+
+	return pudp && pud_kind(pud_read(pudp)) == ENTRY_LEAF;
+}
+
+/* Each page of [addr, addr + len) holds where it was at first. */
+static void mark(struct mm *mm, vaddr_t addr, u64 len)
+{
+	for (vaddr_t a = addr; a < addr + len; a += PAGE_SIZE)
+		*lab_word(mm, a) = a;
+}
+
+static bool is_marked(struct mm *mm, vaddr_t addr, u64 len, vaddr_t as)
+{
+	for (u64 at = 0; at < len; at += PAGE_SIZE) {
+		u64 *word = lab_word(mm, addr + at);
+
+		if (!word || *word != as + at)
+			return false;
+	}
+	return true;
+}
+
+static int advise(struct mm *mm, vaddr_t addr, u64 len, int advice)
+{
+	u64 faults = 0;
+
+	return mmap_advise(mm, addr, len, advice, &faults);
+}
+
+KTEST(gigabytes, a_write_gets_one_and_it_goes_whole)
+{
+	struct lab_1g l;
+	bool zero = true;
+
+	BEGIN(ctx, &l, GIB);
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE + 5 * PAGE_SIZE, PAGE_SIZE));
+	KT_EXPECT(ctx, is_pud(l.mm, HERE) && l.mm->nr_puds == 1);
+	KT_EXPECT(ctx, l.mm->nr_anon == GIB / PAGE_SIZE);
+	KT_EXPECT(ctx, l.mm->nr_tables == 1 + 513); /* a pud table, and what is deposited */
+	KT_EXPECT(ctx, vmstat_read(VM_thp_fault_alloc_1g) == l.allocs + 1);
+	for (u64 at = 0; at < GIB; at += PAGE_SIZE)
+		zero &= at == 5 * PAGE_SIZE || *lab_word(l.mm, HERE + at) == 0;
+	KT_EXPECT(ctx, zero);
+	KT_EXPECT(ctx, thp_why(l.mm, HERE + GIB - 1) == THP_HUGE);
+	KT_EXPECT(ctx, huge_pud_why(vma_find(l.mm, HERE), HERE) == THP_HUGE_1G);
+	KT_EXPECT(ctx, lab_healthy());
+	KT_EXPECT(ctx, advise(l.mm, HERE, GIB, MADV_DONTNEED) == 0);
+	KT_EXPECT(ctx, l.mm->nr_anon == 0 && l.mm->nr_puds == 0 && splits(&l) == 0);
+	end(ctx, &l);
+}
+
+KTEST(gigabytes, reads_and_edges_fall_back)
+{
+	struct lab_1g l;
+
+	BEGIN(ctx, &l, GIB + HPAGE_PMD_SIZE);
+	KT_EXPECT(ctx, lab_read(l.mm, HERE, PAGE_SIZE)); /* the huge zero page */
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE + GIB, PAGE_SIZE));
+	KT_EXPECT(ctx, l.mm->nr_puds == 0 && lab_is_huge(l.mm, HERE));
+	KT_EXPECT(ctx, huge_pud_why(vma_find(l.mm, HERE), HERE) == THP_SMALLER_1G);
+	KT_EXPECT(ctx, huge_pud_why(vma_find(l.mm, HERE), HERE + GIB) == THP_RANGE_1G);
+	thp_settings.enabled_1g = THP_MADVISE;
+	KT_EXPECT(ctx, huge_pud_why(vma_find(l.mm, HERE), HERE) == THP_NOT_ADVISED_1G);
+	thp_settings.enabled_1g = THP_NEVER;
+	KT_EXPECT(ctx, huge_pud_why(vma_find(l.mm, HERE), HERE) == THP_NEVER_SET_1G);
+	end(ctx, &l);
+}
+
+KTEST(gigabytes, a_part_splits_the_leaf)
+{
+	const vaddr_t hole = HERE + GIB / 2 + 3 * PAGE_SIZE;
+	struct lab_1g l;
+
+	BEGIN(ctx, &l, GIB);
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE, PAGE_SIZE));
+	mark(l.mm, HERE, GIB);
+	KT_EXPECT(ctx, advise(l.mm, hole, PAGE_SIZE, MADV_DONTNEED) == 0);
+	KT_EXPECT(ctx, splits(&l) == 1 && l.mm->nr_puds == 0);
+	KT_EXPECT(ctx, l.mm->nr_anon == GIB / PAGE_SIZE - 1);
+	KT_EXPECT(ctx, !lab_leaf(l.mm, hole) && lab_is_huge(l.mm, HERE));
+	KT_EXPECT(ctx, is_marked(l.mm, HERE, hole - HERE, HERE));
+	KT_EXPECT(ctx,
+		is_marked(l.mm, hole + PAGE_SIZE, HERE + GIB - hole - PAGE_SIZE, hole + PAGE_SIZE));
+	KT_EXPECT(ctx, lab_healthy());
+	KT_EXPECT(ctx, mmap_unmap(l.mm, HERE, GIB / 2) == 0);
+	KT_EXPECT(ctx, lab_healthy());
+	end(ctx, &l);
+}
+
+KTEST(gigabytes, rights_change_whole_or_split)
+{
+	struct lab_1g l;
+
+	BEGIN(ctx, &l, GIB);
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE, PAGE_SIZE));
+	mark(l.mm, HERE, GIB);
+	KT_EXPECT(ctx, mmap_protect(l.mm, HERE, GIB, PROT_NONE) == 0);
+	KT_EXPECT(ctx, is_pud(l.mm, HERE) && lab_healthy());
+	KT_EXPECT(ctx, mmap_protect(l.mm, HERE, GIB, PROT_READ | PROT_WRITE) == 0);
+	KT_EXPECT(ctx, is_pud(l.mm, HERE) && is_marked(l.mm, HERE, GIB, HERE));
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE, PAGE_SIZE)); /* the write right comes back in place */
+	KT_EXPECT(ctx, is_pud(l.mm, HERE) && splits(&l) == 0);
+	KT_EXPECT(ctx, mmap_protect(l.mm, HERE, GIB, PROT_NONE) == 0);
+	KT_EXPECT(ctx, mmap_protect(l.mm, HERE + PAGE_SIZE, PAGE_SIZE, PROT_READ) == 0);
+	KT_EXPECT(ctx, splits(&l) == 1 && lab_healthy());
+	KT_EXPECT(ctx, mmap_protect(l.mm, HERE, GIB, PROT_READ) == 0);
+	KT_EXPECT(ctx, is_marked(l.mm, HERE + PAGE_SIZE, GIB - PAGE_SIZE, HERE + PAGE_SIZE));
+	end(ctx, &l);
+}
+
+KTEST(gigabytes, it_moves)
+{
+	struct lab_1g l;
+
+	BEGIN(ctx, &l, GIB);
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE, PAGE_SIZE));
+	mark(l.mm, HERE, GIB);
+	KT_EXPECT(ctx, mmap_remap(l.mm, HERE, GIB, GIB, MREMAP_MAYMOVE | MREMAP_FIXED,
+			       HERE + 3 * GIB) == (s64)(HERE + 3 * GIB));
+	KT_EXPECT(ctx, is_pud(l.mm, HERE + 3 * GIB) && splits(&l) == 0);
+	KT_EXPECT(ctx, is_marked(l.mm, HERE + 3 * GIB, GIB, HERE) && lab_healthy());
+	KT_EXPECT(ctx, mmap_remap(l.mm, HERE + 3 * GIB, GIB, GIB, MREMAP_MAYMOVE | MREMAP_FIXED,
+			       HERE + HPAGE_PMD_SIZE) == (s64)(HERE + HPAGE_PMD_SIZE));
+	KT_EXPECT(ctx, splits(&l) == 1 && l.mm->nr_puds == 0);
+	KT_EXPECT(ctx, lab_is_huge(l.mm, HERE + HPAGE_PMD_SIZE)); /* 2 MiB at a time */
+	KT_EXPECT(ctx, is_marked(l.mm, HERE + HPAGE_PMD_SIZE, GIB, HERE) && lab_healthy());
+	end(ctx, &l);
+}
+
+static void fork_and_write(struct ktest_ctx *ctx, struct lab_1g *l)
+{
+	struct mm *child = fork_mm(l->mm);
+
+	KT_REQUIRE(ctx, child);
+	KT_EXPECT(ctx, is_pud(child, HERE) && child->nr_anon == GIB / PAGE_SIZE);
+	KT_EXPECT(ctx, !(pud_read(pgtable_find_pud(l->mm, HERE)).v & PTE_RW));
+	KT_EXPECT(ctx, is_marked(child, HERE, GIB, HERE) && lab_healthy());
+	KT_EXPECT(
+		ctx, lab_fill(child, HERE + HPAGE_PMD_SIZE, PAGE_SIZE)); /* splits, copies 2 MiB */
+	KT_EXPECT(ctx, splits(l) == 1 && child->nr_puds == 0 && is_pud(l->mm, HERE));
+	KT_EXPECT(ctx,
+		lab_pfn(child, HERE + HPAGE_PMD_SIZE) != lab_pfn(l->mm, HERE + HPAGE_PMD_SIZE));
+	KT_EXPECT(ctx, lab_pfn(child, HERE) == lab_pfn(l->mm, HERE));
+	*lab_word(child, HERE + HPAGE_PMD_SIZE) = 1;
+	KT_EXPECT(ctx, is_marked(l->mm, HERE, GIB, HERE) && lab_healthy());
+	lab_space_end(child);
+}
+
+KTEST(gigabytes, fork_shares_and_a_write_splits)
+{
+	struct lab_1g l;
+
+	BEGIN(ctx, &l, GIB);
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE, PAGE_SIZE));
+	mark(l.mm, HERE, GIB);
+	fork_and_write(ctx, &l);
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE, PAGE_SIZE)); /* alone again: in place */
+	KT_EXPECT(ctx, is_pud(l.mm, HERE) && splits(&l) == 1);
+	end(ctx, &l);
+}
+
+KTEST(gigabytes, one_of_its_pages_is_split)
+{
+	struct page *head;
+	struct lab_1g l;
+
+	BEGIN(ctx, &l, GIB);
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE, PAGE_SIZE));
+	mark(l.mm, HERE, GIB);
+	head = pfn_to_page(lab_pfn(l.mm, HERE + 7 * HPAGE_PMD_SIZE));
+	page_get(head);
+	KT_EXPECT(ctx, thp_split_page(head) == 0); /* found by its page: all mappings come apart */
+	page_put(head);
+	KT_EXPECT(ctx, splits(&l) == 1 && !page_is_huge(head));
+	KT_EXPECT(ctx, lab_is_huge(l.mm, HERE) && !lab_is_huge(l.mm, HERE + 7 * HPAGE_PMD_SIZE));
+	KT_EXPECT(ctx, is_marked(l.mm, HERE, GIB, HERE) && lab_healthy());
+	end(ctx, &l);
+}
+
+KTEST(gigabytes, lazily_free_in_part)
+{
+	struct lab_1g l;
+
+	BEGIN(ctx, &l, GIB);
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE, PAGE_SIZE));
+	KT_EXPECT(ctx, advise(l.mm, HERE, HPAGE_PMD_SIZE + PAGE_SIZE, MADV_FREE) == 0);
+	KT_EXPECT(ctx, splits(&l) == 1 && lab_is_huge(l.mm, HERE));
+	KT_EXPECT(ctx, !lab_is_huge(l.mm, HERE + HPAGE_PMD_SIZE) && lab_healthy());
+	end(ctx, &l);
+}
