@@ -198,14 +198,12 @@ static enum thp_reason why_no_block(const struct vma *v)
 enum thp_reason thp_why(struct mm *mm, vaddr_t addr)
 {
 	struct vma *v = vma_find(mm, addr);
-	pmd_t *pmdp, pmd = {0};
 	enum thp_reason r;
+	pmd_t pmd;
 
 	if (!v)
 		return THP_NO_VMA;
-	pmdp = pgtable_find_pmd(mm, addr);
-	if (pmdp)
-		pmd = pmd_read(pmdp);
+	pmd = pgtable_look_pmd(mm, addr);
 	if (pmd_kind(pmd) == ENTRY_LEAF)
 		return pfn_is_huge_zero(pmd_pfn(pmd)) ? THP_HUGE_ZERO : THP_HUGE;
 	r = thp_addr_reason(v, addr);
