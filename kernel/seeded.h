@@ -68,6 +68,10 @@
 	X(15, TWO_LOOKS, "CVE-2012-1179",                                                          \
 		"an entry that was a hole is used as a table although it became huge meanwhile",   \
 		"an entry is read once", "cve.entry_becomes_huge_between_two_looks")               \
+	X(16, SPLIT_REFAULT, "CVE-2026-31456",                                                     \
+		"who wanted to split a huge entry walks down, although it is another huge one by " \
+		"now",                                                                             \
+		"as 15, after a split", "cve.entry_is_huge_again_after_a_split")                   \
 	X(17, MOVE_ZERO, "CVE-2026-31397",                                                         \
 		"a move builds the entry of a huge zero page anew, as if it had a frame",          \
 		"a zero mapping stays a zero mapping", "cve.huge_zero_page_moves")                 \

@@ -206,7 +206,7 @@ static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *
 	if (unlikely(pmd_kind(pmd) != ENTRY_TABLE)) {
 		(void)seeded_window(TWO_LOOKS);
 		err = pgtable_make_pte(v->mm, pmdp);
-		if (err && !(seeded(TWO_LOOKS) && err == -EEXIST))
+		if (err && !((seeded(TWO_LOOKS) || seeded(SPLIT_REFAULT)) && err == -EEXIST))
 			return err == -EEXIST ? FAULT_RETRY : FAULT_NO_MEMORY;
 		pmd = pmd_read(pmdp);
 	}

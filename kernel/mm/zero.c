@@ -23,7 +23,7 @@
  *   Z3  there is a huge zero page exactly when the count is not 0
  *
  * LOCKS     zero_lock: the count leaves or reaches 0, and zero_huge_pfn with it. Counting
- *           otherwise: atomic.
+ *           otherwise: atomic. Model: tests/spin/zero.pml.
  * LINUX     get_huge_zero_page in mm/huge_memory.c.   docs/mm/zero.md
  */
 #include "mm/buddy.h"

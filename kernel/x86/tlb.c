@@ -22,7 +22,7 @@
  *   K3  when tlb_flush() returns, every CPU in the mask has acknowledged (tlb_assert_acked()
  *       tests it)
  *
- * LOCKS     the caller's, per space (pt_lock). The mailboxes are atomic words.
+ * LOCKS     the caller's, per space (pt_lock). The mailboxes are atomic words. Model: tests/spin/shootdown.pml.
  * LINUX     arch/x86/mm/tlb.c: PCIDs, lazy mode, batching over CPUs.   SDM vol. 3A, 4.10
  */
 #include "x86/tlb.h"

@@ -49,7 +49,7 @@ static s64 move(struct mm *mm, vaddr_t from, u64 len, vaddr_t to)
 struct stage {
 	struct mm *mm, *other;
 	struct memory *m;
-	vaddr_t at;
+	vaddr_t at, to;
 	u32 turn, done; /* the round that was begun, and that the rival has played */
 	u32 wrong;
 	u32 seen; /* how often the reader has seen MARK */
@@ -144,7 +144,8 @@ static void withdraw_and_poison(void *arg)
 
 	if (!has_turn(s))
 		return;
-	timer_delay(s->turn % 8 * 100 * NS_PER_US);
+	while (!lab_leaf(s->mm, s->to)) /* it has been moved, and its lock may still be held */
+		cpu_relax();
 	if (memory_withdraw(s->m, 0, PAGE_SIZE))
 		s->wrong++;
 	poison(s, 0);
@@ -160,15 +161,22 @@ KTEST(cve, move_and_withdraw)
 
 	NEED_CPUS(ctx, 3);
 	before = lab_begin();
+	thp_settings.enabled = THP_NEVER;
 	s = (struct stage){.mm = lab_space(), .m = memory_create(PAGE_SIZE), .at = LAB_AREA};
 	KT_REQUIRE(ctx, s.mm && s.m);
 	KT_EXPECT(ctx, mmap_map_object(s.mm, s.m, 0, LAB_AREA, PAGE_SIZE, RW,
 			       MAP_FIXED | MAP_SHARED, true, "moved") == LAB_AREA);
+	/* Neighbours, so that the tables stay: the rival looks into them without a lock. */
+	KT_EXPECT(ctx, lab_area(s.mm, LAB_AREA + PAGE_SIZE, PAGE_SIZE) &&
+			       lab_area(s.mm, LAB_ELSEWHERE + PAGE_SIZE, PAGE_SIZE) &&
+			       lab_fill(s.mm, LAB_AREA + PAGE_SIZE, PAGE_SIZE) &&
+			       lab_fill(s.mm, LAB_ELSEWHERE + PAGE_SIZE, PAGE_SIZE));
 	KT_EXPECT(ctx, lab_rival_go(&reader, s.mm, 1, look, &s));
 	KT_EXPECT(ctx, lab_rival_go(&freer, s.mm, 2, withdraw_and_poison, &s));
 	for (u32 i = 0; i < 64 && !s.wrong; i++) {
 		vaddr_t from = s.at, to = LAB_AREA + LAB_ELSEWHERE - from;
 
+		s.to = to;
 		KT_EXPECT(ctx, write_word(s.mm, from, MARK) && wait_for_reader(&s));
 		begin_round(&s);
 		KT_EXPECT(ctx, move(s.mm, from, PAGE_SIZE, to) == (s64)to);
@@ -417,10 +425,10 @@ static bool first_page_is_zero(struct mm *mm)
 }
 
 /*
- * After CVE-2012-1179: two write first to one 2 MiB; one gets no block (debug builds) and goes on with 4 KiB, while the
- * other's huge page comes between his two looks.
+ * Two threads write first to one 2 MiB, and one of them gets no block (debug builds): he goes on with 4 KiB, while the
+ * other's huge page comes between his two looks. `zero`: both have read before, so the first look shows the huge zero page.
  */
-KTEST(cve, entry_becomes_huge_between_two_looks)
+static void two_first_writes(struct ktest_ctx *ctx, bool zero)
 {
 	static struct stage s;
 	static struct first_writer w[2];
@@ -439,6 +447,7 @@ KTEST(cve, entry_becomes_huge_between_two_looks)
 		KT_EXPECT(ctx, lab_rival_go(&rival[i], s.mm, 1 + i, write_first, &w[i]));
 	}
 	for (u32 i = 0; i < 24 && kept; i++) {
+		KT_EXPECT(ctx, !zero || lab_read(s.mm, LAB_AREA, PAGE_SIZE));
 		buddy_inject_fail(CONFIG_INJECT, HPAGE_PMD_ORDER);
 		s.done = s.turn - 1; /* two of them make it turn + 1 */
 		begin_round(&s);
@@ -455,6 +464,18 @@ KTEST(cve, entry_becomes_huge_between_two_looks)
 	KT_EXPECT(ctx, kept && s.wrong == 0 && s.mm->nr_anon == 0);
 	lab_space_end(s.mm);
 	lab_end(ctx, &before);
+}
+
+/* After CVE-2012-1179: what was a hole is huge. */
+KTEST(cve, entry_becomes_huge_between_two_looks)
+{
+	two_first_writes(ctx, false);
+}
+
+/* After CVE-2026-31456, which was about the level above: what was to be split is huge again. */
+KTEST(cve, entry_is_huge_again_after_a_split)
+{
+	two_first_writes(ctx, true);
 }
 
 /* --- areas ---------------------------------------------------------------------------------------------------------- */

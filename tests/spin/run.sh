@@ -54,4 +54,19 @@ search migrate 1 "-DBROKEN_ONCE -DBROKEN_ORDER -DFORK" -DSAFETY ""
 search migrate 0 "-DBROKEN_ONCE -DFORK" -DSAFETY ""
 search migrate 1 "-DBROKEN_SPLIT -DSPLIT" -DSAFETY ""
 search migrate 1 -DBROKEN_LOCKED -DSAFETY ""
+search collapse 0 "" -DSAFETY -m1000000
+search collapse 1 -DBROKEN_FLUSH -DSAFETY -m1000000
+search collapse 1 -DBROKEN_READ -DSAFETY -m1000000
+search collapse 1 -DBROKEN_LOOK -DSAFETY -m1000000
+search collapse 1 -DBROKEN_ANON -DSAFETY -m1000000
+search shootdown 0 "" -DSAFETY -m1000000
+search shootdown 1 -DBROKEN_POLL -DSAFETY -m1000000
+search shootdown 1 -DBROKEN_ENTER -DSAFETY -m1000000
+search shootdown 1 -DBROKEN_ACK -DSAFETY -m1000000
+search shootdown 1 -DBROKEN_LEAVE -DSAFETY -m1000000
+search zero 0 "" -DSAFETY -m1000000
+search zero 1 -DBROKEN_PUT -DSAFETY -m1000000
+search zero 1 -DBROKEN_SHRINK -DSAFETY -m1000000
+search zero 1 -DBROKEN_INSTALL -DSAFETY -m1000000
+search zero 1 -DBROKEN_TWICE -DSAFETY -m1000000
 exit $failed
