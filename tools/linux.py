@@ -65,14 +65,18 @@ class Machine:
         self.kernel, self.version = fetch_linux(args.linux, say)
         self.init, self.scenarios = args.init, args.scenarios
 
-    def scenario_command(self, name):
-        return "scenario " + ("--file /root/scenarios.txt " if self.scenarios else "") + name
+    def scenarios_command(self, names):
+        """What performs them; their names come in a file, as a command line has an end."""
+        (self.output / "names").write_text("".join(name + "\n" for name in names))
+        return "scenario " + ("--file /root/scenarios.txt " if self.scenarios else "") + "--each /root/names"
 
     def archive(self):
         archive = Archive()
+        archive.folder("root")
         if self.scenarios:
-            archive.folder("root")
             archive.add("root/scenarios.txt", self.scenarios)
+        if (self.output / "names").exists():
+            archive.add("root/names", str(self.output / "names"))
         return archive
 
     def write(self, name, archive):
@@ -97,8 +101,9 @@ class Machine:
 
     def pagoda(self, commands, limit, cpu="qemu64"):
         """Run commands on Pagoda; what its console said. It ends with all checkers and the ledger."""
-        archive = self.archive()
+        archive = Archive()
         archive.add_archive(str(self.build / "initrd.cpio"))
+        archive.files |= self.archive().files
         options = Options(build=str(self.build), boot="pvh", initrd=self.write("initrd.cpio", archive), mem=MEM,
                           cpu=cpu, icount=True, cmd="; ".join([*commands, "check && ledger"]))
         result = Guest(options).run(limit)
@@ -134,14 +139,15 @@ def counters_of(output):
 
 def last_words(output, name):
     """What a scenario said that printed no record: its own lines of standard error."""
-    lines = [line for line in output.splitlines() if line.startswith("scenario: ")]
-    return next((line for line in lines if name in line), "no record")
+    before, found, _ = output.partition(f"scenario: {name} ended with")
+    lines = [line.strip() for line in before.splitlines() if line.startswith("scenario: ")]
+    return lines[-1] if found and lines else "no record"
 
 
 def semantics(machine, only, differences):
     """A list of what became of each scenario, one dict each."""
     chosen = scenarios_chosen(machine, only)
-    commands = ["scenario --counters"] + [machine.scenario_command(name) for name in chosen]
+    commands = ["scenario --counters", machine.scenarios_command(chosen)]
     say(f"{len(chosen)} scenarios on Linux {machine.version}")
     linux = machine.linux(commands, LIMIT["scenarios"])
     outputs = {"linux": linux}

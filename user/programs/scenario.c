@@ -1,7 +1,7 @@
 /*
  * scenario.c - perform one scenario and print what the kernel made of it.                   ring 3
  *
- *   scenario [--file FILE] NAME | --list | --check | --steps | --counters | --do "STEP; STEP ..."
+ *   scenario [--file FILE] NAME | --each NAMES | --list | --check | --steps | --counters | --do "STEP; STEP ..."
  *
  * The scenarios are data: tests/linux/scenarios.txt, which is part of this binary, or FILE.
  * tests/linux/README.md explains every step. The same binary runs on Linux and on Pagoda and prints one
@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib.h"
 #include "scenario/scenario.h"
@@ -188,6 +189,30 @@ static void counters_print(void)
 	putchar('\n');
 }
 
+/* One after another, each a new process of this program; NAMES is a file, a name a line. */
+static int each_run(const char *path)
+{
+	static char names[FILE_MAX];
+	char *rest = names;
+
+	if (!file_read(path, names, sizeof(names)))
+		die("scenario: cannot read %s: %s", path, strerror(errno));
+	for (char *name; (name = strtok_r(rest, "\n", &rest));) {
+		int pid = fork(), status;
+
+		if (pid == 0) {
+			execl("/proc/self/exe", "scenario", "--file", steps.file, name,
+				(char *)NULL);
+			_exit(127);
+		}
+		status = pid < 0 ? -1 : child_wait(pid);
+		if (status)
+			printf("scenario: %s ended with %d\n", name, status);
+		fflush(stdout);
+	}
+	return 0;
+}
+
 /* A child after its exec: the rest of its lines. */
 static int rest_run(char **argv)
 {
@@ -203,8 +228,9 @@ static int rest_run(char **argv)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: scenario [--file FILE] NAME | --list | --check | --steps | "
-			"--counters | --do \"STEP; STEP ...\"\n");
+	fprintf(stderr,
+		"usage: scenario [--file FILE] NAME | --each NAMES | --list | --check | --steps | "
+		"--counters | --do \"STEP; STEP ...\"\n");
 	return 2;
 }
 
@@ -234,6 +260,8 @@ int main(int argc, char **argv)
 		counters_print();
 		return 0;
 	}
+	if (argc == 3 && strcmp(name, "--each") == 0)
+		return each_run(argv[2]);
 	if (argc == 6 && strcmp(name, "--rest") == 0)
 		return rest_run(argv + 2);
 	if (argc == 3 && strcmp(name, "--do") == 0) {
