@@ -210,6 +210,12 @@ static void count_fault(void)
 	__atomic_add_fetch(&current_task()->minflt, 1, __ATOMIC_RELAXED);
 }
 
+/* What no handler could serve is no fault of the program's for getrusage(); as on Linux. */
+static void uncount_fault(void)
+{
+	__atomic_sub_fetch(&current_task()->minflt, 1, __ATOMIC_RELAXED);
+}
+
 /* Nobody is asked: a handler would need memory, too. */
 static __noreturn void end_without_memory(const struct fault *f)
 {
@@ -231,6 +237,8 @@ static __noinline void not_served(const struct fault *f, enum fault_result resul
 		result = pager_ask(f);
 	if (thread_killed()) /* it ends on the way out */
 		return;
+	if (result == FAULT_BAD_ADDRESS || result == FAULT_BAD_ACCESS || result == FAULT_BUS)
+		uncount_fault();
 	switch (result) {
 	case FAULT_DONE:
 		return;

@@ -133,7 +133,7 @@ enum native_call {
  * call the kernel does not own, its exceptions and its end are messages there.
  */
 
-struct task_label { /* what /proc and the monitor show; the kernel itself uses none of it */
+struct task_label { /* what /proc and the monitor show; the kernel itself answers getppid() by it */
 	char name[16];
 	uint32_t pid, ppid, pgrp, session;
 	uint64_t brk_start;          /* the heap begins here; not in use yet */

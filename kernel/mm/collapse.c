@@ -518,11 +518,14 @@ static int collapse_errno(enum collapse_result r)
 	}
 }
 
-/* The whole aligned ranges of [start, end), all in one area. 0, or the errno of the last that failed. */
+/*
+ * The whole aligned ranges of [start, end), all in one area. 0, or the errno of the last that failed. A piece that lies
+ * within one range, and so holds less than none, is refused; as on Linux, which compares two numbers there.
+ */
 static int collapse_area(struct mm *mm, vaddr_t start, vaddr_t end)
 {
 	vaddr_t a = ALIGN_UP(start, HPAGE_PMD_SIZE);
-	int err = 0, e;
+	int err = a > ALIGN_DOWN(end, HPAGE_PMD_SIZE) ? -EINVAL : 0, e;
 
 	for (; a + HPAGE_PMD_SIZE <= end; a += HPAGE_PMD_SIZE) {
 		if (thread_killed())
@@ -535,6 +538,12 @@ static int collapse_area(struct mm *mm, vaddr_t start, vaddr_t end)
 		preempt_point();
 	}
 	return err;
+}
+
+/* Is there an aligned range that lies wholly in the area? Linux: transhuge_vma_suitable */
+static bool holds_a_range(const struct vma *v)
+{
+	return ALIGN_UP(v->start, HPAGE_PMD_SIZE) + HPAGE_PMD_SIZE <= v->end;
 }
 
 /* The first piece of [start, end) that lies in one area; what its settings say to being collapsed at all. */
@@ -554,7 +563,7 @@ static int next_piece(struct mm *mm, vaddr_t *start, vaddr_t *stop, vaddr_t end,
 		*start = MAX(*start, v->start);
 		*stop = MIN(v->end, end);
 		r = thp_vma_reason(v);
-		if (v->kind != VMA_ANON ||
+		if (v->kind != VMA_ANON || !holds_a_range(v) ||
 			(r != THP_OK && r != THP_NEVER_SET && r != THP_NOT_ADVISED))
 			err = -EINVAL;
 	}
