@@ -667,6 +667,7 @@ struct split {
 	bool lazyfree;                       /* MADV_FREE left it */
 	struct vma *areas[SPLIT_MAX_SPACES]; /* one for each space locked */
 	unsigned nr;
+	bool taken; /* off the deferred queue: counted when it came there */
 };
 
 static bool split_locked_already(struct split *s, const struct mm *mm)
@@ -742,16 +743,18 @@ static bool split_locked(struct split *s, struct anon *anon)
 		return false;
 	}
 	rmap_walk_locked(anon, index, HPAGE_PMD_NR, split_area_pmd, s);
-	lru_deferred_del(head);
+	/* Linux takes the mappings away one by one, and on the way the page is partly unmapped: it counts that. */
+	if (!lru_deferred_del(head) && !s->taken)
+		vmstat_inc(VM_thp_deferred_split_page);
 	s->lazyfree = head->flags & PG_LAZYFREE;
 	buddy_split_huge(head);
 	return true;
 }
 
-int thp_split_page(struct page *head)
+static int split_page(struct page *head, bool taken)
 {
 	struct anon *anon = rmap_pin_anon(head);
-	struct split s = {.head = head};
+	struct split s = {.head = head, .taken = taken};
 	bool done = false;
 
 	ASSERT_RULE("H1", page_is_huge(head), "pfn %lu is no huge page", page_to_pfn(head));
@@ -771,6 +774,16 @@ int thp_split_page(struct page *head)
 	vmstat_inc(VM_thp_split_page);
 	trace(TRACE_thp_split_page, page_to_pfn(head), 0, 0);
 	return 0;
+}
+
+int thp_split_page(struct page *head)
+{
+	return split_page(head, false);
+}
+
+int thp_split_taken(struct page *head)
+{
+	return split_page(head, true);
 }
 
 /* --- khugepaged's list --- */

@@ -139,10 +139,12 @@ static inline void thp_count_puds(struct mm *mm, s32 n) /* pt_lock held */
  * thp_split_page - split a huge page (not only a mapping of it) into 512 pages.
  *   locks    no spinlock held; the caller holds a reference on the head and, if it is mapped in the caller's space, mm->lock
  *   returns  0 (the reference is now on the page of the head frame), -EBUSY (somebody else holds a reference or a lock)
- *   counts   thp_split_page, thp_split_page_failed, thp_split_pmd for each mapping that was split
+ *   counts   thp_split_page, thp_split_page_failed, thp_split_pmd for each mapping that was split; as on Linux
+ *            thp_deferred_split_page too, unless it was on that queue (thp_split_taken: was taken off it just now)
  *   Linux    split_huge_page
  */
 int thp_split_page(struct page *head);
+int thp_split_taken(struct page *head);
 
 void thp_clear(struct mm *mm, struct page *page); /* 2 MiB of zeroes; counts faults that overlap */
 

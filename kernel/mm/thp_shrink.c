@@ -47,7 +47,7 @@ u64 thp_shrink_deferred(void)
 
 	trace(TRACE_mm_shrink_slab_start, SHRINK_DEFERRED, waiting, 0);
 	for (u64 i = 0; i < waiting && (head = lru_deferred_take()); i++) {
-		if (thp_split_page(head) == 0)
+		if (thp_split_taken(head) == 0)
 			split++;
 		else
 			lru_deferred_add(head); /* P2; it was counted when it came */
