@@ -4,7 +4,7 @@
     scenario NAME... | tests/linux/judge.py [--cow copy|split] [--kernel pagoda|linux] [--quiet] [EXPECTED.json ...]
 
 Reads any text on standard input and judges each line that is a record of user/programs/scenario.c.
-EXPECTED.json is oracle.json (Linux 6.1, every field) and semantics.json (the rules of THP, only the
+EXPECTED.json is oracle.json and more.json (Linux 6.1, every field) and semantics.json (the rules of THP, only the
 fields a rule speaks of); a record is compared with each file that knows its name. Exit status 1 when
 a field differs or nothing was judged.
 """
@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass, field
 
 HERE = pathlib.Path(__file__).resolve().parent
-FILES = [HERE / "oracle.json", HERE / "semantics.json"]
+FILES = [HERE / "oracle.json", HERE / "more.json", HERE / "semantics.json"]
 NOT_COMPARED = {"name", "desc", "rule", "note", "skip", "cow", "only"}
 MINFLT_TOLERANCE = 2
 
