@@ -11,8 +11,13 @@
 #include "lib/string.h"
 #include "mm/buddy.h"
 #include "mm/fork.h"
+#include "mm/compact.h"
+#include "mm/memory.h"
+#include "mm/migrate.h"
 #include "mm/mmap.h"
+#include "mm/run.h"
 #include "mm/zero.h"
+#include "object.h"
 #include "printk.h"
 #include "spawn.h"
 #include "x86/timer.h"
@@ -54,6 +59,11 @@ static bool an_area(struct attempt *a)
 {
 	zero_huge_shrink(); /* so that the huge zero page must be allocated as well */
 	return lab_area(a->mm, LAB_AREA, BYTES);
+}
+
+static bool a_gigabyte(struct attempt *a)
+{
+	return lab_area(a->mm, LAB_AREA, HPAGE_PUD_SIZE);
 }
 
 static bool marked(struct attempt *a, enum thp_enabled enabled)
@@ -148,6 +158,27 @@ static int write_small(struct attempt *a)
 	return err;
 }
 
+/* With 64 KiB at a time, where they are to be had. */
+static int write_runs(struct attempt *a)
+{
+	int err;
+
+	run_set_size(4, SIZE_ALWAYS);
+	err = write_small(a);
+	run_set_size(4, SIZE_NEVER);
+	return err;
+}
+
+static int write_a_gigabyte(struct attempt *a)
+{
+	int err;
+
+	thp_settings.enabled_1g = THP_ALWAYS;
+	err = write_once(a);
+	thp_settings.enabled_1g = THP_NEVER;
+	return err;
+}
+
 static int fork_it(struct attempt *a)
 {
 	a->child = fork_mm(a->mm);
@@ -185,6 +216,111 @@ static int protect_a_part(struct attempt *a)
 static int advise_a_part(struct attempt *a)
 {
 	return advise(a, INSIDE, 3 * PAGE_SIZE, MADV_NOHUGEPAGE);
+}
+
+/* Each second page: as many areas, and tables instead of huge leaves. */
+static int protect_every_second(struct attempt *a)
+{
+	int err = 0;
+
+	for (u64 i = 0; i < 16 && !err; i++)
+		err = mmap_protect(a->mm, INSIDE + 2 * i * PAGE_SIZE, PAGE_SIZE, PROT_READ);
+	return err;
+}
+
+static int lock_a_part(struct attempt *a)
+{
+	u64 faults = 0;
+
+	return mmap_lock(a->mm, INSIDE, 3 * PAGE_SIZE, 0, &faults);
+}
+
+static int lock_and_unlock(struct attempt *a)
+{
+	u64 faults = 0;
+	int err = mmap_lock(a->mm, LAB_AREA, BYTES, 0, &faults);
+
+	return err ? err : mmap_unlock(a->mm, INSIDE, 3 * PAGE_SIZE);
+}
+
+static int grow_it(struct attempt *a)
+{
+	s64 r = mmap_remap(a->mm, LAB_AREA, BYTES, 2 * BYTES, MREMAP_MAYMOVE, 0);
+
+	return r < 0 ? (int)r : 0;
+}
+
+static int fork_and_discard(struct attempt *a)
+{
+	int err = fork_it(a);
+
+	if (err)
+		return err;
+	a->lost = INSIDE;
+	return advise(a, INSIDE, PAGE_SIZE, MADV_DONTNEED);
+}
+
+static int migrate_it(struct attempt *a)
+{
+	struct page *head = pfn_head(lab_pfn(a->mm, INSIDE));
+
+	return migrate_page_alone(head, 0) == MIGRATED_NO_MEMORY ? -ENOMEM : 0;
+}
+
+static int compact_it(struct attempt *a)
+{
+	(void)a;
+	compact_memory();
+	return 0;
+}
+
+static int split_the_page(struct attempt *a)
+{
+	struct page *head = pfn_head(lab_pfn(a->mm, INSIDE));
+	int err;
+
+	page_get(head);
+	err = thp_split_page(head);
+	page_put(head);
+	return err;
+}
+
+/* An object, private memory of it, and what is copied then. */
+static int use_an_object(struct attempt *a)
+{
+	u64 word = 7, faults = 0;
+	struct memory *m = memory_create(BYTES);
+	s64 r;
+	int err;
+
+	if (!m)
+		return -ENOMEM;
+	err = memory_write(m, PAGE_SIZE, &word, sizeof(word));
+	r = err ? err
+		: mmap_map_object(a->mm, m, 0, LAB_AREA, BYTES, PROT_READ | PROT_WRITE,
+			  MAP_FIXED | MAP_PRIVATE, true, "object");
+	if (r > 0)
+		err = mmap_advise(a->mm, LAB_AREA, 64 * PAGE_SIZE, MADV_POPULATE_READ, &faults);
+	if (r > 0 && !err)
+		err = mmap_advise(a->mm, LAB_AREA, 64 * PAGE_SIZE, MADV_POPULATE_WRITE, &faults);
+	if (!err)
+		err = memory_withdraw(m, 0, BYTES);
+	object_put(&m->object);
+	return r < 0 ? (int)r : err;
+}
+
+/* Pages of a space become an object's, a huge one in parts. */
+static int give_to_an_object(struct attempt *a)
+{
+	struct memory *m = memory_create(BYTES);
+	int err;
+
+	if (!m)
+		return -ENOMEM;
+	a->lost = INSIDE;
+	err = memory_supply(m, 0, PAGE_SIZE, a->mm, INSIDE);
+	object_put(&m->object);
+	return err;
 }
 
 static int unmap_a_part(struct attempt *a)
@@ -273,6 +409,20 @@ static const struct scenario scenarios[] = {
 	{"MADV_DONTNEED of a part", huge_pages, discard_a_part},
 	{"MADV_FREE of a part", huge_pages, free_a_part},
 	{"mmap over a part", huge_pages, replace_a_part},
+	{"first write, 64 KiB", an_area, write_runs},
+	{"first write, 1 GiB allowed", a_gigabyte, write_a_gigabyte},
+	{"fork and MADV_DONTNEED", huge_pages, fork_and_discard},
+	{"mremap to twice the size", huge_pages, grow_it},
+	{"mprotect of each second page", huge_pages, protect_every_second},
+	{"mlock of a part", huge_pages, lock_a_part},
+	{"mlock, munlock of a part", small_pages, lock_and_unlock},
+	{"migration", small_pages, migrate_it},
+	{"migration of a huge page", huge_pages, migrate_it},
+	{"migration of a shared huge page", shared_huge_pages, migrate_it},
+	{"compaction", small_pages, compact_it},
+	{"split of a page", shared_huge_pages, split_the_page},
+	{"an object's pages", nothing, use_an_object},
+	{"a page given to an object", huge_pages, give_to_an_object},
 	{"brk", nothing, use_the_heap},
 	{"device", nothing, map_a_device},
 	{"faults of a thread", an_area, touch_inside},
@@ -290,7 +440,8 @@ static bool holds(struct mm *mm, vaddr_t at, u64 shift)
 
 static bool was_marked(const struct scenario *s)
 {
-	return s->prepare != nothing && s->prepare != an_area && s->prepare != huge_zero_page;
+	return s->prepare != nothing && s->prepare != an_area && s->prepare != huge_zero_page &&
+	       s->prepare != a_gigabyte;
 }
 
 /* Every page holds what it held, wherever it is now; and so in the child. */
@@ -382,7 +533,8 @@ static void fail_all(struct ktest_ctx *ctx, int order)
 		KT_EXPECT(ctx, fail_each(&scenarios[i], order, &all));
 		KT_EXPECT(ctx, lab_healthy());
 	}
-	printk("ktest: no memory: %lu failures injected", all);
+	printk("ktest: no memory: %lu failures injected, %lu scenarios", all,
+		ARRAY_SIZE(scenarios));
 	lab_end(ctx, &before);
 }
 
