@@ -45,6 +45,13 @@ ACPI_ENTRIES = (bytes([0, 8, 1, 0, 1, 0, 0, 0]) + bytes([0, 8, 2, 1, 1, 0, 0, 0]
                 bytes([5, 12, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0]) +
                 bytes([9, 16, 0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0]) + bytes([4, 6, 255, 0, 0, 1]))
 
+# What fuzz_acpi_numa.c makes tables of: the revision, the bytes of entries / 4, entries, the SLIT's number and distances.
+SRAT_ENTRIES = (bytes([0, 16, 0, 0, 1, 0, 0, 0]) + bytes(8) + bytes([0, 16, 7, 1, 1, 0, 0, 0]) + bytes(8) +
+                struct.pack("<BBIHQQIIQ", 1, 40, 0, 0, 0, 1 << 30, 0, 1, 0) +
+                struct.pack("<BBIHQQIIQ", 1, 40, 1, 0, 1 << 30, 1 << 30, 0, 1, 0) +
+                struct.pack("<BBHIIIII", 2, 24, 0, 1, 300, 1, 0, 0))
+SLIT_SQUARE = struct.pack("<Q", 2) + bytes([10, 21, 21, 10])
+
 # Ranges of memory as loaders tell them: sorted and simple; unsorted, overlapping, above 4 GiB.
 MAPS = [
     [(0, 0x9FC00, 1), (0x9FC00, 0x400, 2), (0x100000, 0x7EE0000, 1)],
@@ -83,6 +90,7 @@ SEEDS = {
         "two": cpio([("bin", 0o40755, b""), ("./bin/hello", 0o100755, b"hello, world\n")]),
     },
     "acpi": {f"switches{n}": bytes([n]) + ACPI_ENTRIES for n in range(4)},
+    "acpi_numa": {f"revision{n}": bytes([n, len(SRAT_ENTRIES) // 4]) + SRAT_ENTRIES + SLIT_SQUARE for n in (1, 3)},
     "multiboot2": {f"map{n}": multiboot2(ranges) for n, ranges in enumerate(MAPS)},
     "line": {
         "words": b"run thptouch write 64M && check ; ledger # all\recho 'a \"b' \"c $?\" > /sys/x\r",

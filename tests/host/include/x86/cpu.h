@@ -20,7 +20,7 @@ struct pcp;
 struct cpu {
 	struct cpu *self;
 	struct thread *current;
-	u32 id;
+	u32 id, apic_id;
 	struct lock_context *lock_context;
 	bool online;
 	bool need_resched;
