@@ -55,6 +55,7 @@ static bool show_vmstat(struct report_out *out, struct task *task, u64 *cursor)
 		return false;
 	report_printf(out, "nr_free_pages %lu\n", buddy_free_pages());
 	report_numa_vmstat(out);
+	report_printf(out, "nr_memmap_boot_pages %lu\n", page_memmap_pages);
 	for (unsigned s = 0; s < NR_VM_STATS; s++)
 		report_printf(out, "%s %lu\n", vmstat_name(s),
 			s < VMSTAT_FIRST_EVENT ? gauge(s) : vmstat_read(s));

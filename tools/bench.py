@@ -52,12 +52,15 @@ def run_counted(options, limit):
 
 def measure(build):
     """One boot -> all rows of bench.c, and what follows from the boot itself."""
-    values, result = run_counted(Options(build=build, mem=f"{MEM_MB}M", cmd="run bench && dmesg"), 180)
+    values, result = run_counted(Options(build=build, mem=f"{MEM_MB}M", cmd="run bench && dmesg && vmstat nr_memmap"), 180)
     entered = re.search(r"entered at tsc (\d+)", result.output)
     if entered and "started" in values:
         values["boot"] = values["started"] - int(entered[1])
     if "free_kb" in values:
         values["used_mb"] = round((MEM_MB * 1024 - values["free_kb"]) / 1024, 1)
+    memmap = re.search(r"^nr_memmap_boot_pages (\d+)", result.output, re.MULTILINE)
+    if memmap:
+        values["memmap"] = round(int(memmap[1]) * 4 * 100 / (MEM_MB * 1024), 2)
     return values
 
 

@@ -34,6 +34,7 @@
 
 struct page *page_array;
 struct pageblock *pageblocks;
+u64 page_memmap_pages; /* counted by whoever makes them */
 pfn_t page_max_pfn;
 
 /* Linux starts every block as movable: whoever needs another kind takes a whole block over. */
@@ -45,6 +46,7 @@ static void pageblocks_init(void)
 	if (!pa)
 		panic("memory", "no room for the records of %lu pageblocks", (unsigned long)count);
 	pageblocks = phys_to_virt(pa);
+	page_memmap_pages += ALIGN_UP(count * sizeof(struct pageblock), PAGE_SIZE) >> PAGE_SHIFT;
 	for (u64 i = 0; i < count; i++)
 		pageblocks[i].migratetype = MIGRATE_MOVABLE;
 }

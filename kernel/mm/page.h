@@ -103,6 +103,7 @@ _Static_assert(sizeof(struct pageblock) == 8, "read from outside");
 extern struct page *page_array;      /* [pfn]; PAGE_ARRAY_BASE in the kernel */
 extern struct pageblock *pageblocks; /* [pfn >> 9] */
 extern pfn_t page_max_pfn;           /* one past the highest frame with RAM */
+extern u64 page_memmap_pages;        /* (c) 4 KiB pages that both arrays take */
 
 static inline struct page *pfn_to_page(pfn_t pfn)
 {

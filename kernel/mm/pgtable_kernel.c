@@ -184,6 +184,7 @@ static void map_array_chunk(vaddr_t va, paddr_t pa)
 		block = memmap_early_alloc(PMD_SIZE, PMD_SIZE);
 		if (block) {
 			*pmd = block | KERNEL_DATA | PTE_PS;
+			page_memmap_pages += HPAGE_PMD_NR;
 			return;
 		}
 	}
@@ -191,6 +192,7 @@ static void map_array_chunk(vaddr_t va, paddr_t pa)
 	for (unsigned i = 0; i < PTRS_PER_TABLE; i++, va += PAGE_SIZE) {
 		bool ram = memmap_has_ram(pa, pa + FRAMES_PER_PIECE * PAGE_SIZE);
 
+		page_memmap_pages += ram;
 		early_map(va, ram ? early_frame() : entry_addr(holes[i]),
 			ram ? KERNEL_DATA : KERNEL_RODATA);
 		pa += FRAMES_PER_PIECE * PAGE_SIZE;

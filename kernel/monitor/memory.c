@@ -23,12 +23,13 @@
 
 int cmd_free(struct monitor *m, int argc, char **argv)
 {
-	u64 total = 0, free = buddy_free_pages();
+	u64 total = zone_managed_pages(), free = buddy_free_pages(), present = 0;
 	struct json j;
 
 	if (argc > 1)
 		return usage(m);
-	total = zone_managed_pages();
+	for_each_zone (z)
+		present += z->present_pages;
 	if (m->json) {
 		json_begin(&j, m);
 		json_fields(&j, "meminfo", "/proc/meminfo", NULL, m->stopped);
@@ -38,6 +39,9 @@ int cmd_free(struct monitor *m, int argc, char **argv)
 	say(m, "               total        used        free\n");
 	say(m, "Mem:    %12lu%12lu%12lu\n", KB(total), KB(total - free), KB(free));
 	say(m, "Swap:   %12u%12u%12u\n", 0, 0, 0);
+	say(m, "Frames: %12lu  of it for describing them: %lu.%02lu %% of memory\n",
+		KB(page_memmap_pages), page_memmap_pages * 100 / present,
+		page_memmap_pages * 10000 / present % 100);
 	return STATUS_OK;
 }
 

@@ -1,0 +1,64 @@
+"""Several nodes: what the firmware says arrives, memory is near its CPU and follows it; wrong wishes are refused."""
+
+import re
+
+import pytest
+
+from qemu import Guest, Options, UsageError
+
+NODE = "/sys/devices/system/node/"
+
+
+def test_nodes_of_the_machine(pagoda):
+    output = pagoda(f"cat {NODE}online && cat {NODE}node1/cpulist && cat {NODE}node1/distance && "
+                    f"cat {NODE}node1/meminfo && cat /proc/sys/kernel/numa_balancing && "
+                    "buddyinfo && check && ledger", mem="192M", smp=4, numa=2).output
+    assert re.search(r"^0-1$", output, re.MULTILINE)
+    assert re.search(r"^2-3$", output, re.MULTILINE)
+    assert re.search(r"^20 10$", output, re.MULTILINE)
+    total = re.search(r"^Node 1 MemTotal: +(\d+) kB", output, re.MULTILINE)
+    assert 90 << 10 < int(total[1]) <= 96 << 10
+    assert re.search(r"^1$", output, re.MULTILINE)          # balancing is on with several nodes
+    assert "Node 0, zone    DMA32" in output and "Node 1, zone    DMA32" in output
+
+
+def test_memory_on_both_sides_of_4g(pagoda):
+    output = pagoda("buddyinfo && ktest numa && check && ledger", mem="5G", smp=2, numa=2, limit=120).output
+    assert "Node 0, zone    DMA32" in output
+    assert "Node 1, zone   Normal" in output
+    assert not re.search(r"^ *not ok", output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+def test_memory_follows(pagoda, nodes):
+    output = pagoda("ktest numa && ktest migrate && check && ledger", mem="256M", smp=nodes, numa=nodes,
+                    limit=120).output
+    assert "SKIP" not in output.split("ok 1 numa")[0]
+    assert not re.search(r"^ *not ok", output, re.MULTILINE)
+
+
+def test_one_node_has_nothing_to_balance(pagoda):
+    output = pagoda(f"cat /proc/sys/kernel/numa_balancing && cat {NODE}online && ls {NODE}", mem="64M").output
+    assert "node0" in output and "node1" not in output
+    assert re.findall(r"^0$", output, re.MULTILINE) == ["0", "0"]
+
+
+@pytest.mark.parametrize("value", ["2", "-1", "on", ""])
+def test_settings_out_of_range(pagoda, value):
+    result = pagoda(f"echo {value} > /proc/sys/kernel/numa_balancing", mem="64M", verdict="fail")
+    assert result.status != 0
+
+
+@pytest.mark.parametrize("wish", [{"numa": 9, "smp": 16}, {"numa": 3, "smp": 2}, {"numa": 0},
+                                  {"numa": 2, "mem": "16M"}, {"numa": 2, "ram_file": True}])
+def test_impossible_nodes(wish):
+    with pytest.raises(UsageError):
+        Guest(Options(**wish))
+
+
+def test_frames_cost_little(pagoda):
+    """Descriptors and records: at most 0.85 % of memory, however much there is."""
+    for mem in ("32M", "512M", "2G"):
+        output = pagoda("free", mem=mem).output
+        percent = re.search(r"for describing them: ([\d.]+) %", output)
+        assert 0.7 < float(percent[1]) <= 0.85
