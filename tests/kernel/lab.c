@@ -8,6 +8,7 @@
 #include "khugepaged.h"
 #include "lib/string.h"
 #include "mm/buddy.h"
+#include "mm/numa.h"
 #include "mm/fault.h"
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
@@ -25,6 +26,8 @@
 #include "x86/timer.h"
 
 /* --- settings and health --------------------------------------------------------------------- */
+
+static bool balancing_before;
 
 struct thp_settings lab_begin(void)
 {
@@ -45,6 +48,8 @@ struct thp_settings lab_begin(void)
 		.max_ptes_shared = HPAGE_PMD_NR / 2,
 	};
 	khugepaged_scan_now(); /* a turn that was under way with the old settings is over */
+	balancing_before = numa_settings.balancing;
+	numa_settings.balancing = false;
 	return before;
 }
 
@@ -83,6 +88,7 @@ void lab_end(struct ktest_ctx *ctx, const struct thp_settings *before)
 	tlb_skip_local = tlb_skip_remote = 0;
 	KT_EXPECT(ctx, lab_healthy());
 	thp_settings = *before;
+	numa_settings.balancing = balancing_before;
 	khugepaged_wake();
 }
 

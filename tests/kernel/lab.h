@@ -22,7 +22,7 @@
 #define LAB_FAULTED   11
 
 /*
- * lab_begin - settings as after boot, but khugepaged asleep; returns what they were, for lab_end().
+ * lab_begin - settings as after boot, but khugepaged and numad asleep; returns what they were, for lab_end().
  * lab_end - as they were; injection is off. A failure is noted when a checker is not silent.
  */
 struct thp_settings lab_begin(void);

@@ -97,13 +97,11 @@ KTEST(numa, memory_comes_from_the_cpus_own_node)
 
 KTEST(numa, a_hint_changes_nothing_but_the_count)
 {
-	bool balancing = numa_settings.balancing;
 	struct thp_settings before = lab_begin();
 	u64 faults, local, updates, huge;
 	struct mm *mm;
 	u64 leaf;
 
-	numa_settings.balancing = false; /* numad keeps off: we scan */
 	mm = space_on(0);
 	KT_REQUIRE(ctx, mm);
 	faults = vmstat_read(VM_numa_hint_faults);
@@ -127,13 +125,11 @@ KTEST(numa, a_hint_changes_nothing_but_the_count)
 	KT_EXPECT(ctx, (lab_leaf(mm, SMALL_AREA) | PTE_A | PTE_D) == (leaf | PTE_A | PTE_D));
 	KT_EXPECT(ctx, lab_healthy());
 	lab_space_end(mm);
-	numa_settings.balancing = balancing;
 	lab_end(ctx, &before);
 }
 
 KTEST(numa, pages_follow_the_cpu_that_uses_them)
 {
-	bool balancing = numa_settings.balancing;
 	u32 here = 0, there = cpu_of_other_node(cpus[0]->node);
 	struct thp_settings before;
 	u64 moved, huge;
@@ -142,7 +138,6 @@ KTEST(numa, pages_follow_the_cpu_that_uses_them)
 	if (there == MAX_CPUS)
 		KT_SKIP(ctx, "one node: run with NUMA=2");
 	before = lab_begin();
-	numa_settings.balancing = false;
 	mm = space_on(here);
 	KT_REQUIRE(ctx, mm);
 	moved = vmstat_read(VM_numa_pages_migrated);
@@ -164,14 +159,12 @@ KTEST(numa, pages_follow_the_cpu_that_uses_them)
 		KT_EXPECT(ctx, node_at(mm, SMALL_AREA + at) == cpus[there]->node);
 	KT_EXPECT(ctx, lab_healthy());
 	lab_space_end(mm);
-	numa_settings.balancing = balancing;
 	lab_end(ctx, &before);
 }
 
 /* Hints, moves to and fro, and users on every CPU, all at once. */
 KTEST(numa, hints_among_users)
 {
-	bool balancing = numa_settings.balancing;
 	struct thp_settings before = lab_begin();
 	struct lab_race race;
 	u64 rounds = 0, wrong = 0;
@@ -203,6 +196,5 @@ KTEST(numa, hints_among_users)
 	KT_EXPECT(ctx, wrong == 0);
 	KT_EXPECT(ctx, lab_healthy());
 	lab_space_end(mm);
-	numa_settings.balancing = balancing;
 	lab_end(ctx, &before);
 }
