@@ -50,7 +50,7 @@ static void cut_huge(struct vma *v, vaddr_t addr)
 }
 
 /* Make addr an edge: split the area that has it inside. 0, -ENOMEM, or -EINVAL: a device's leaf cannot be split. */
-static int cut_at(struct mm *mm, vaddr_t addr)
+static int cut_at(struct mm *mm, vaddr_t addr, bool unmapping)
 {
 	struct vma *v = vma_find(mm, addr);
 
@@ -59,7 +59,7 @@ static int cut_at(struct mm *mm, vaddr_t addr)
 	if (v->kind == VMA_DEVICE && is_inside_leaf(mm, addr))
 		return -EINVAL;
 	cut_huge(v, addr);
-	return vma_split(v, addr) ? 0 : -ENOMEM;
+	return (unmapping ? vma_split_for_unmap(v, addr) : vma_split(v, addr)) ? 0 : -ENOMEM;
 }
 
 /*
@@ -69,9 +69,9 @@ static int cut_at(struct mm *mm, vaddr_t addr)
  */
 int range_cut(struct mm *mm, vaddr_t start, vaddr_t end)
 {
-	int err = cut_at(mm, start);
+	int err = cut_at(mm, start, false);
 
-	return err ? err : cut_at(mm, end);
+	return err ? err : cut_at(mm, end, false);
 }
 
 /* range_first - the first area that meets the range; on with range_next(). mm->lock held. */
@@ -119,9 +119,14 @@ bool range_overcommits(u64 len, u32 flags)
  */
 int range_unmap(struct mm *mm, vaddr_t start, vaddr_t end)
 {
-	struct vma *v;
-	int err = range_cut(mm, start, end);
+	struct vma *v = vma_find(mm, start);
+	int err;
 
+	if (v && v->start < start && end < v->end && mm->nr_vmas >= VMA_MAX)
+		return -ENOMEM; /* a hole inside one area makes one more */
+	err = cut_at(mm, start, true);
+	if (!err)
+		err = cut_at(mm, end, true);
 	if (err)
 		return err;
 	while ((v = range_first(mm, start, end)))

@@ -18,6 +18,7 @@
  *   V1  areas are in order, disjoint, page-aligned, not empty, and below USER_END
  *   V2  gap is the distance to the area before; max_gap is the largest gap of the subtree
  *   V3  nr_vmas and total_vm are the number and the pages of the areas; nr_vmas <= VMA_MAX
+ *       (two more while a part is unmapped)
  *   V4  the cache is empty or names an area of this space
  *
  * LOCKS     mm->lock: read to find, write to change
@@ -148,23 +149,12 @@ void vma_free(struct vma *v)
 	kmem_cache_free(&vma_cache, v);
 }
 
-/*
- * vma_insert - put an area into its space.
- *
- *   locks    mm->lock held for writing
- *   returns  0; -ENOMEM: the space has VMA_MAX areas already
- *   rule     the range must be free: an overlap is a bug of the caller (panic)
- *   Linux    insert_vm_struct
- */
-int vma_insert(struct mm *mm, struct vma *v)
+/* The area into the tree, the list of gaps and the counts. */
+static void insert(struct mm *mm, struct vma *v)
 {
 	struct tree_node **link = &mm->vmas.root, *parent = NULL;
 	struct vma *below = NULL, *above = NULL;
 
-	ASSERT_RW_WRITE(&mm->lock);
-	ASSERT(v->start < v->end && IS_ALIGNED(v->start | v->end, PAGE_SIZE) && v->end <= USER_END);
-	if (mm->nr_vmas >= VMA_MAX)
-		return -ENOMEM;
 	mm->vmas.augment = update_max_gap; /* the first area of a new space sets it */
 	while (*link) {
 		struct vma *at = vma_of(parent = *link);
@@ -185,6 +175,23 @@ int vma_insert(struct mm *mm, struct vma *v)
 		refresh_gap(above, v);
 	mm->nr_vmas++;
 	mm->total_vm += vma_pages(v);
+}
+
+/*
+ * vma_insert - put an area into its space.
+ *
+ *   locks    mm->lock held for writing
+ *   returns  0; -ENOMEM: the space has VMA_MAX areas already
+ *   rule     the range must be free: an overlap is a bug of the caller (panic)
+ *   Linux    insert_vm_struct
+ */
+int vma_insert(struct mm *mm, struct vma *v)
+{
+	ASSERT_RW_WRITE(&mm->lock);
+	ASSERT(v->start < v->end && IS_ALIGNED(v->start | v->end, PAGE_SIZE) && v->end <= USER_END);
+	if (mm->nr_vmas >= VMA_MAX)
+		return -ENOMEM;
+	insert(mm, v);
 	return 0;
 }
 
@@ -330,20 +337,26 @@ static struct vma *copy_upper(struct vma *v, vaddr_t addr)
  */
 struct vma *vma_split(struct vma *v, vaddr_t addr)
 {
+	return v->mm->nr_vmas < VMA_MAX ? vma_split_for_unmap(v, addr) : NULL;
+}
+
+/*
+ * vma_split_for_unmap - the same without the limit, for who takes a part away in a moment: a space with VMA_MAX areas
+ * can still be made smaller from its edges. range_unmap() sees to it that the limit holds afterwards.
+ */
+struct vma *vma_split_for_unmap(struct vma *v, vaddr_t addr)
+{
 	struct mm *mm = v->mm;
 	struct vma *upper;
 
 	ASSERT_RW_WRITE(&mm->lock);
 	ASSERT(v->start < addr && addr < v->end && IS_ALIGNED(addr, PAGE_SIZE));
-	if (mm->nr_vmas >= VMA_MAX)
-		return NULL;
 	upper = copy_upper(v, addr);
 	if (!upper)
 		return NULL;
 	rmap_vma_begin(v);
 	set_range(v, v->start, addr);
-	if (vma_insert(mm, upper) < 0)
-		panic("V3", "no room for an area that was counted");
+	insert(mm, upper);
 	rmap_vma_join(v, upper);
 	rmap_vma_end(v);
 	return upper;
@@ -515,7 +528,7 @@ bool vma_check(struct mm *mm)
 	}
 	if (tree_check(&mm->vmas, compare, max_gap_ok))
 		return BROKEN("V2", "a max_gap is not the largest gap of its subtree");
-	if (nr != mm->nr_vmas || nr > VMA_MAX || pages != mm->total_vm)
+	if (nr != mm->nr_vmas || nr > VMA_MAX + 2 || pages != mm->total_vm)
 		return BROKEN("V3", "%lu areas of %lu pages, counted %u and %lu", nr, pages,
 			mm->nr_vmas, mm->total_vm);
 	if (!cached)

@@ -75,6 +75,7 @@ int vma_copy_tree(
 void vma_resize(struct vma *v, vaddr_t start, vaddr_t end);
 /* v keeps [start, addr); the new area [addr, end) is returned. NULL: no memory, or too many. */
 struct vma *vma_split(struct vma *v, vaddr_t addr);
+struct vma *vma_split_for_unmap(struct vma *v, vaddr_t addr);
 /* Unite v with neighbours that are alike; returns the vma that now covers v's range. */
 struct vma *vma_merge(struct vma *v);
 bool vma_can_merge(const struct vma *a, const struct vma *b); /* a directly below b */

@@ -507,6 +507,16 @@ TEST(as_many_areas_as_linux_has)
 		mm->nr_vmas < VMA_MAX ? (s64)HERE : -ENOMEM);
 	CHECK_EQ(mmap_map(mm, HERE + 2 * PAGE_SIZE, PAGE_SIZE, RW, ANON | MAP_FIXED), -ENOMEM);
 	CHECK_EQ(mmap_unmap(mm, HERE, PAGE_SIZE), 0);
+	CHECK_EQ(mm->nr_vmas, VMA_MAX);
+	CHECK_EQ(mmap_unmap(mm, a, PAGE_SIZE), 0); /* an edge goes, though it is cut off first */
+	CHECK_EQ(mmap_unmap(mm, base + 1 * GIB - PAGE_SIZE, PAGE_SIZE), 0);
+	CHECK_EQ(mm->nr_vmas, VMA_MAX);
+	CHECK_EQ(mmap_unmap(mm, a + 5 * PAGE_SIZE, PAGE_SIZE), -ENOMEM); /* a hole makes one more */
+	CHECK_EQ(mmap_unmap(mm, base, PAGE_SIZE),
+		0); /* one less: a hole is allowed up to the limit */
+	CHECK_EQ(mmap_unmap(mm, a + 5 * PAGE_SIZE, PAGE_SIZE), 0);
+	CHECK_EQ(mm->nr_vmas, VMA_MAX);
+	CHECK(vma_check(mm));
 	CHECK_EQ(mmap_unmap(mm, base, 1 * GIB), 0);
 	CHECK_EQ(mm->nr_vmas, 0);
 	end();
