@@ -53,6 +53,22 @@ static void row_4k_write(void)
 	munmap(area, SMALL_NR * PAGE_BYTES);
 }
 
+#define RUN_BYTES (64 * KIB)
+#define RUN_NR    16
+
+/* 16 pages by one fault. The area is too short for a huge page. */
+static void row_64k_write(void)
+{
+	char *area;
+
+	if (file_write(THP_DIR "hugepages-64kB/enabled", "always"))
+		return;
+	area = area_new(RUN_NR * RUN_BYTES, NO_ADVICE);
+	print("64k_write", touch_median(area, RUN_BYTES, RUN_NR, true));
+	munmap(area, RUN_NR * RUN_BYTES);
+	file_write(THP_DIR "hugepages-64kB/enabled", "never");
+}
+
 static void row_4k_read(void)
 {
 	char *area = area_new(SMALL_NR * PAGE_BYTES, MADV_NOHUGEPAGE);
@@ -524,6 +540,7 @@ static void row_pager_2m(void)
 
 static const struct row rows[] = {
 	{"4k_write", row_4k_write, false},
+	{"64k_write", row_64k_write, false},
 	{"4k_read", row_4k_read, false},
 	{"4k_cow", row_4k_cow, false},
 	{"2m_write", row_2m_write, false},
