@@ -21,7 +21,7 @@
  *   N3  a hint keeps its frame, its counts and its A and D: taking it and giving it back changes nothing but P and RW
  *   N4  a page is moved only when no lock is held but mm->lock, and with access given back: whoever comes meanwhile
  *       meets a present entry or a migration entry, never a hint that nobody will answer
- *       (tests/host/test_numa.c; pgtable_check() and rmap_check() hold throughout)
+ *       (tests/kernel/numa.c; pgtable_check() and rmap_check() hold throughout)
  *
  * LOCKS     mm->lock (read) -> pt_lock; migrate.c's without pt_lock
  * LINUX     kernel/sched/fair.c: task_numa_work; mm/memory.c: do_numa_page; mm/huge_memory.c. It moves a page only when two

@@ -18,7 +18,7 @@
  *
  * INVARIANTS  Z1  min <= low <= high in every zone; the sum of min is min_free_kbytes, rounded down
  *             Z2  min_free_kbytes is never below what somebody asked for by name
- *             (tests/host/test_zone.c)
+ *             (tests/host/test_buddy.c)
  * LOCKS       none: readers see old or new marks, and counts that may be a moment old
  * LINUX       mm/page_alloc.c: setup_per_zone_wmarks, zone_watermark_ok; mm/vmstat.c: fragmentation
  *             index; mm/khugepaged.c: set_recommended_min_free_kbytes. It adds lowmem reserves and
