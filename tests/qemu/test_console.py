@@ -351,6 +351,27 @@ def test_other_demos(pagoda):
     assert "thp_zero_page_alloc" in result.output
 
 
+def test_demo_fragment(pagoda):
+    """Conformance scenarios 50 and 51: movable leftovers, then pinned ones."""
+    result = pagoda("demo fragment && check && ledger", limit=90)
+    tables = result.output.split("\ndefrag ")[1:]
+    assert len(tables) == 2
+    rows = [{m[1]: [int(n) for n in m[2].split()] for m in
+             re.finditer(r"^([a-z+]+)((?: +\d+){6}) +[\d.]+$", table, re.MULTILINE)} for table in tables]
+    modes = ["never", "defer", "madvise", "always", "defer+madvise"]
+    assert all(sorted(r) == sorted(modes) for r in rows)
+    for table in rows:
+        for mode in modes:
+            huge, fallback, stall, success, fail, _moved = table[mode]
+            assert huge + fallback == 100 and stall == success + fail
+        assert table["never"][1] > 0 and table["never"][2] == table["defer"][2] == 0
+    movable, pinned = rows
+    assert movable["madvise"][0] == 100 and movable["madvise"][3] > 0
+    assert movable["always"][:3] == [100, 0, 0]
+    assert all(pinned[mode][1] > 0 for mode in modes)
+    assert pinned["madvise"][4] > pinned["madvise"][3]
+
+
 def test_demo_restores_settings(pagoda):
     settings = "thp --json; khugepaged --json"
     result = pagoda(f"echo madvise > /sys/kernel/mm/transparent_hugepage/enabled; {settings}; demo thp; "
