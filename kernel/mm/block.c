@@ -79,9 +79,12 @@ void block_give(struct zone *z, pfn_t pfn, unsigned order)
 			break;
 		if (!page_is_buddy(b, order))
 			break;
-		block_unlink(z, b, order, pfn_block(buddy)->migratetype);
-		if (order >= HPAGE_PMD_ORDER) /* two pageblocks become one block: B6 */
+		if (likely(order < HPAGE_PMD_ORDER)) {
+			block_unlink(z, b, order, mt);
+		} else { /* two pageblocks become one block: B6 */
+			block_unlink(z, b, order, pfn_block(buddy)->migratetype);
 			pfn_block(buddy)->migratetype = mt;
+		}
 		pfn &= buddy;
 	}
 	block_link(z, pfn_to_page(pfn), order, mt);

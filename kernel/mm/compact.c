@@ -39,7 +39,8 @@
 #include "trace.h"
 #include "vmstat.h"
 
-#define COMPACT_CLUSTER 32 /* pages isolated together. Linux: COMPACT_CLUSTER_MAX */
+#define COMPACT_CLUSTER 32  /* pages isolated together. Linux: COMPACT_CLUSTER_MAX */
+#define GONE_MAX        256 /* frames that became free, given back together */
 #define DEFER_SHIFT_MAX 6
 #define WHOLE_ZONE      -1 /* no order: go on to the end */
 
@@ -104,8 +105,8 @@ struct compaction {
 	pfn_t free_floor;         /* the free scanner's pageblock begins here */
 	struct page_list targets; /* free pages of ours, linked by next and prev */
 	u32 pfns[COMPACT_CLUSTER];
-	unsigned nr;               /* isolated */
-	u32 gone[COMPACT_CLUSTER]; /* moved away: frames to be freed */
+	unsigned nr;        /* isolated */
+	u32 gone[GONE_MAX]; /* frames that pages moved away from: they are freed together */
 	unsigned nr_gone;
 	u64 moved; /* in all */
 };
@@ -244,30 +245,57 @@ static bool may_be_emptied(struct compaction *c, pfn_t block)
 	return end - block == HPAGE_PMD_NR && can_be_emptied(block, end);
 }
 
-/* Up to 32 pages from pfn on are isolated. Where to go on: end, or less. lru.lock is taken once. */
+/*
+ * Up to 32 pages from pfn on are isolated. Where to go on: end, or less. lru.lock is taken once. What is read of free blocks is
+ * a hint: they may come and go meanwhile, and a step too far passes over pages that another pass will find.
+ */
 static pfn_t isolate(struct compaction *c, pfn_t pfn, pfn_t end)
 {
-	pfn_t first = pfn;
+	struct page *p = pfn_to_page(pfn), *const stop = pfn_to_page(end);
+	unsigned nr = 0;
+	u64 scanned;
 
-	c->nr = 0;
 	spin_lock(&lru.lock);
-	while (pfn < end && c->nr < COMPACT_CLUSTER && pfn - first < HPAGE_PMD_NR / 4) {
-		struct page *p = pfn_to_page(pfn);
-		int order = p->type == PAGE_FREE ? pfn_free_order(pfn) : -1;
-
+	while (p < stop && nr < COMPACT_CLUSTER) {
+		if (READ_ONCE(p->flags) & PG_BUDDY) {
+			p += 1ul << READ_ONCE(p->order) % 16;
+			continue;
+		}
 		/* A reference that is no mapping: a pin. Looked at before anything is moved to no avail. */
 		if (p->type == PAGE_ANON && page_refcount(p) == READ_ONCE(p->mapcount) &&
 			lru_grab_locked(p))
-			c->pfns[c->nr++] = pfn;
-		pfn += order > 0 ? 1ul << order : 1;
+			c->pfns[nr++] = page_to_pfn(p);
+		p++;
 	}
 	spin_unlock(&lru.lock);
-	pfn = MIN(pfn, end);
-	count_scanned(c, true, pfn - first);
-	vmstat_add(VM_nr_isolated_anon, c->nr);
-	vmstat_add(VM_compact_isolated, c->nr);
-	trace(TRACE_mm_compaction_isolate_migratepages, first, pfn - first, c->nr);
-	return pfn;
+	scanned = MIN(p, stop) - pfn_to_page(pfn);
+	count_scanned(c, true, scanned);
+	vmstat_add(VM_nr_isolated_anon, nr);
+	vmstat_add(VM_compact_isolated, nr);
+	trace(TRACE_mm_compaction_isolate_migratepages, pfn, scanned, nr);
+	c->nr = nr;
+	return pfn + scanned;
+}
+
+/* What pages moved away from becomes free, and unites, at once: not by the lists of this CPU. */
+static void free_gone(struct compaction *c)
+{
+	if (c->nr_gone)
+		page_free_batch(c->gone, c->nr_gone);
+	c->nr_gone = 0;
+}
+
+/* Nobody finds it any more: what we hold is the last reference, unless somebody is just letting go of his. */
+static void drop_moved(struct compaction *c, struct page *from)
+{
+	c->moved++;
+	if (unlikely(page_refcount(from) > 1)) {
+		page_put(from);
+		return;
+	}
+	if (c->nr_gone == GONE_MAX)
+		free_gone(c);
+	c->gone[c->nr_gone++] = page_to_pfn(from);
 }
 
 /* Move what was isolated. False: a page could not be moved, so this pageblock will not be free. X2 */
@@ -276,7 +304,6 @@ static bool move_isolated(struct compaction *c)
 	bool mlocked = READ_ONCE(compact_settings.unevictable_allowed), all = true;
 
 	find_targets(c, c->nr);
-	c->nr_gone = 0;
 	for (unsigned i = 0; i < c->nr; i++) {
 		struct page *from = pfn_to_page(c->pfns[i]), *to;
 		enum migrate_result r = MIGRATED_NO_MEMORY;
@@ -289,15 +316,13 @@ static bool move_isolated(struct compaction *c)
 				page_list_add(&c->targets, to);
 		}
 		if (r == MIGRATED_DONE) {
-			c->gone[c->nr_gone++] = c->pfns[i];
+			drop_moved(c, from);
 			continue;
 		}
 		all = all && r == MIGRATED_GONE;
 		migrate_putback(from);
 	}
 	c->nr = 0;
-	c->moved += c->nr_gone;
-	page_put_batch(c->gone, c->nr_gone);
 	return all;
 }
 
@@ -305,18 +330,19 @@ static bool move_isolated(struct compaction *c)
 static bool compact_block(struct compaction *c, pfn_t block)
 {
 	pfn_t pfn = block, end = MIN(block + HPAGE_PMD_NR, c->z->end);
+	bool room = true;
 
-	while (pfn < end) {
+	while (pfn < end && room) {
 		pfn = isolate(c, pfn, end);
 		if (c->nr && !move_isolated(c)) {
-			if (!c->targets.first && c->free <= block + HPAGE_PMD_NR)
-				return false;
+			room = c->targets.first || c->free > block + HPAGE_PMD_NR;
 			if (c->order >= 0)
 				break; /* it stays what it is: go on with the next one */
 		}
 		preempt_point();
 	}
-	return true;
+	free_gone(c);
+	return room;
 }
 
 /* --- when to begin, when to stop --- */
@@ -377,6 +403,7 @@ static bool begin_pass(struct compaction *c)
 	pfn_t migrate = READ_ONCE(s->migrate_pfn), free = READ_ONCE(s->free_pfn);
 	bool whole = c->order < 0 || migrate >= free || migrate < start || free > end;
 
+	buddy_drain_pcp(); /* what is free unites only on the zone's lists */
 	c->migrate = whole ? start : migrate;
 	c->free = c->free_floor = whole ? end : free;
 	return whole || migrate == start;
@@ -387,8 +414,6 @@ static void end_pass(struct compaction *c, bool met)
 	struct compact_zone_state *s = state_of(c->z);
 
 	give_back_targets(c);
-	if (c->moved)
-		buddy_drain_pcp();
 	if (c->order < 0)
 		return;
 	WRITE_ONCE(s->migrate_pfn, met ? 0 : c->migrate);
@@ -405,8 +430,6 @@ static enum compact_result compact_zone(struct compaction *c)
 
 	trace(TRACE_mm_compaction_begin, c->z - zones, c->order, c->mode);
 	while (!is_enough(c)) {
-		u64 before = c->moved;
-
 		met = c->migrate + HPAGE_PMD_NR >= c->free;
 		if (met)
 			break;
@@ -417,14 +440,12 @@ static enum compact_result compact_zone(struct compaction *c)
 		if (met)
 			break;
 		c->migrate += HPAGE_PMD_NR;
-		if (c->moved != before)
-			buddy_drain_pcp(); /* what became free unites only on the zone's lists */
 		preempt_point();
 	}
 	end_pass(c, met);
 	r = !met ? COMPACT_SUCCESS : whole ? COMPACT_COMPLETE : COMPACT_PARTIAL;
 	if (c->order >= 0 && !c->proactive && block_is_free(c->z, c->order))
-		r = COMPACT_SUCCESS; /* the last pages came from the lists of this CPU */
+		r = COMPACT_SUCCESS; /* the last pageblock, or somebody else's pages */
 	trace(TRACE_mm_compaction_end, c->z - zones, c->order, r);
 	return r;
 }
@@ -557,7 +578,6 @@ void compact_node(unsigned node, unsigned order)
 
 void compact_memory(void)
 {
-	buddy_drain_pcp();
 	for_each_zone (z) {
 		struct compaction c = {.z = z, .order = WHOLE_ZONE, .mode = MIGRATE_SYNC};
 

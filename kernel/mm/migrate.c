@@ -281,18 +281,15 @@ static void copy(const struct migration *m)
 
 /* --- the end: migration entries become leaves over the new frame --- */
 
-/* What stands in the table at *ptep, `nr` entries, the first for frame `at` of the page. pt_lock held. */
-static void end_ptes(const struct migration *m, pte_t *ptep, u64 at, u64 nr)
+/* One entry: if it is a migration entry over frame `old`, it names `new` from now on. pt_lock held. */
+static inline void end_pte(pte_t *ptep, pfn_t old, pfn_t new)
 {
-	for (pfn_t old = page_to_pfn(m->from) + at, new = page_to_pfn(m->to) + at; nr;
-		nr--, old++, new ++, ptep++) {
-		u64 e = pte_read(ptep).v;
+	u64 e = pte_read(ptep).v;
 
-		if (!entry_migrating(e) || entry_addr(e) >> PAGE_SHIFT != old)
-			continue;
-		rmap_move_pte(old, new);
-		pte_write(ptep, (pte_t){entry_from_migrating(e, new)});
-	}
+	if (!entry_migrating(e) || entry_addr(e) >> PAGE_SHIFT != old)
+		return;
+	rmap_move_pte(old, new);
+	pte_write(ptep, (pte_t){entry_from_migrating(e, new)});
 }
 
 static void end_pmd(const struct migration *m, pmd_t *pmdp)
@@ -305,26 +302,42 @@ static void end_pmd(const struct migration *m, pmd_t *pmdp)
 	pmd_write(pmdp, (pmd_t){entry_from_migrating(pmd.v, page_to_pfn(m->to))});
 }
 
-/*
- * One area, from addr on, where the page's first frame that the area has would be. A huge page may stand here as 512
- * entries by now, at an address that mremap chose: so whatever tables serve the range are looked at.
- */
-static bool end_area(struct vma *v, vaddr_t addr, void *ctx)
+/* One area, where a small page would be at addr. */
+static bool end_small(struct vma *v, vaddr_t addr, void *ctx)
 {
 	const struct migration *m = ctx;
-	u64 at = vma_index(v, addr) - page_index(m->from), nr = page_nr(m->from), n;
-	vaddr_t end = MIN(v->end, addr + ((nr - at) << PAGE_SHIFT));
+	pte_t *ptep;
 
 	spin_lock(&v->mm->pt_lock);
-	for (; addr < end; addr += n << PAGE_SHIFT, at += n) {
+	ptep = pgtable_find_pte(v->mm, addr);
+	if (ptep)
+		end_pte(ptep, page_to_pfn(m->from), page_to_pfn(m->to));
+	spin_unlock(&v->mm->pt_lock);
+	return true;
+}
+
+/*
+ * The same for a huge page, of which the area has the frames from addr on. It may stand here as 512 entries by now, at an
+ * address that mremap chose: so whatever tables serve the range are looked at.
+ */
+static bool end_huge(struct vma *v, vaddr_t addr, void *ctx)
+{
+	const struct migration *m = ctx;
+	u64 at = vma_index(v, addr) - page_index(m->from);
+	vaddr_t end = MIN(v->end, addr + ((HPAGE_PMD_NR - at) << PAGE_SHIFT));
+
+	spin_lock(&v->mm->pt_lock);
+	while (addr < end) {
 		pmd_t *pmdp = pgtable_find_pmd(v->mm, addr);
 		pmd_t pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
+		vaddr_t next = pmd_range_end(addr, end);
 
-		n = (pmd_range_end(addr, end) - addr) >> PAGE_SHIFT;
-		if (pmd_kind(pmd) == ENTRY_TABLE)
-			end_ptes(m, pte_ptr(pmd, addr), at, n);
-		else if (pmd_kind(pmd) == ENTRY_LEAF)
+		if (pmd_kind(pmd) == ENTRY_LEAF)
 			end_pmd(m, pmdp);
+		for (; addr < next; addr += PAGE_SIZE, at++)
+			if (pmd_kind(pmd) == ENTRY_TABLE)
+				end_pte(pte_ptr(pmd, addr), page_to_pfn(m->from) + at,
+					page_to_pfn(m->to) + at);
 	}
 	spin_unlock(&v->mm->pt_lock);
 	return true;
@@ -392,7 +405,8 @@ enum migrate_result migrate_page(
 		for (unsigned i = 0; seeded_window(MIGRATE_FLUSH) && i < m.nr; i++)
 			flush(&m, &m.places[i]);
 		do
-			rmap_walk(anon, page_index(from), page_nr(from), end_area, &m);
+			rmap_walk(anon, page_index(from), page_nr(from),
+				page_is_huge(from) ? end_huge : end_small, &m);
 		while (page_total_mapcount(from) > 0);
 		finish(&m);
 	}

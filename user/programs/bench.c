@@ -186,8 +186,8 @@ static void row_khugepaged_refuse(void)
 static void row_compact(void)
 {
 	char *area = area_new(AREA_BYTES, MADV_NOHUGEPAGE);
+	int fd = open("/proc/sys/vm/compact_memory", O_WRONLY), written;
 	unsigned long moved, before;
-	int error;
 
 	for (unsigned long at = 0; at < AREA_BYTES; at += PAGE_BYTES)
 		touch_write(area + at, 1);
@@ -195,11 +195,12 @@ static void row_compact(void)
 		madvise(area + at + PAGE_BYTES, 7 * PAGE_BYTES, MADV_DONTNEED);
 	moved = proc_kb("/proc/vmstat", "pgmigrate_success ");
 	before = ticks();
-	error = file_write("/proc/sys/vm/compact_memory", "1");
+	written = write(fd, "1", 1);
 	before = ticks() - before - empty;
+	close(fd);
 	moved = proc_kb("/proc/vmstat", "pgmigrate_success ") - moved;
-	if (error || moved == 0)
-		die("bench: compact_memory moved %lu pages: %s", moved, strerror(error));
+	if (written != 1 || moved == 0)
+		die("bench: compact_memory moved %lu pages: %s", moved, strerror(errno));
 	print("compact_page", before / moved);
 	munmap(area, AREA_BYTES);
 }

@@ -12,6 +12,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -375,17 +376,20 @@ static unsigned long vmstat(const char *field)
 /* The same fragmented state on both kernels: one small page kept in each 2 MiB block. */
 static void row_compact(void)
 {
+	int fd = open("/proc/sys/vm/compact_memory", O_WRONLY);
 	unsigned long moved, before;
 
-	if (access("/proc/sys/vm/compact_memory", F_OK)) {
+	if (fd < 0) {
 		printf("absent compact_page /proc/sys/vm/compact_memory\n");
 		return;
 	}
 	memory_fragment(false);
 	moved = vmstat("pgmigrate_success ");
 	before = ticks();
-	setting("/proc/sys/vm/compact_memory", "1");
+	if (write(fd, "1", 1) != 1)
+		die("cost: compact_memory: %s", strerror(errno));
 	before = ticks() - before - empty;
+	close(fd);
 	moved = vmstat("pgmigrate_success ") - moved;
 	memory_unfragment();
 	print("compact_pages", moved);
