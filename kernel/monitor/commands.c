@@ -105,7 +105,7 @@ const struct command commands[] = {
 		"Show how broken up free memory is and what compaction did, or compact all of it "
 		"now.",
 		"compact stat", "echo 1 > /proc/sys/vm/compact_memory", 0, cmd_compact, "stat run"},
-	{"demo", T_THP, "thp | zero | cow | bloat | fragment",
+	{"demo", T_THP, "thp | zero | cow | bloat | fragment | 1g",
 		"Give a lecture in one command, measured while you watch.\n"
 		"  thp       the same program with huge pages never, always, and promoted later\n"
 		"  zero      reads of nothing share one huge zero page\n"
@@ -114,8 +114,9 @@ const struct command commands[] = {
 		"(max_ptes_none),\n"
 		"            shrink_underused gives them back\n"
 		"  fragment  free memory in pieces: what a fault gets, by defrag, and what it "
-		"costs",
-		"demo thp", "-", 0, cmd_demo, "thp zero cow bloat fragment"},
+		"costs\n"
+		"  1g        one entry for a gigabyte, and what splits it (CPU=max, MEM=4G)",
+		"demo thp", "-", 0, cmd_demo, "thp zero cow bloat fragment 1g"},
 
 	{"check", T_CHECK, "",
 		"Test every invariant of every structure while all CPUs stand still.", "check",

@@ -374,7 +374,7 @@ int cmd_khugepaged(struct monitor *m, int argc, char **argv)
  */
 int cmd_demo(struct monitor *m, int argc, char **argv)
 {
-	static const char *const demos[] = {"thp", "zero", "cow", "bloat", "fragment"};
+	static const char *const demos[] = {"thp", "zero", "cow", "bloat", "fragment", "1g"};
 	struct thp_settings saved = thp_settings;
 	struct compact_settings compact_saved = compact_settings;
 	char *words[] = {"demo", argc == 2 ? argv[1] : NULL};

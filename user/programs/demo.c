@@ -1,7 +1,7 @@
 /*
- * demo.c - five lectures on huge pages, measured while you watch                            ring 3
+ * demo.c - six lectures on huge pages, measured while you watch                            ring 3
  *
- *   demo thp|zero|cow|bloat|fragment
+ *   demo thp|zero|cow|bloat|fragment|1g
  *
  * Each one does the same work under different settings and prints the figures side by side, on one
  * screen. It needs to be root: it changes /sys/kernel/mm/transparent_hugepage and puts back what it
@@ -657,13 +657,71 @@ static void demo_fragment(void)
 	       "and more\n");
 }
 
+/* ---- 1g: one entry for a gigabyte --------------------------------------------------------------- */
+
+#define GIGABYTE (1024 * MIB)
+
+/* What the gigabyte is made of now, and what that cost. */
+static void gigabyte_line(const char *what, char *area, unsigned long before)
+{
+	struct counters c;
+	struct smaps_sum sum;
+
+	counters_read(&c);
+	smaps_read((unsigned long)area, (unsigned long)area + GIGABYTE, &sum);
+	printf("%-42s %8lu %8lu %8lu %8lu %10lu\n", what, proc_kb("/proc/vmstat", "nr_thp_1g"),
+		counters_get(&c, "thp_split_pud"), counters_get(&c, "thp_split_pmd"),
+		sum.anon_huge / KIB, (unsigned long)(__builtin_ia32_rdtsc() - before) / 1000);
+}
+
+static void demo_1g(void)
+{
+	char *area, word[16];
+	unsigned long before;
+
+	if (!setting_read(THP_DIR "enabled_1g", word, sizeof(word)) ||
+		file_write(THP_DIR "enabled_1g", "always"))
+		die("demo: 1g: this machine has no pages of 1 GiB (try CPU=max)");
+	khugepaged_rest();
+	set(THP_DIR "enabled", "always");
+	area = area_map(0, GIGABYTE, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+	if (area == MAP_FAILED)
+		die("demo: 1g: cannot map: %s", strerror(errno));
+	printf("%-42s %8s %8s %8s %8s %10s\n", "one area of 1 GiB, aligned", "1G now", "split1G",
+		"split2M", "huge MB", "kiloticks");
+	before = __builtin_ia32_rdtsc();
+	touch_write(area, 1);
+	gigabyte_line("one byte written", area, before);
+	if (proc_kb("/proc/vmstat", "nr_thp_1g") == 0)
+		printf("No gigabyte is free as a whole: MEM=4G, or reserve_1g=1 on the command "
+		       "line, keeps "
+		       "one.\n");
+	before = __builtin_ia32_rdtsc();
+	mprotect(area, GIGABYTE, PROT_READ);
+	mprotect(area, GIGABYTE, PROT_READ | PROT_WRITE);
+	touch_write(area, 2);
+	gigabyte_line("all of it read-only, and back", area, before);
+	before = __builtin_ia32_rdtsc();
+	mprotect(area + GIGABYTE / 2, HUGE_BYTES, PROT_READ);
+	gigabyte_line("2 MiB in its middle read-only", area, before);
+	before = __builtin_ia32_rdtsc();
+	madvise(area + HUGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
+	gigabyte_line("4 KiB given back", area, before);
+	munmap(area, GIGABYTE);
+	file_write(THP_DIR "enabled_1g", word);
+	printf("\nA leaf of 1 GiB joins 512 huge pages in a row. What concerns all of it changes "
+	       "one "
+	       "entry; what\n"
+	       "concerns a part splits the leaf into 512 leaves of 2 MiB, and no page changes.\n");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
 		void (*run)(void);
 	} demos[] = {{"thp", demo_thp}, {"zero", demo_zero}, {"cow", demo_cow},
-		{"bloat", demo_bloat}, {"fragment", demo_fragment}};
+		{"bloat", demo_bloat}, {"fragment", demo_fragment}, {"1g", demo_1g}};
 
 	for (size_t i = 0; argc == 2 && i < sizeof(demos) / sizeof(demos[0]); i++) {
 		if (strcmp(argv[1], demos[i].name) != 0)
@@ -673,6 +731,6 @@ int main(int argc, char **argv)
 		settings_restore();
 		return 0;
 	}
-	fprintf(stderr, "usage: demo thp|zero|cow|bloat|fragment\n");
+	fprintf(stderr, "usage: demo thp|zero|cow|bloat|fragment|1g\n");
 	return 2;
 }
