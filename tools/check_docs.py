@@ -28,7 +28,7 @@ FOLDER = re.compile(r"(?<![\w./$-])((?:\w[\w.-]*/)+)(?![\w*])")
 IDENTIFIER = re.compile(r"(?<![\w/.-])(_?[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+)(?![\w/*]|\.\w|-\w)")
 FOREIGN = re.compile(r"(?<![\w/])/(?:home|work|Users|mnt)/")
 # Words of the texts that are no names of ours: Linux's paths and macros, tools, places in examples.
-NOT_OURS = {"MAX_RW_COUNT", "x86_64", "oom_score_adj", "get_user_pages", "aligned_alloc", "hello.c", "touch64.c"}
+NOT_OURS = {"MAX_RW_COUNT", "x86_64", "oom_score_adj", "get_user_pages", "aligned_alloc", "hello.c", "touch64.c", "mine.txt", "build/linux/results.json"}
 
 
 def sources():

@@ -25,7 +25,7 @@ def shown(value):
 
 def counters(record):
     delta = (record or {}).get("delta", {})
-    return " ".join(f"{name.removeprefix('thp_')}{change:+d}" for name, change in delta.items()) or "no counter"
+    return " ".join(f"{name}{change:+d}" for name, change in delta.items()) or "no counter"
 
 
 def record_line(record):
