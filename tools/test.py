@@ -68,7 +68,7 @@ def run_qemu(environment, build):
     with tempfile.TemporaryDirectory(prefix="pagoda-report-") as directory:
         report = os.path.join(directory, "report.xml")
         environment["PAGODA_BUILD"] = os.path.abspath(build)
-        command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "-n", "2", "--dist", "loadfile",
+        command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "-n", "2", "--dist", "loadgroup",
                    "--color=no", "--junitxml", report, os.path.join(ROOT, "tests", "qemu")]
         # pytest's own closing line is not printed: the last line of the run is ours.
         process = subprocess.Popen(command + shlex.split(os.environ.get("TESTS", "")), cwd=ROOT,

@@ -145,7 +145,7 @@ static void withdraw_and_poison(void *arg)
 	if (!has_turn(s))
 		return;
 	while (!lab_leaf(s->mm, s->to)) /* it has been moved, and its lock may still be held */
-		cpu_relax();
+		preempt_point();        /* the mover may want this CPU */
 	if (memory_withdraw(s->m, 0, PAGE_SIZE))
 		s->wrong++;
 	poison(s, 0);
@@ -259,7 +259,7 @@ KTEST(cve, discard_of_what_another_cleared)
 		KT_EXPECT(ctx, lab_eye_look(&eye, LAB_READ, LAB_AREA, &value) && value == MARK);
 		begin_round(&s);
 		while (pte_read(pgtable_find_pte(s.mm, LAB_AREA)).v && s.done != s.turn)
-			cpu_relax();
+			preempt_point(); /* the rival may want this very CPU */
 		KT_EXPECT(ctx, advise(s.mm, LAB_AREA, PAGE_SIZE, MADV_DONTNEED) == 0);
 		KT_EXPECT(ctx, lab_eye_look(&eye, LAB_READ, LAB_AREA, &value));
 		stale += value == MARK;

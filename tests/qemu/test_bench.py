@@ -12,6 +12,9 @@ def rows(output):
             re.findall(r"^bench (\S+) (\d+)\s*$", output, re.MULTILINE)}
 
 
+pytestmark = pytest.mark.xdist_group("bench")  # one worker makes what all of them use
+
+
 @pytest.fixture(scope="module")
 def whole(pagoda):
     return rows(pagoda("run bench && check && ledger", limit=60, **COUNTED).output)

@@ -11,6 +11,9 @@ PARTS = ("Makefile", "setup", "linker.ld", "boot", "kernel", "include", "servers
          "tests/kernel", "tests/linux")
 
 
+pytestmark = pytest.mark.xdist_group("build")  # one worker makes what all of them use
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """A copy of the sources, built once."""
