@@ -314,6 +314,78 @@ TEST(a_leaf_without_access_splits_too)
 	end_counted();
 }
 
+/* A leaf of 1 GiB over frames this machine does not have: nothing here reads them. */
+static void split_a_gigabyte(u64 rights)
+{
+	const pfn_t first = 3ul << 18;
+	vaddr_t a = BASE, at = BASE & HPAGE_PUD_MASK;
+	struct page *pmds;
+	pud_t *pudp;
+
+	start();
+	pudp = pgtable_make_pud(mm, at);
+	pmds = pgtable_alloc_pmds(mm);
+	CHECK(pmds && pmds->mapcount == 512 && page_index(pmds) == 2);
+	CHECK_EQ(mm->nr_tables, 1); /* not deposited: not counted */
+	spin_lock(&mm->pt_lock);
+	pgtable_deposit_pmds(mm, pudp, pmds);
+	pud_write(pudp, pud_make_huge(first, rights));
+	CHECK_EQ(mm->nr_tables, 1 + 513);
+	CHECK_EQ(pgtable_count_tables(mm), 1 + 513);
+	CHECK(pgtable_next_pud(mm, &a, USER_END) == pudp && a == BASE);
+	CHECK(!pgtable_find_pmd(mm, BASE)); /* passed over; who looks sees its parts */
+	CHECK_EQ(pmd_pfn(pgtable_look_pmd(mm, at + 7 * PMD_SIZE)), first + 7 * HPAGE_PMD_NR);
+
+	pgtable_split_pud(mm, pudp);
+	CHECK_EQ(pgtable_count_tables(mm), mm->nr_tables);
+	for (u64 i = 0; i < PTRS_PER_TABLE; i++) {
+		pmd_t pmd = pmd_read(pgtable_find_pmd(mm, at + i * PMD_SIZE));
+
+		CHECK_EQ(pmd_kind(pmd), ENTRY_LEAF);
+		CHECK_EQ(pmd_pfn(pmd), first + i * HPAGE_PMD_NR);
+		CHECK_EQ(pmd.v & PTE_RW, rights & PTE_RW);
+		CHECK_EQ(pmd.v & (PTE_A | PTE_D), rights & (PTE_A | PTE_D));
+		CHECK_EQ(pmd_present(pmd), !!(rights & PTE_P));
+	}
+	a = BASE;
+	CHECK(!pgtable_next_pud(mm, &a, USER_END));
+	for (u64 i = 0; i < PTRS_PER_TABLE; i++) { /* each has its deposit */
+		pmd_t *pmdp = pgtable_find_pmd(mm, at + i * PMD_SIZE);
+
+		pmd_take(pmdp);
+		pgtable_free_table(pgtable_withdraw(mm, pmdp));
+	}
+	CHECK_EQ(mm->nr_tables, 2);
+	spin_unlock(&mm->pt_lock);
+	good();
+}
+
+TEST(a_gigabyte_splits_into_huge_leaves)
+{
+	split_a_gigabyte(PTE_P | PTE_RW | PTE_US | PTE_NX | PTE_A | PTE_D);
+}
+
+TEST(a_gigabyte_without_access_splits_too)
+{
+	split_a_gigabyte(PTE_RW | PTE_US | PTE_NX | PTE_A);
+}
+
+TEST(a_gigabytes_tables_come_all_or_none)
+{
+	u64 free;
+
+	start();
+	pgtable_make_pud(mm, BASE);
+	pgtable_free_pmds(pgtable_alloc_pmds(mm));
+	free = buddy_free_pages();
+	buddy_inject_fail(300, 0);
+	CHECK(!pgtable_alloc_pmds(mm));
+	CHECK_EQ(buddy_inject_fired, 1);
+	buddy_inject_fail(0, -1);
+	CHECK_EQ(buddy_free_pages(), free);
+	good();
+}
+
 TEST(the_huge_zero_page_splits_into_the_small_one)
 {
 	struct vma *v;
