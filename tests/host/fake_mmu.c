@@ -177,8 +177,8 @@ u64 tlb_flush(struct tlb_space *s, vaddr_t start, vaddr_t end, u64 stride, enum 
 	struct mm *mm = container_of(s, struct mm, tlb);
 
 	ASSERT_HELD(&mm->pt_lock);
-	CHECK(start < end && (stride == PAGE_SIZE || stride == HPAGE_PMD_SIZE ||
-				    stride == HPAGE_PUD_SIZE));
+	CHECK(start < end &&
+		(stride == PAGE_SIZE || stride == HPAGE_PMD_SIZE || stride == HPAGE_PUD_SIZE));
 	mmu_flushes[site]++;
 	if (mmu_before_flush)
 		mmu_before_flush(mm, start, end, site);
