@@ -54,6 +54,21 @@ static bool can_be_emptied(pfn_t start, pfn_t end)
 	return true;
 }
 
+/* Do the pages in use there fit elsewhere, with the watermarks kept? A hint. */
+static bool has_room(pfn_t start, pfn_t end)
+{
+	u64 inside = 0, available = 0;
+
+	for (pfn_t pfn = start; pfn < end; pfn += HPAGE_PMD_NR)
+		inside += READ_ONCE(pfn_block(pfn)->nr_free);
+	for_each_zone (z) {
+		u64 free = zone_available_pages(z);
+
+		available += free > z->watermark_low ? free - z->watermark_low : 0;
+	}
+	return available > inside && available - inside > end - start - inside;
+}
+
 /* What is in use in there moves out, as far as it can. */
 static void move_out(pfn_t start, pfn_t end)
 {
@@ -111,7 +126,7 @@ struct page *contig_alloc(unsigned order, enum page_type type)
 		pfn_t end = z->end & ~(pages - 1);
 
 		for (; end >= z->start + pages && !first; end -= pages)
-			if (can_be_emptied(end - pages, end))
+			if (can_be_emptied(end - pages, end) && has_room(end - pages, end))
 				first = take_range(end - pages, order, type);
 	}
 	return first;

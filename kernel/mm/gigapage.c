@@ -95,8 +95,12 @@ struct page *gigapage_alloc(void)
 			buddy_retype_huge(gigapage_part(first, i), PAGE_ANON_HUGE);
 	else
 		first = buddy_alloc_contig(GIGABYTE_ORDER, PAGE_ANON_HUGE, 0);
-	if (!first)
-		return NULL;
+	return first ? gigapage_join(first) : NULL;
+}
+
+/* gigapage_join - 512 huge pages in a row, the caller's alone, are a gigabyte from now on. */
+struct page *gigapage_join(struct page *first)
+{
 	for (unsigned i = 0; i < GIGABYTE_BLOCKS; i++)
 		pfn_block(page_to_pfn(gigapage_part(first, i)))->flags |= PB_PUD;
 	return first;

@@ -13,6 +13,7 @@
 /* Start-up: keep `wanted` gigabytes apart for gigapage_alloc(). How many there were. */
 u32 gigapage_reserve(u32 wanted);
 struct page *gigapage_alloc(void); /* the first of 512 huge pages, one reference each; NULL: none */
+struct page *gigapage_join(struct page *first);
 void gigapage_free(
 	struct page *first); /* one reference of each; what the reserve lacks goes there */
 void gigapage_refill(void);

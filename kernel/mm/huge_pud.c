@@ -29,6 +29,7 @@
 #include "mm/huge_pud.h"
 
 #include "mm/buddy.h"
+#include "mm/contig.h"
 #include "mm/gigapage.h"
 #include "mm/lru.h"
 #include "mm/pgtable.h"
@@ -58,14 +59,21 @@ static void drain(void *arg)
 	buddy_drain_all_pcp();
 }
 
-/* One page on a CPU's own list keeps 1 GiB from being whole: before "no" is said, all give theirs back. */
-static struct page *alloc_gigabyte(void)
+/*
+ * One page on a CPU's own list keeps 1 GiB from being whole: before "no" is said, all give theirs back. An area whose
+ * faults may work for huge pages has pages moved out of the way, too.
+ */
+static struct page *alloc_gigabyte(const struct vma *v)
 {
 	struct page *first = gigapage_alloc();
 
 	if (!first) {
 		sched_stop_others(drain, NULL);
 		first = gigapage_alloc();
+	}
+	if (!first && thp_may_compact(v)) {
+		first = contig_alloc(GIGABYTE_ORDER, PAGE_ANON_HUGE);
+		first = first ? gigapage_join(first) : NULL;
 	}
 	return first;
 }
@@ -161,7 +169,7 @@ static bool install(
 /* The area may have it: the gigabyte and its tables, or the reason why not. */
 static enum fault_result fault_gigabyte(struct vma *v, vaddr_t start, pud_t *pudp)
 {
-	struct page *first = alloc_gigabyte();
+	struct page *first = alloc_gigabyte(v);
 	struct page *pmds = first ? pgtable_alloc_pmds(v->mm) : NULL;
 
 	if (!pmds) {

@@ -183,10 +183,16 @@ static u32 alloc_mask(const struct vma *v)
 	return 0;
 }
 
+/* thp_may_compact - may a fault in this area work for what is not there? `defrag` and its advice say so. */
+bool thp_may_compact(const struct vma *v)
+{
+	return alloc_mask(v) & ALLOC_DIRECT;
+}
+
 /* No block is free: may the fault do something about it? */
 static enum thp_reason why_no_block(const struct vma *v)
 {
-	if (!(alloc_mask(v) & ALLOC_DIRECT))
+	if (!thp_may_compact(v))
 		return THP_NO_BLOCK_LIGHT;
 	return compact_is_deferred(HPAGE_PMD_ORDER) ? THP_NO_BLOCK_DEFERRED : THP_NO_BLOCK;
 }
