@@ -90,7 +90,7 @@ def main():
         seeds = [seed for seed in seeds if seed["number"] in numbers]
     made = sample(seeds, args.sample)
 
-    print(f"{'':>2}  {'after':<39} {'scenario':<52} {'clean':<7} with the mistake: noticed by")
+    print(f"{'':>2}  {'after, and the rule':<44} {'scenario':<52} {'clean':<7} with the mistake: noticed by")
     good = caught = 0
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         plays = [(seed, pool.submit(play, args.build, seed, False),
@@ -100,8 +100,9 @@ def main():
             noticed, with_it = mistaken.result() if mistaken else ("-", None)
             good += complaint is None
             caught += mistaken is not None and noticed is not None
-            print(f"{seed['number']:>2}  {seed['after']:<39} {seed['scenario']:<52} "
-                  f"{'pass' if complaint is None else 'FAILS':<7} {noticed or 'NOBODY'}", flush=True)
+            print(f"{seed['number']:>2}  {seed['after']:<44} {seed['scenario']:<52} "
+                  f"{'pass' if complaint is None else 'FAILS':<7} {noticed or 'NOBODY'}\n"
+                  f"      {seed['invariant']}", flush=True)
             if complaint is not None:
                 print(f"    {complaint}\n{result}")
             if noticed is None:
