@@ -237,7 +237,7 @@ external: $(O)/setup-external $(KERNEL) $(INITRD)
 
 # The long runs; RUNS='sequences calls-1' chooses some of them, DIVIDE=10 makes them a tenth as long.
 DIVIDE ?= 1
-soak: $(O)/setup-test $(KERNEL) $(INITRD)
+soak: $(O)/setup-test $(O)/setup-linux $(KERNEL) $(INITRD) $(O)/linux-init
 	@$(PYTHON) tools/soak.py --build $(O) --divide $(DIVIDE) $(RUNS)
 
 # The first process of the Linux guest: a program like the others, but for Linux only.

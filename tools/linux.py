@@ -84,15 +84,15 @@ class Machine:
         path.write_bytes(archive.bytes())
         return str(path)
 
-    def linux(self, commands, limit, cpu="qemu64", arguments=LEAN):
-        """Run commands on Linux; what its console said."""
+    def linux(self, commands, limit, cpu="qemu64", arguments=LEAN, **machine):
+        """Run commands on Linux; what its console said. machine: qemu.Options that are not the ruler's."""
         archive = self.archive()
         archive.add("init", self.init)
         archive.add_programs("bin", map(str, self.programs))
         (self.output / "commands").write_text("".join(command + "\n" for command in commands))
         archive.add("commands", str(self.output / "commands"))
         options = Options(boot="pvh", kernel=str(self.kernel), initrd=self.write("initramfs", archive),
-                          append=arguments, mem=MEM, cpu=cpu, icount=True)
+                          append=arguments, cpu=cpu, **{"mem": MEM, "icount": True, **machine})
         result = Guest(options).run(limit)
         if not re.search(r"^init: done\r?$", result.output, re.MULTILINE):
             raise Trouble(f"Linux {self.version} did not come to its end ({result.verdict}); its console's last lines:\n"
