@@ -29,7 +29,7 @@ struct memory {
 	u64 nr_pages;         /* (lock) size */
 	u64 present;          /* (lock) pages that are there */
 	u64 nr_chunks;        /* (lock) length of chunks */
-	u64 *chunks;          /* (lock) one word for each 2 MiB: see memory.c */
+	u64 *chunks;          /* (lock) one word for each 2 MiB: see memory_chunks.c */
 	struct anon *anon;    /* (c) pinned */
 	struct object *pager; /* (lock) an endpoint, with a reference; or NULL */
 	u64 cookie;           /* (lock) badge of the pager's messages */
