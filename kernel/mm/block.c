@@ -91,7 +91,7 @@ void block_give(struct zone *z, pfn_t pfn, unsigned order)
 }
 
 /* Takes a free block of order `has` off its list, keeps the left 2^want pages, files the rest. */
-static struct page *block_carve(
+static __always_inline struct page *block_carve(
 	struct zone *z, struct page *p, unsigned has, unsigned want, enum migratetype mt)
 {
 	block_unlink(z, p, has, mt);
@@ -178,7 +178,7 @@ static void trace_steal(
 }
 
 /* The lists of mt are empty: claim the largest, else borrow the smallest. Linux: __rmqueue_fallback */
-static struct page *block_steal(struct zone *z, unsigned order, enum migratetype mt)
+static __noinline struct page *block_steal(struct zone *z, unsigned order, enum migratetype mt)
 {
 	static const u8 fallbacks[MIGRATE_PCPTYPES][2] = {
 		[MIGRATE_UNMOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_MOVABLE},

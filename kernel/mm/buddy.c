@@ -248,11 +248,8 @@ static void count_node(struct zone *z, unsigned wished)
 		pcp->other++;
 }
 
-/*
- * buddy_prepare - the descriptors of a new block. 511 of a huge page's are left alone: its record says what they
- * are, and they are FREE, unmapped and unreferenced (B2). Only [1] has words of its own to set.
- */
-void buddy_prepare(struct page *p, unsigned order, enum page_type type)
+/* The descriptors of a new block. See buddy_prepare(). */
+static __always_inline void prepare(struct page *p, unsigned order, enum page_type type)
 {
 	struct pageblock *b = pfn_block(page_to_pfn(p));
 
@@ -273,6 +270,15 @@ void buddy_prepare(struct page *p, unsigned order, enum page_type type)
 	}
 }
 
+/*
+ * buddy_prepare - the descriptors of a new block. 511 of a huge page's are left alone: its record says what they
+ * are, and they are FREE, unmapped and unreferenced (B2). Only [1] has words of its own to set.
+ */
+void buddy_prepare(struct page *p, unsigned order, enum page_type type)
+{
+	prepare(p, order, type);
+}
+
 static struct page *zone_alloc_page(struct zone *z, enum migratetype mt, u32 flags)
 {
 	struct page_list *list = &z->pcp[cpu_id()].lists[mt];
@@ -282,13 +288,13 @@ static struct page *zone_alloc_page(struct zone *z, enum migratetype mt, u32 fla
 	return list->first ? pcp_pop(list) : NULL;
 }
 
-static struct page *zone_alloc_block(struct zone *z, unsigned order, enum migratetype mt, u32 flags)
+static __always_inline struct page *zone_alloc_block(
+	struct zone *z, struct pcp *pcp, unsigned order, enum migratetype mt, u32 flags)
 {
-	struct page_list *huge = &z->pcp[cpu_id()].huge;
 	struct page *p = NULL;
 
-	if (order == HPAGE_PMD_ORDER && mt == MIGRATE_MOVABLE && huge->first)
-		return pcp_pop(huge);
+	if (order == HPAGE_PMD_ORDER && mt == MIGRATE_MOVABLE && pcp->huge.first)
+		return pcp_pop(&pcp->huge);
 	spin_lock(&z->lock);
 	if (pages_above_mark(z, flags) >= 1ul << order)
 		p = block_take(z, order, mt);
@@ -309,7 +315,8 @@ static struct page *zones_alloc(unsigned order, enum migratetype mt, enum page_t
 		if ((flags & BUDDY_DMA32 && z->id != ZONE_DMA32) ||
 			(flags & BUDDY_THISNODE && z->node != wished))
 			continue;
-		p = order ? zone_alloc_block(z, order, mt, flags) : zone_alloc_page(z, mt, flags);
+		p = order ? zone_alloc_block(z, &z->pcp[cpu_id()], order, mt, flags)
+			  : zone_alloc_page(z, mt, flags);
 		if (!p)
 			continue;
 		if (CONFIG_CHECKS && order == 0)
@@ -337,6 +344,33 @@ static __noinline struct page *alloc_slow(
 	return p;
 }
 
+/* A huge page where this CPU asks first; alloc_slow asks everywhere. */
+static __noinline struct page *alloc_huge(u32 flags)
+{
+	struct cpu *c = this_cpu();
+	struct page *p = zone_alloc_block(c->zone, c->pcp, HPAGE_PMD_ORDER, MIGRATE_MOVABLE, flags);
+
+	if (unlikely(!p))
+		return alloc_slow(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, flags);
+	prepare(p, HPAGE_PMD_ORDER, PAGE_ANON_HUGE);
+	c->pcp->hit++;
+	count_alloc(c->zone, HPAGE_PMD_NR);
+	trace(TRACE_mm_page_alloc, page_to_pfn(p), HPAGE_PMD_ORDER, MIGRATE_MOVABLE);
+	return p;
+}
+
+/* The order is not 0, or the zone is not this CPU's. */
+static __noinline struct page *alloc_other(
+	unsigned order, enum migratetype mt, enum page_type type, u32 flags)
+{
+	if (order > MAX_ORDER)
+		return NULL;
+	if (type == PAGE_ANON_HUGE && mt == MIGRATE_MOVABLE &&
+		!(flags & (BUDDY_DMA32 | BUDDY_NODE)))
+		return alloc_huge(flags);
+	return alloc_slow(order, mt, type, flags);
+}
+
 /* buddy_inject_now - debug builds: is this the allocation that somebody wants to fail? */
 bool buddy_inject_now(unsigned order)
 {
@@ -360,7 +394,7 @@ struct page *buddy_alloc(unsigned order, enum migratetype mt, enum page_type typ
 	if (CONFIG_INJECT && unlikely(buddy_inject_now(order)))
 		return NULL;
 	if (unlikely(order > 0 || flags & (BUDDY_DMA32 | BUDDY_NODE)))
-		return order <= MAX_ORDER ? alloc_slow(order, mt, type, flags) : NULL;
+		return alloc_other(order, mt, type, flags);
 	c = this_cpu();
 	list = &c->pcp->lists[mt];
 	if (unlikely(!list->first))
