@@ -45,13 +45,14 @@ static struct mm *sprinkled(void)
 
 KTEST(contig, what_is_in_the_way_moves)
 {
-	struct thp_settings before = lab_begin();
+	struct thp_settings before;
 	struct page *first, *more[8];
 	unsigned n = 0;
 	struct mm *mm;
 
 	if (!lab_has_memory(LEN) || buddy_free_pages() << PAGE_SHIFT > 4 * LEN)
 		KT_SKIP(ctx, "wants between 192 and 384 MiB of free memory");
+	before = lab_begin();
 	mm = sprinkled();
 	KT_REQUIRE(ctx, mm && marks(mm, HPAGE_PMD_SIZE, true));
 	while (n < 8 && (more[n] = buddy_alloc_contig(ORDER, PAGE_PINNED, 0)))

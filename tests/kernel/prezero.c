@@ -29,12 +29,13 @@ static bool filled(u64 nr)
 
 KTEST(prezero, faults_take_from_the_pool)
 {
-	struct thp_settings before = lab_begin();
+	struct thp_settings before;
 	u64 used, taken, cleared;
 	struct mm *mm;
 
 	if (!lab_has_memory(64ul << 20))
 		KT_SKIP(ctx, "too little memory");
+	before = lab_begin();
 	used = lab_frames_used();
 	taken = vmstat_read(VM_thp_prezero_alloc);
 	set(true, POOL);
@@ -58,10 +59,11 @@ KTEST(prezero, faults_take_from_the_pool)
 
 KTEST(prezero, memory_that_is_wanted_comes_back)
 {
-	struct thp_settings before = lab_begin();
+	struct thp_settings before;
 
 	if (!lab_has_memory(64ul << 20))
 		KT_SKIP(ctx, "too little memory");
+	before = lab_begin();
 	set(true, POOL);
 	KT_EXPECT(ctx, filled(POOL));
 	thp_settings.prezero = false; /* nobody fills it again */
