@@ -74,7 +74,7 @@ def test_missing_feature_through_grub(pagoda):
     assert "this processor has no NX" in result.output
 
 
-@pytest.mark.parametrize("mem", ["6M", "7M"])
+@pytest.mark.parametrize("mem", ["8M", "9M"])
 def test_too_little_memory(guest, mem):
     """It says how much it needs, whether by a refusal or a panic record; it never hangs."""
     result = guest(mem=mem, smp=1, cmd="version").wait()

@@ -159,7 +159,7 @@ def test_unknown_command(pagoda):
     ("echo 0 > /proc/sys/vm/drop_caches", "invalid value"),
     ("echo 1 > /proc/vmstat", "read-only"),
     ("echo 1 > /sys/kernel/mm/transparent_hugepage/khugepaged/full_scans", "read-only"),
-    ("echo 1 > /proc/sys/vm/compact_memory", "no such file"),
+    ("echo 1 > /proc/sys/vm/compact_more", "no such file"),
     ("cat /proc", "is a folder"),
     ("cat /proc/77/smaps", "no such file"),
     ("run no-such-program", "no such program"),
@@ -281,13 +281,16 @@ def test_break_while_a_program_spins(guest):
     ask(one, "run abi spin &")
     one.send("run abi spin\r")
     one.expect(r"run abi spin\n")
-    one.send_break()
-    one.expect(r"BREAK: all CPUs are stopped")
-    one.expect(STOPPED)
-    one.send("ps\r")
-    one.expect(r"cpu \d+ +abi")
-    one.expect(STOPPED)
-    one.send("\x04")
+    for _ in range(20):  # until they are loaded, and spin
+        one.send_break()
+        one.expect(r"BREAK: all CPUs are stopped")
+        one.expect(STOPPED)
+        one.send("ps\r")
+        who = one.expect(r"(?s)ps\n(.*)pagoda \(stopped\)> $")[1]
+        one.send("\x04")
+        if re.search(r"cpu \d+ +abi", who):
+            break
+    assert re.search(r"cpu \d+ +abi", who), who
     one.send("\x03")
     one.expect(r"interrupted \(signal 2\)", limit=30)
     one.expect(PROMPT)

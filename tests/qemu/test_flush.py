@@ -9,12 +9,12 @@ import re
 import pytest
 
 HEALTH = "check && ledger"
-SITES = ["unmap", "protect", "cow", "fork", "split", "collapse", "move", "free", "kernel"]
+SITES = ["unmap", "protect", "cow", "fork", "split", "collapse", "move", "free", "kernel", "migrate"]
 
 
 @pytest.mark.parametrize("smp", [1, 2, 4])
 def test_flushes(pagoda, smp):
-    """9 sites, here and there; there needs a second CPU."""
+    """Each site, here and there; there needs a second CPU."""
     output = pagoda(f"ktest flush && ktest flush_left_out && {HEALTH}", smp=smp, debug=True, limit=60).output
     lines = re.findall(r"^    ok \d+ (\w+)_(here|there)(.*?)\r?$", output, re.MULTILINE)
     assert len(lines) == 2 * 2 * len(SITES)
