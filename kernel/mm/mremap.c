@@ -198,8 +198,9 @@ static s64 move_area(
 	if (!n)
 		return -ENOMEM;
 	stop = move_entries(v, old, old + moving, to);
-	if (stop != old + moving) { /* the tables it came from are still there: this cannot fail */
-		move_entries(n, to, to + (stop - old), old);
+	/* Back, all of it: leaves of 1 GiB behind `stop` have moved, too. The tables they came from are still there. */
+	if (stop != old + moving) {
+		move_entries(n, to, to + moving, old);
 		zap_area(n);
 		return -ENOMEM;
 	}
