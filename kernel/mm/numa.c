@@ -142,9 +142,13 @@ u64 numa_scan(struct mm *mm, u64 pages)
 	if (!rwsem_read_trylock(&mm->lock))
 		return 0;
 	v = mm->exiting ? NULL : vma_find_from(mm, mm->numa_next);
-	for (; v && left > 0; v = vma_next(v))
+	while (v) {
 		if (v->kind == VMA_ANON && !(v->flags & VM_SHARED) && vma_is_accessible(v))
 			changed += hint_area(v, &left);
+		if (left == 0)
+			break; /* the next turn goes on in this area */
+		v = vma_next(v);
+	}
 	if (!v)
 		mm->numa_next = 0; /* the next turn begins at the front */
 	rwsem_read_unlock(&mm->lock);
