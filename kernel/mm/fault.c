@@ -276,9 +276,9 @@ static enum fault_result fault_walk(const struct fault *f, struct vma *v)
 		if (r != FAULT_FALLBACK)
 			return r;
 		pmdp = pgtable_make_pmd(v->mm, pudp, f->addr);
-		if (!pmdp) /* or another thread's leaf of 1 GiB came meanwhile */
-			return pud_kind(pud_read(pudp)) == ENTRY_LEAF ? FAULT_RETRY
-								      : FAULT_NO_MEMORY;
+		if (!pmdp) /* or another thread's leaf of 1 GiB came meanwhile, perhaps split by now */
+			return pud_kind(pud_read(pudp)) == ENTRY_HOLE ? FAULT_NO_MEMORY
+								      : FAULT_RETRY;
 	}
 
 	pmd = pmd_read(pmdp);
