@@ -295,7 +295,7 @@ static int copy_pmd(
 	return err == -EAGAIN ? copy_ptes(child, v, a, next, from, to) : err;
 }
 
-/* One leaf of 1 GiB: shared like 512 of 2 MiB, by one entry. 0 or -ENOMEM. */
+/* One leaf of 1 GiB: shared like 512 of 2 MiB, by one entry. 0, -ENOMEM, or -EAGAIN: it was split, as copy_huge() says. */
 static int copy_pud(struct mm *child, struct vma *v, vaddr_t start, pud_t *from)
 {
 	struct mm *parent = v->mm;
@@ -306,10 +306,10 @@ static int copy_pud(struct mm *child, struct vma *v, vaddr_t start, pud_t *from)
 		return -ENOMEM;
 	lock_both(parent, child);
 	pud = pud_read(from);
-	if (pud_kind(pud) != ENTRY_LEAF) { /* somebody who came from a page has split it */
+	if (pud_kind(pud) != ENTRY_LEAF) {
 		unlock_both(parent, child);
 		pgtable_free_pmds(pmds);
-		return 0;
+		return -EAGAIN;
 	}
 	for (unsigned i = 0; i < PTRS_PER_TABLE; i++)
 		rmap_dup_pmd(pfn_to_page(pud_pfn(pud) + i * HPAGE_PMD_NR));
@@ -325,29 +325,15 @@ static int copy_pud(struct mm *child, struct vma *v, vaddr_t start, pud_t *from)
 	return 0;
 }
 
-static int copy_puds(struct mm *child, struct vma *v)
+/* Entries of [a, end) of one area, leaves of 1 GiB apart. 0 or -ENOMEM. */
+static int copy_pmds(struct mm *child, struct vma *v, vaddr_t a, vaddr_t end)
 {
-	pud_t *from;
+	vaddr_t next;
+	pmd_t *from, *to;
 	int err = 0;
 
-	for (vaddr_t a = v->start;
-		!err && v->mm->nr_puds && (from = pgtable_next_pud(v->mm, &a, v->end)) != NULL;
-		a += HPAGE_PUD_SIZE) {
-		err = copy_pud(child, v, a, from);
-		preempt_point();
-	}
-	return err;
-}
-
-/* Every entry of one area. 0 or -ENOMEM. */
-static int copy_area(struct mm *child, struct vma *v)
-{
-	vaddr_t a = v->start, next;
-	pmd_t *from, *to;
-	int err = copy_puds(child, v);
-
-	for (from = pgtable_next_pmd(v->mm, &a, v->end); from && !err;
-		a = next, from = pgtable_next_pmd(v->mm, &a, v->end)) {
+	for (from = pgtable_next_pmd(v->mm, &a, end); from && !err;
+		a = next, from = pgtable_next_pmd(v->mm, &a, end)) {
 		pud_t *pudp = pgtable_make_pud(child, a);
 
 		to = pudp ? pgtable_make_pmd(child, pudp, a) : NULL;
@@ -357,12 +343,36 @@ static int copy_area(struct mm *child, struct vma *v)
 		if (pmd_kind(pmd_read(from)) == ENTRY_LEAF)
 			err = copy_huge_run(child, v, &next, from, to);
 		if (next == a && !err) {
-			next = pmd_range_end(a, v->end);
+			next = pmd_range_end(a, end);
 			err = copy_pmd(child, v, a, next, from, to);
 		}
 		preempt_point();
 	}
 	return err;
+}
+
+/*
+ * Every entry of one area, once, in order of address. A leaf of 1 GiB that was shared and is split in both spaces a moment
+ * later (thp_split_page needs no mm->lock) lies behind us then: its 512 leaves of 2 MiB must not be shared again.
+ */
+static int copy_area(struct mm *child, struct vma *v)
+{
+	vaddr_t a = v->start, leaf = a;
+	pud_t *from;
+	int err;
+
+	while (unlikely(v->mm->nr_puds) && (from = pgtable_next_pud(v->mm, &leaf, v->end))) {
+		err = copy_pmds(child, v, a, leaf);
+		if (!err)
+			err = copy_pud(child, v, leaf, from);
+		if (err == -EAGAIN)
+			err = copy_pmds(child, v, leaf, leaf + HPAGE_PUD_SIZE);
+		if (err)
+			return err;
+		a = leaf += HPAGE_PUD_SIZE;
+		preempt_point();
+	}
+	return copy_pmds(child, v, a, v->end);
 }
 
 /* The area itself: same range, rights and family; in no tree yet. NULL: no memory. */

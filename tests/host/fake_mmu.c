@@ -254,9 +254,14 @@ char *mmu_cached(struct mm *mm, unsigned cpu, vaddr_t addr, enum mmu_kind kind)
 /* The leaf for addr and its size; NULL: there is none. */
 static u64 *find_leaf(struct mm *mm, vaddr_t addr, u64 *size)
 {
+	pud_t *pudp = mm->pgd ? pgtable_find_pud(mm, addr) : NULL;
 	pmd_t *pmdp = mm->pgd ? pgtable_find_pmd(mm, addr) : NULL;
 	pte_t *ptep;
 
+	if (pudp && pud_kind(pud_read(pudp)) == ENTRY_LEAF) {
+		*size = HPAGE_PUD_SIZE;
+		return &pudp->v;
+	}
 	if (pmdp && pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF) {
 		*size = HPAGE_PMD_SIZE;
 		return &pmdp->v;
