@@ -734,23 +734,27 @@ static bool split_locked(struct split *s, struct anon *anon)
 {
 	struct page *head = s->head;
 	u64 index = page_index(head);
+	bool queued;
 
 	if (!rmap_walk_locked(anon, index, HPAGE_PMD_NR, split_lock_space, s))
 		return false;
 	/*
 	 * Nobody can add or drop a mapping now. Any other reference, or who took it off the LRU (collapse, while
-	 * it copies; compaction), still counts on its being one page. Off the LRU first: from then on nobody finds
-	 * it there and takes a reference.
+	 * it copies; compaction), still counts on its being one page. Off the LRU and off the queue first: from
+	 * then on nobody finds it on either and takes a reference.
 	 */
 	if (!lru_isolate(head))
 		return false;
+	queued = lru_deferred_del(head);
 	if (page_refcount(head) != page_total_mapcount(head) + 1) {
+		if (queued)
+			lru_deferred_add(head); /* it was counted when it came there */
 		lru_putback(head);
 		return false;
 	}
 	rmap_walk_locked(anon, index, HPAGE_PMD_NR, split_area_pmd, s);
 	/* Linux takes the mappings away one by one, and on the way the page is partly unmapped: it counts that. */
-	if (!lru_deferred_del(head) && !s->taken)
+	if (!queued && !s->taken)
 		vmstat_inc(VM_thp_deferred_split_page);
 	s->lazyfree = head->flags & PG_LAZYFREE;
 	buddy_split_huge(head);

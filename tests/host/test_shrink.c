@@ -2,6 +2,8 @@
  * test_shrink.c - what is given back, case by case: partly unmapped and mostly zero huge pages, what MADV_FREE left,
  * what MADV_PAGEOUT does without swap, and splitting on request.
  */
+#include <pthread.h>
+
 #include "check.h"
 #include "fake_machine.h"
 #include "model.h"
@@ -126,6 +128,50 @@ TEST(shared_by_two_spaces)
 	end();
 }
 
+/* Two CPUs at the same queue: one goes by the queue, one by the frames. */
+static void *split_by_queue(void *arg)
+{
+	machine_cpu = 1;
+	while (READ_ONCE(lru.deferred.count))
+		thp_shrink_deferred();
+	return arg;
+}
+
+static void *split_by_frame(void *arg)
+{
+	struct thp_split_count count = {0};
+
+	machine_cpu = 2;
+	while (READ_ONCE(lru.deferred.count))
+		thp_split_all(&count);
+	return arg;
+}
+
+TEST(two_cpus_split_the_same_pages)
+{
+	pthread_t threads[2];
+	u64 split = 0;
+
+	begin(16 * MIB);
+	for (unsigned round = 0; round < 100; round++) {
+		for (vaddr_t a = HERE; a < HERE + 16 * MIB; a += HPAGE_PMD_SIZE) {
+			write_at(s, a);
+			model_unmap(s, a + MIB, MIB);
+		}
+		split += lru.deferred.count;
+		CHECK_EQ(pthread_create(&threads[0], NULL, split_by_queue, NULL), 0);
+		CHECK_EQ(pthread_create(&threads[1], NULL, split_by_frame, NULL), 0);
+		pthread_join(threads[0], NULL);
+		pthread_join(threads[1], NULL);
+		CHECK_EQ(delta(VM_thp_split_page), split);
+		CHECK_EQ(delta(VM_thp_deferred_split_page), split);
+		model_unmap(s, HERE, 16 * MIB);
+		model_map(s, HERE, 16 * MIB, RW, MAP_FIXED);
+	}
+	CHECK_EQ(split, 100 * 8);
+	end();
+}
+
 /* ---- mostly zero ---- */
 
 TEST(zeroes_become_the_zero_page)
@@ -218,6 +264,26 @@ TEST(clean_ones_go)
 	CHECK_EQ(lru.inactive.count, 0);
 	reclaim_run();
 	CHECK_EQ(rss(s), 33);
+	end();
+}
+
+/* Cold pages, and one that somebody had taken off the list, do not stand between us and what was given up. */
+TEST(what_was_given_up_stands_behind_what_is_cold)
+{
+	struct page *page;
+
+	begin(4 * MIB);
+	thp_settings.enabled = THP_NEVER;
+	for (u64 i = 0; i < 8; i++)
+		write_at(s, HERE + i * PAGE_SIZE);
+	model_advise(s, HERE, 4 * PAGE_SIZE, MADV_FREE);
+	model_advise(s, HERE + 4 * PAGE_SIZE, 4 * PAGE_SIZE, MADV_COLD);
+	page = pfn_to_page(mmu_frame(s->mm, HERE));
+	CHECK(lru_isolate(page));
+	lru_putback(page);
+	CHECK(lru_check()); /* L4 */
+	reclaim_run();
+	CHECK_EQ(rss(s), 4);
 	end();
 }
 
