@@ -145,11 +145,13 @@ static void pcp_refill(struct zone *z, struct page_list *list, enum migratetype 
 	spin_unlock(&z->lock);
 }
 
-/* Gives `count` pages of a stack back to the zone. */
-static __noinline void pcp_drain(struct zone *z, struct page_list *list, u64 count)
+/* Gives up to `count` entries of a stack back to the zone. How many there were. */
+static __noinline u64 pcp_drain(struct zone *z, struct page_list *list, u64 count)
 {
+	u64 nr;
+
 	spin_lock(&z->lock);
-	for (; count > 0 && list->first; count--) {
+	for (nr = 0; nr < count && list->first; nr++) {
 		pfn_t pfn = list->first;
 		struct page *p = pcp_pop(list);
 
@@ -159,6 +161,7 @@ static __noinline void pcp_drain(struct zone *z, struct page_list *list, u64 cou
 		block_give(z, pfn, p->order);
 	}
 	spin_unlock(&z->lock);
+	return nr;
 }
 
 /*
@@ -169,12 +172,8 @@ static __noinline void pcp_drain(struct zone *z, struct page_list *list, u64 cou
 void buddy_drain_prezeroed(void)
 {
 	for_each_zone (z) {
-		struct page_list *list = &z->prezeroed;
-
-		if (!READ_ONCE(list->first))
-			continue;
-		vmstat_add(VM_nr_thp_prezeroed, -(s64)READ_ONCE(list->count));
-		pcp_drain(z, list, list->count);
+		if (READ_ONCE(z->prezeroed.first))
+			vmstat_add(VM_nr_thp_prezeroed, -(s64)pcp_drain(z, &z->prezeroed, ~0ul));
 	}
 }
 
@@ -626,7 +625,8 @@ void buddy_retype_huge(struct page *head, enum page_type type)
 }
 
 /*
- * buddy_free_prezeroed - a huge page that the caller has cleared joins those for buddy_alloc_prezeroed().
+ * buddy_free_prezeroed - a huge page that the caller has cleared joins those for buddy_alloc_prezeroed(),
+ * unless its pageblock is isolated.
  *
  *   locks, panics  as buddy_free
  */
@@ -639,9 +639,13 @@ void buddy_free_prezeroed(struct page *head)
 		buddy_free_refused(head);
 	block_unprepare(head, pfn, HPAGE_PMD_ORDER);
 	vmstat_add(VM_pgfree, HPAGE_PMD_NR);
-	vmstat_inc(VM_nr_thp_prezeroed);
 	spin_lock(&z->lock);
-	pcp_push(&z->prezeroed, head, pfn);
+	if (likely(pfn_block(pfn)->migratetype == MIGRATE_MOVABLE)) {
+		vmstat_inc(VM_nr_thp_prezeroed);
+		pcp_push(&z->prezeroed, head, pfn);
+	} else { /* isolated meanwhile: nobody is to get it */
+		block_give(z, pfn, HPAGE_PMD_ORDER);
+	}
 	spin_unlock(&z->lock);
 }
 

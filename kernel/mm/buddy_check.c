@@ -13,7 +13,8 @@
  *       zone.free_pages; a pageblock's nr_free is what the lists hold of it
  *   B5  every page given to the buddy is in one free block, on one per-CPU list, or handed out
  *   B6  a free block stands on the list of its pageblock's migratetype
- *   B7  a huge page on a list of cleared ones holds nothing but zeroes
+ *   B7  a huge page on a list of cleared ones holds nothing but zeroes; nr_thp_prezeroed is how many
+ *       there are
  *   B8  isolated_pages is what stands on the lists of MIGRATE_ISOLATE
  *
  * LOCKS     takes each zone.lock; the CPUs' own lists are exact only when those CPUs are quiet
@@ -22,6 +23,7 @@
 #include "mm/block.h"
 #include "mm/buddy.h"
 #include "printk.h"
+#include "vmstat.h"
 
 static bool broken(const char *rule, const char *what, pfn_t pfn, u64 is, u64 want)
 {
@@ -240,6 +242,8 @@ static bool check_zone(const struct zone *z)
  */
 bool buddy_check(void)
 {
+	u64 prezeroed = 0;
+
 	for_each_zone (z) {
 		bool ok;
 
@@ -248,6 +252,10 @@ bool buddy_check(void)
 		spin_unlock(&z->lock);
 		if (!ok)
 			return false;
+		prezeroed += z->prezeroed.count;
 	}
+	if (prezeroed != vmstat_read(VM_nr_thp_prezeroed))
+		return broken(
+			"B7", "nr_thp_prezeroed", 0, vmstat_read(VM_nr_thp_prezeroed), prezeroed);
 	return true;
 }

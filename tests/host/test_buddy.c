@@ -208,6 +208,59 @@ TEST(cleared_pages_are_there_when_nothing_else_is)
 	CHECK(buddy_check());
 }
 
+/* What one CPU does with cleared pages: one is cleared, one is taken, sometimes all are wanted back. */
+static void *clear_and_take(void *arg)
+{
+	machine_cpu = (u64)arg;
+	for (u64 i = 0; i < 3000; i++) {
+		struct page *p = buddy_alloc_prezeroed();
+
+		if (!p)
+			p = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
+		if (p)
+			buddy_free_prezeroed(p);
+		if (i % 3 == (u64)arg % 3)
+			buddy_drain_prezeroed();
+	}
+	return NULL;
+}
+
+TEST(cleared_pages_are_counted_once_whoever_drains)
+{
+	pthread_t threads[4];
+	struct page *p;
+
+	machine_start(32 * MIB, 4);
+	for (u64 i = 0; i < 4; i++)
+		CHECK_EQ(pthread_create(&threads[i], NULL, clear_and_take, (void *)i), 0);
+	for (u64 i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	buddy_drain_prezeroed();
+	CHECK_EQ(vmstat_read(VM_nr_thp_prezeroed), 0);
+	p = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
+	memset(page_to_virt(p), 0, HPAGE_PMD_SIZE);
+	buddy_free_prezeroed(p);
+	CHECK_EQ(vmstat_read(VM_nr_thp_prezeroed), 1); /* it was not below 0 */
+	CHECK(buddy_check());
+}
+
+TEST(a_cleared_page_of_an_isolated_range_is_not_handed_out)
+{
+	struct page *p;
+
+	machine_start(32 * MIB, 1);
+	do
+		p = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
+	while (pfn_block(pfn_of(p) ^ 512)->nr_free != 512);
+	CHECK_EQ(buddy_isolate_range(pfn_of(p) & ~1023ul, (pfn_of(p) | 1023) + 1), 0);
+	memset(page_to_virt(p), 0, HPAGE_PMD_SIZE);
+	buddy_free_prezeroed(p);
+	CHECK(!buddy_alloc_prezeroed());
+	CHECK_EQ(dma32->isolated_pages, 1024);
+	CHECK(buddy_check());
+	CHECK(buddy_take_isolated(pfn_of(p) & ~1023ul, 10, PAGE_PINNED));
+}
+
 TEST(split_makes_512_base_pages)
 {
 	struct page *huge;
