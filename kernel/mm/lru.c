@@ -19,6 +19,8 @@
  *       likewise
  *   L2  each list is as long as it says; nr_active_anon and nr_inactive_anon are the pages found
  *   L3  only ANON pages and heads of ANON_HUGE pages are on the lists, only the latter on the queue
+ *   L4  what MADV_FREE left stands at the end of the inactive list, nothing else behind it: who looks
+ *       for it need not search
  *
  * LOCKS     lru.lock for the two lists, lru.deferred_lock for the queue; both inside pt_lock and
  *           never together, save in lru_check (deferred first). A page's flags belong to two locks:
@@ -148,7 +150,8 @@ bool lru_grab_locked(struct page *head)
 }
 
 /*
- * lru_putback - an isolated page returns to the list it came from, as its newest.
+ * lru_putback - an isolated page returns to the list it came from, as its newest; one that MADV_FREE
+ * left, to the end.
  *
  *   locks    takes lru.lock
  *   Linux    putback_lru_page
@@ -157,7 +160,10 @@ void lru_putback(struct page *head)
 {
 	spin_lock(&lru.lock);
 	ASSERT(!(head->flags & PG_LRU));
-	page_list_add(list_of(head->flags), head);
+	if (head->flags & PG_LAZYFREE)
+		page_list_add_tail(&lru.inactive, head); /* L4 */
+	else
+		page_list_add(list_of(head->flags), head);
 	flags_set(head, PG_LRU);
 	count_list(head->flags, page_nr(head));
 	spin_unlock(&lru.lock);
@@ -234,7 +240,9 @@ struct page *lru_lazyfree_take(void)
 
 	spin_lock(&lru.lock);
 	for (u32 pfn = lru.inactive.last; pfn && !p; pfn = pfn_to_page(pfn)->prev) {
-		if (pfn_to_page(pfn)->flags & PG_LAZYFREE && page_try_get(pfn_to_page(pfn)))
+		if (!(pfn_to_page(pfn)->flags & PG_LAZYFREE))
+			break; /* L4 */
+		if (page_try_get(pfn_to_page(pfn)))
 			p = pfn_to_page(pfn);
 	}
 	if (p)
@@ -443,6 +451,7 @@ static bool broken(const char *rule, const char *what, u64 is, u64 want)
 /* Walks one list; the pages on it, in 4 KiB, go to *pages. */
 static bool check_list(const struct page_list *list, u8 want, u64 *pages)
 {
+	bool lazyfree = false;
 	u64 length = 0;
 	u32 before = 0;
 
@@ -456,6 +465,10 @@ static bool check_list(const struct page_list *list, u8 want, u64 *pages)
 			return broken("L3", "type of a page on a list", p->type, PAGE_ANON);
 		if ((p->flags & (PG_LRU | PG_ACTIVE)) != want)
 			return broken("L1", "flags of a page on a list", p->flags, want);
+		if (lazyfree && !(p->flags & PG_LAZYFREE))
+			return broken("L4", "flags behind a lazily free page", p->flags,
+				p->flags | PG_LAZYFREE);
+		lazyfree = p->flags & PG_LAZYFREE;
 		*pages += page_nr(p);
 		before = pfn;
 	}
@@ -514,7 +527,7 @@ static bool check_gauges(u64 active, u64 inactive)
 }
 
 /*
- * lru_check - L1 to L3.
+ * lru_check - L1 to L4.
  *
  *   locks    takes both; exact when no other CPU adds or removes pages
  *   returns  false after one line that names the broken rule
