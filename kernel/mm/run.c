@@ -36,15 +36,26 @@
 
 struct run_stats run_stats[HPAGE_PMD_ORDER];
 
-void run_set_size(unsigned order, enum thp_size size)
+static u32 orders_of_sizes(void)
 {
 	u32 orders = 0;
 
-	WRITE_ONCE(thp_settings.size[order], (u8)size);
 	for (unsigned n = RUN_MIN_ORDER; n <= RUN_MAX_ORDER; n++)
-		if (thp_settings.size[n] != SIZE_NEVER)
+		if (READ_ONCE(thp_settings.size[n]) != SIZE_NEVER)
 			orders |= 1u << n;
-	WRITE_ONCE(thp_settings.run_orders, orders); /* S2 */
+	return orders;
+}
+
+/* Two may set two sizes at once: whose word would be the older one looks again, until it says what is there. */
+void run_set_size(unsigned order, enum thp_size size)
+{
+	u32 orders;
+
+	WRITE_ONCE(thp_settings.size[order], (u8)size);
+	do {
+		orders = orders_of_sizes();
+		__atomic_exchange_n(&thp_settings.run_orders, orders, __ATOMIC_SEQ_CST);
+	} while (orders != orders_of_sizes()); /* S2 */
 }
 
 static vaddr_t run_start(vaddr_t addr, unsigned order)
