@@ -50,6 +50,8 @@ static bool can_be_emptied(pfn_t start, pfn_t end)
 		step = look_at(pfn);
 		if (!step)
 			return false;
+		if (IS_ALIGNED(pfn, HPAGE_PMD_NR))
+			preempt_point();
 	}
 	return true;
 }
@@ -69,12 +71,12 @@ static bool has_room(pfn_t start, pfn_t end)
 	return available > inside && available - inside > end - start - inside;
 }
 
-/* What is in use in there moves out, as far as it can. */
+/* What is in use in there moves out, as far as it can; for nobody if the thread is killed. */
 static void move_out(pfn_t start, pfn_t end)
 {
 	pfn_t pfn = start;
 
-	while (pfn < end) {
+	while (pfn < end && !thread_killed()) {
 		struct page *p = pfn_to_page(pfn);
 		int free = pfn_free_order(pfn);
 
@@ -125,7 +127,7 @@ struct page *contig_alloc(unsigned order, enum page_type type)
 		const struct zone *z = &zones[list->zones[i]];
 		pfn_t end = z->end & ~(pages - 1);
 
-		for (; end >= z->start + pages && !first; end -= pages)
+		for (; end >= z->start + pages && !first && !thread_killed(); end -= pages)
 			if (can_be_emptied(end - pages, end) && has_room(end - pages, end))
 				first = take_range(end - pages, order, type);
 	}

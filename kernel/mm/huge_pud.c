@@ -131,7 +131,7 @@ enum thp_reason huge_pud_why(const struct vma *v, vaddr_t addr)
 
 /* --- a hole ----------------------------------------------------------------------------------------- */
 
-/* Clear 1 GiB, 2 MiB at a time. False: the thread was killed meanwhile, and needs none any more. */
+/* Clear 1 GiB, 2 MiB at a time. False: the thread was killed meanwhile, and needs none so large any more. */
 static bool clear_all(struct mm *mm, struct page *first)
 {
 	for (unsigned i = 0; i < GIGABYTE_BLOCKS; i++) {
@@ -166,20 +166,25 @@ static bool install(
 	return true;
 }
 
-/* The area may have it: the gigabyte and its tables, or the reason why not. */
+/*
+ * The area may have it: the gigabyte and its tables, or the next smaller size. That is also what a thread gets that is killed
+ * meanwhile: it may be copying from ring 3 in the kernel, and would come back for ever with nothing mapped.
+ */
 static enum fault_result fault_gigabyte(struct vma *v, vaddr_t start, pud_t *pudp)
 {
 	struct page *first = alloc_gigabyte(v);
 	struct page *pmds = first ? pgtable_alloc_pmds(v->mm) : NULL;
 
-	if (!pmds) {
+	if (!pmds || !clear_all(v->mm, first)) {
+		if (pmds)
+			pgtable_free_pmds(pmds);
 		if (first)
 			gigapage_free(first);
 		vmstat_inc(VM_thp_fault_fallback_1g);
 		trace(TRACE_thp_fault_pud, start, FAULT_FALLBACK, 0);
 		return FAULT_FALLBACK;
 	}
-	if (!clear_all(v->mm, first) || !install(v, start, pudp, first, pmds)) {
+	if (!install(v, start, pudp, first, pmds)) { /* another thread was faster */
 		pgtable_free_pmds(pmds);
 		gigapage_free(first);
 		return FAULT_DONE;

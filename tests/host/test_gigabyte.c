@@ -84,6 +84,20 @@ static bool is_pud(struct mm *of, vaddr_t addr)
 	return pudp && pud_kind(pud_read(pudp)) == ENTRY_LEAF;
 }
 
+/* ---- faults ---- */
+
+/* In the middle of a copy by the kernel nobody dies: the fault must get on, with a smaller page. */
+TEST(who_is_killed_gets_less_but_gets_on)
+{
+	begin(HERE, GIB);
+	current_thread()->kill_pending = true;
+	put(HERE, 1);
+	CHECK(!is_pud(mm, HERE) && mm->nr_anon == HPAGE_PMD_NR);
+	CHECK_EQ(vmstat_read(VM_thp_fault_fallback_1g), 1);
+	current_thread()->kill_pending = false;
+	end();
+}
+
 /* ---- fork, and somebody who comes from a page ---- */
 
 static pfn_t victim; /* a part of the gigabyte; once two spaces map it, it is split */
