@@ -12,7 +12,8 @@
  *                                          clean; else it stays       none to take its pages either
  *
  *           A huge page of which only a part lies in the range, or that is mapped by 4 KiB entries, is split first: so
- *           that the rest can stay. One that cannot be split ends the work on its 2 MiB, as on Linux.
+ *           that the rest can stay. Memory without access (a NUMA hint, PROT_NONE) is treated alike; a page that is being
+ *           moved is passed over. One that cannot be split ends the work on its 2 MiB, as on Linux.
  *
  * LOCKS     mm->lock (write) -> anon lock -> pt_lock -> lru
  * LINUX     mm/madvise.c: madvise_free_pte_range, madvise_cold_or_pageout_pte_range; mm/vmscan.c reclaim_pages
@@ -36,7 +37,8 @@ static struct page *huge_alone(pfn_t pfn, u64 entry)
 {
 	struct page *head;
 
-	if (!(entry & PTE_P) || entry & PTE_DEVICE || !pfn_in_huge(pfn) || pfn_mapcount(pfn) != 1)
+	if (entry_migrating(entry) || entry & PTE_DEVICE || !pfn_in_huge(pfn) ||
+		pfn_mapcount(pfn) != 1)
 		return NULL;
 	head = pfn_head(pfn);
 	if (!page_is_huge(head) || head->flags & PG_SHARED)
@@ -87,7 +89,8 @@ static bool age_pte(struct ageing *g, pte_t *ptep)
 	pfn_t pfn = pte_pfn(pte);
 	u64 bits = aged_bits(g->advice);
 
-	if (!pte_present(pte) || pte.v & PTE_DEVICE || pfn_is_zero(pfn) || pfn_is_huge_zero(pfn))
+	if (pte_kind(pte) != ENTRY_LEAF || entry_migrating(pte.v) || pte.v & PTE_DEVICE ||
+		pfn_is_zero(pfn) || pfn_is_huge_zero(pfn))
 		return true;
 	if (pfn_in_huge(pfn)) {
 		g->huge = huge_alone(pfn, pte.v);

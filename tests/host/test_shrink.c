@@ -330,6 +330,22 @@ TEST(pages_of_a_split_one_go_one_by_one)
 	end();
 }
 
+/* A page without access is freed like any other: PROT_NONE here, a NUMA hint as well. */
+TEST(without_access_they_go_too)
+{
+	begin(4 * MIB);
+	write_at(s, HERE);
+	thp_settings.enabled = THP_NEVER;
+	write_at(s, HERE + 2 * MIB);
+	model_protect(s, HERE, 4 * MIB, PROT_NONE);
+	model_advise(s, HERE, 4 * MIB, MADV_FREE);
+	CHECK_EQ(delta(VM_pglazyfree), 513);
+	reclaim_run();
+	CHECK_EQ(delta(VM_pglazyfreed), 513);
+	CHECK_EQ(s->mm->nr_anon, 0);
+	end();
+}
+
 /* Linux splits a huge page that MADV_FREE meets mapped by 4 KiB entries. */
 TEST(pte_mapped_huge_page_is_split)
 {
