@@ -95,8 +95,24 @@ static u64 mapped_pages(void)
 	return MIN(pages, gauge(VM_nr_shmem));
 }
 
+static bool add_locked(struct mm *mm, void *ctx)
+{
+	*(u64 *)ctx += MIN(READ_ONCE(mm->locked_vm), mm_rss(mm));
+	return true;
+}
+
+/* Pages that locked areas hold: as many as are locked and present, where Linux counts each page as it is met (NR_MLOCK). */
+static u64 locked_pages(void)
+{
+	u64 pages = 0;
+
+	mm_for_each(add_locked, &pages);
+	return pages;
+}
+
 static void show_meminfo_anon(struct report_out *out)
 {
+	u64 locked = locked_pages();
 	u64 active = gauge(VM_nr_active_anon), inactive = gauge(VM_nr_inactive_anon);
 
 	kb_line(out, "Active:", KB(active));
@@ -105,8 +121,8 @@ static void show_meminfo_anon(struct report_out *out)
 	kb_line(out, "Inactive(anon):", KB(inactive));
 	kb_line(out, "Active(file):", 0);
 	kb_line(out, "Inactive(file):", 0);
-	kb_line(out, "Unevictable:", 0);
-	kb_line(out, "Mlocked:", 0);
+	kb_line(out, "Unevictable:", KB(locked));
+	kb_line(out, "Mlocked:", KB(locked));
 	kb_line(out, "SwapTotal:", 0);
 	kb_line(out, "SwapFree:", 0);
 	kb_line(out, "Dirty:", 0);
@@ -490,8 +506,8 @@ const struct report_node report_system_nodes[] = {
 	{"/proc/slabinfo", 0400, 0, show_slabinfo, NULL, NULL},
 	{"/proc/stat", 0444, REPORT_LOCK_FREE, show_stat, NULL, NULL},
 	{"/proc/sys/kernel/hostname", 0444, REPORT_LOCK_FREE, show_hostname, NULL, NULL},
-	{"/proc/sys/kernel/numa_balancing", 0644, REPORT_LOCK_FREE, report_show_numa_balancing, NULL,
-		report_store_numa_balancing},
+	{"/proc/sys/kernel/numa_balancing", 0644, REPORT_LOCK_FREE, report_show_numa_balancing,
+		NULL, report_store_numa_balancing},
 	{"/proc/sys/kernel/osrelease", 0444, REPORT_LOCK_FREE, show_osrelease, NULL, NULL},
 	{"/proc/sys/kernel/ostype", 0444, REPORT_LOCK_FREE, show_ostype, NULL, NULL},
 	{"/proc/sys/kernel/pid_max", 0444, REPORT_LOCK_FREE, show_pid_max, NULL, NULL},

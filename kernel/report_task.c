@@ -308,7 +308,7 @@ static bool show_smaps_rollup(struct report_out *out, struct task *task, u64 *cu
 
 /* The sizes of the areas by what they are for, in pages. */
 struct sizes {
-	u64 data, stack, exec, locked;
+	u64 data, stack, exec;
 };
 
 static void sizes_count(struct mm *mm, struct sizes *s)
@@ -316,8 +316,6 @@ static void sizes_count(struct mm *mm, struct sizes *s)
 	for (struct vma *v = vma_first(mm); v; v = vma_next(v)) {
 		u64 pages = vma_pages(v);
 
-		if (v->flags & VM_LOCKED)
-			s->locked += pages;
 		if (v->flags & (VM_STACK | VM_GROWSDOWN))
 			s->stack += pages;
 		else if ((v->flags & (VM_WRITE | VM_SHARED)) == VM_WRITE)
@@ -334,7 +332,7 @@ static void show_status_memory(struct report_out *out, struct mm *mm)
 
 	sizes_count(mm, &s);
 	report_printf(out, "VmSize:\t%8lu kB\n", KB(mm->total_vm));
-	report_printf(out, "VmLck:\t%8lu kB\n", KB(s.locked));
+	report_printf(out, "VmLck:\t%8lu kB\n", KB(mm->locked_vm));
 	report_printf(out, "VmPin:\t%8u kB\n", 0);
 	report_printf(out, "VmHWM:\t%8lu kB\n", KB(MAX(mm->peak_rss, rss)));
 	report_printf(out, "VmRSS:\t%8lu kB\n", KB(rss));

@@ -381,6 +381,28 @@ enum fault_result fault_handle(const struct fault *f)
 
 /* --- populate --- */
 
+/*
+ * Populating for a write leaves the pages dirty, as a write would: what MADV_FREE left clean may not be dropped from then
+ * on. mm->lock held.   Linux: follow_page_pte with FOLL_TOUCH and FOLL_WRITE
+ */
+static void touch_clean(struct mm *mm, vaddr_t addr)
+{
+	pmd_t *pmdp;
+	pte_t *ptep;
+
+	spin_lock(&mm->pt_lock);
+	pmdp = pgtable_find_pmd(mm, addr);
+	if (pmdp && pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF) {
+		if (pmd_present(pmd_read(pmdp)) && pmd_writable(pmd_read(pmdp)))
+			entry_touch(&pmdp->v, true);
+	} else if (pmdp && pmd_kind(pmd_read(pmdp)) == ENTRY_TABLE) {
+		ptep = pte_ptr(pmd_read(pmdp), addr);
+		if (pte_present(pte_read(ptep)) && pte_writable(pte_read(ptep)))
+			entry_touch(&ptep->v, true);
+	}
+	spin_unlock(&mm->pt_lock);
+}
+
 /* Where the next page to fault in begins: past what is mapped well enough already. mm->lock held. */
 static vaddr_t skip_mapped(struct mm *mm, vaddr_t addr, vaddr_t end, bool write)
 {
@@ -391,6 +413,8 @@ static vaddr_t skip_mapped(struct mm *mm, vaddr_t addr, vaddr_t end, bool write)
 		if (pmd_kind(pmd) == ENTRY_LEAF) {
 			if (!pmd_present(pmd) || (write && !pmd_writable(pmd)))
 				return addr;
+			if (write && !(pmd.v & PTE_D))
+				touch_clean(mm, addr);
 			addr = pmd_range_end(addr, end);
 			continue;
 		}
@@ -398,6 +422,8 @@ static vaddr_t skip_mapped(struct mm *mm, vaddr_t addr, vaddr_t end, bool write)
 			pte = pte_read(pte_ptr(pmd, addr));
 		if (!pte_present(pte) || (write && !pte_writable(pte)))
 			return addr;
+		if (write && !(pte.v & PTE_D))
+			touch_clean(mm, addr);
 		addr += PAGE_SIZE;
 	}
 	return end;

@@ -18,6 +18,15 @@
 
 #define LOCK_FLAGS (VM_LOCKED | VM_LOCKONFAULT)
 
+static void set_lock(struct vma *v, u32 flags)
+{
+	u64 pages = vma_pages(v), *locked = &v->mm->locked_vm;
+	u64 before = v->flags & VM_LOCKED ? pages : 0, after = flags & VM_LOCKED ? pages : 0;
+
+	WRITE_ONCE(*locked, *locked - before + after);
+	v->flags = (v->flags & ~LOCK_FLAGS) | flags;
+}
+
 /* Areas up to the first hole, which is an error then. held: mm(write). Linux: apply_vma_lock_flags */
 static int mark(struct mm *mm, vaddr_t start, vaddr_t end, u32 flags)
 {
@@ -30,7 +39,7 @@ static int mark(struct mm *mm, vaddr_t start, vaddr_t end, u32 flags)
 	for (v = range_first(mm, start, stop); v; v = range_next(v, stop)) {
 		if (v->kind == VMA_DEVICE) /* is there anyway, and counts as nobody's */
 			continue;
-		v->flags = (v->flags & ~LOCK_FLAGS) | flags;
+		set_lock(v, flags);
 		v = vma_merge(v);
 	}
 	v = vma_find(mm, stop);
@@ -131,7 +140,7 @@ static void mark_all(struct mm *mm, u32 now, u32 later, bool mark_now)
 	for (struct vma *v = mark_now ? vma_first(mm) : NULL; v; v = vma_next(v)) {
 		if (v->kind == VMA_DEVICE)
 			continue;
-		v->flags = (v->flags & ~LOCK_FLAGS) | now;
+		set_lock(v, now);
 		v = vma_merge(v);
 	}
 }

@@ -80,6 +80,7 @@ struct mm {
 	u32 nr_vmas;            /* (m) */
 	struct vma *vma_cache;  /* (x) last found: stored under (m) read, dropped under (m) write */
 	u64 total_vm;           /* (m) pages of all vmas: VmSize */
+	u64 locked_vm;          /* (m) pages of those that are VM_LOCKED: VmLck; read without */
 	vaddr_t mmap_base;      /* (c) top of the area mmap fills downwards */
 	vaddr_t brk_start, brk; /* (m) */
 	vaddr_t stack_top;      /* (c) */

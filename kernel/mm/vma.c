@@ -17,7 +17,7 @@
  * INVARIANTS (vma_check() tests every one)
  *   V1  areas are in order, disjoint, page-aligned, not empty, and below USER_END
  *   V2  gap is the distance to the area before; max_gap is the largest gap of the subtree
- *   V3  nr_vmas and total_vm are the number and the pages of the areas; nr_vmas <= VMA_MAX
+ *   V3  nr_vmas, total_vm and locked_vm are the number of the areas, their pages and those of locked ones; nr_vmas <= VMA_MAX
  *       (two more while a part is unmapped)
  *   V4  the cache is empty or names an area of this space
  *
@@ -149,6 +149,14 @@ void vma_free(struct vma *v)
 	kmem_cache_free(&vma_cache, v);
 }
 
+/* The area has this many pages more, or less. */
+static void count_pages(const struct vma *v, s64 pages)
+{
+	v->mm->total_vm += pages;
+	if (unlikely(v->flags & VM_LOCKED))
+		WRITE_ONCE(v->mm->locked_vm, v->mm->locked_vm + pages);
+}
+
 /* The area into the tree, the list of gaps and the counts. */
 static void insert(struct mm *mm, struct vma *v)
 {
@@ -174,7 +182,7 @@ static void insert(struct mm *mm, struct vma *v)
 	if (above)
 		refresh_gap(above, v);
 	mm->nr_vmas++;
-	mm->total_vm += vma_pages(v);
+	count_pages(v, (s64)vma_pages(v));
 }
 
 /*
@@ -265,7 +273,7 @@ void vma_remove(struct vma *v)
 	if (above)
 		refresh_gap(above, below);
 	mm->nr_vmas--;
-	mm->total_vm -= vma_pages(v);
+	count_pages(v, -(s64)vma_pages(v));
 	if (mm->vma_cache == v)
 		mm->vma_cache = NULL;
 }
@@ -275,7 +283,7 @@ static void set_range(struct vma *v, vaddr_t start, vaddr_t end)
 {
 	struct vma *above = vma_next(v);
 
-	v->mm->total_vm += ((end - start) >> PAGE_SHIFT) - vma_pages(v);
+	count_pages(v, (s64)((end - start) >> PAGE_SHIFT) - (s64)vma_pages(v));
 	v->pgoff += (s64)(start - v->start) >> PAGE_SHIFT;
 	v->device_pa += v->kind == VMA_DEVICE ? start - v->start : 0;
 	v->start = start;
@@ -514,7 +522,7 @@ bool vma_check(struct mm *mm)
 {
 	struct vma *below = NULL;
 	bool cached = !mm->vma_cache;
-	u64 nr = 0, pages = 0;
+	u64 nr = 0, pages = 0, locked = 0;
 	int broken = tree_check(&mm->vmas, compare, NULL);
 
 	if (broken)
@@ -524,13 +532,15 @@ bool vma_check(struct mm *mm)
 			return false;
 		nr++;
 		pages += vma_pages(v);
+		locked += v->flags & VM_LOCKED ? vma_pages(v) : 0;
 		cached |= mm->vma_cache == v;
 	}
 	if (tree_check(&mm->vmas, compare, max_gap_ok))
 		return BROKEN("V2", "a max_gap is not the largest gap of its subtree");
-	if (nr != mm->nr_vmas || nr > VMA_MAX + 2 || pages != mm->total_vm)
-		return BROKEN("V3", "%lu areas of %lu pages, counted %u and %lu", nr, pages,
-			mm->nr_vmas, mm->total_vm);
+	if (nr != mm->nr_vmas || nr > VMA_MAX + 2 || pages != mm->total_vm ||
+		locked != mm->locked_vm)
+		return BROKEN("V3", "%lu areas of %lu pages, %lu locked; counted %u, %lu and %lu",
+			nr, pages, locked, mm->nr_vmas, mm->total_vm, mm->locked_vm);
 	if (!cached)
 		return BROKEN(
 			"V4", "the cache names %p, which is no area of this space", mm->vma_cache);

@@ -757,6 +757,7 @@ TEST(locked_memory)
 	begin();
 	a = space_create();
 	CHECK_EQ(mmap_lock(a->mm, BUF + 5, PAGE_SIZE, 0, &faults), 0);
+	CHECK_EQ(a->mm->locked_vm, 2);
 	CHECK(mmu_frame(a->mm, BUF + PAGE_SIZE));
 	CHECK_EQ(a->mm->nr_vmas, 2);
 	CHECK_EQ(mmap_advise(a->mm, BUF, PAGE_SIZE, MADV_DONTNEED, &faults), -EINVAL);

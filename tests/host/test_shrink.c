@@ -287,6 +287,27 @@ TEST(what_was_given_up_stands_behind_what_is_cold)
 	end();
 }
 
+/* Populating for a write is a write, also where everything is mapped; for a read it is none. */
+TEST(populated_for_a_write_stays)
+{
+	u64 faults = 0;
+
+	begin(4 * MIB);
+	write_at(s, HERE); /* a huge page */
+	thp_settings.enabled = THP_NEVER;
+	for (u64 i = 0; i < 8; i++)
+		write_at(s, HERE + 2 * MIB + i * PAGE_SIZE);
+	model_advise(s, HERE, 4 * MIB, MADV_FREE);
+	CHECK_EQ(
+		mmap_advise(s->mm, HERE, 2 * MIB + 3 * PAGE_SIZE, MADV_POPULATE_WRITE, &faults), 0);
+	CHECK_EQ(mmap_advise(s->mm, HERE + 2 * MIB, 8 * PAGE_SIZE, MADV_POPULATE_READ, &faults), 0);
+	CHECK_EQ(faults, 0);
+	reclaim_run();
+	CHECK_EQ(rss(s), 512 + 3);
+	CHECK_EQ(delta(VM_pglazyfreed), 5);
+	end();
+}
+
 TEST(a_huge_page_goes_whole)
 {
 	begin(4 * MIB);
