@@ -30,13 +30,20 @@ static u32
 	reserve_first; /* reserve_lock: pfn of the first one; linked by `next` of the first page of each */
 static u32 reserve_count, reserve_target;
 
-static void reserve_push(struct page *first)
+/* False: the reserve is full, another CPU was faster. */
+static bool reserve_push(struct page *first)
 {
+	bool wanted;
+
 	spin_lock(&reserve_lock);
-	first->next = reserve_first;
-	reserve_first = page_to_pfn(first);
-	reserve_count++;
+	wanted = reserve_count < reserve_target;
+	if (wanted) {
+		first->next = reserve_first;
+		reserve_first = page_to_pfn(first);
+		reserve_count++;
+	}
 	spin_unlock(&reserve_lock);
+	return wanted;
 }
 
 static struct page *reserve_pop(void)
@@ -61,7 +68,8 @@ void gigapage_refill(void)
 
 		if (!first)
 			return;
-		reserve_push(first);
+		if (!reserve_push(first))
+			buddy_free_contig(first, GIGABYTE_ORDER);
 	}
 }
 
