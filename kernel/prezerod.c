@@ -42,13 +42,8 @@ static u64 next;           /* work_lock: the first page of it that is not cleare
 /* Is one more wanted, and is there so much free memory that nobody will miss it? */
 static bool wants_more(void)
 {
-	u64 managed = 0, free = 0, pooled = vmstat_read(VM_nr_thp_prezeroed);
-
-	for_each_zone (z) {
-		managed += z->managed_pages;
-		free += READ_ONCE(z->free_pages);
-	}
-	return pooled < READ_ONCE(thp_settings.prezero_pool) && free > managed / 4;
+	return vmstat_read(VM_nr_thp_prezeroed) < READ_ONCE(thp_settings.prezero_pool) &&
+	       zone_free_pages() > zone_managed_pages() / 4;
 }
 
 /* Clear one page of the block at hand; take a block first if there is none. False: nothing to do. work_lock held. */

@@ -25,14 +25,6 @@
 
 #define KB(pages) ((pages) << (PAGE_SHIFT - 10))
 
-/* A gauge may be below zero for an instant: its parts are read one after another. */
-static u64 gauge(enum vm_stat s)
-{
-	s64 value = (s64)vmstat_read(s);
-
-	return value > 0 ? (u64)value : 0;
-}
-
 /* --- /proc/vmstat --------------------------------------------------------------------------- */
 
 /* Our own reasons, one counter each: "khugepaged_exceed_none_pte" from EXCEED_NONE_PTE. */
@@ -57,8 +49,7 @@ static bool show_vmstat(struct report_out *out, struct task *task, u64 *cursor)
 	report_numa_vmstat(out);
 	report_printf(out, "nr_memmap_boot_pages %lu\n", page_memmap_pages);
 	for (unsigned s = 0; s < NR_VM_STATS; s++)
-		report_printf(out, "%s %lu\n", vmstat_name(s),
-			s < VMSTAT_FIRST_EVENT ? gauge(s) : vmstat_read(s));
+		report_printf(out, "%s %lu\n", vmstat_name(s), vmstat_read(s));
 	show_refusals(out);
 	return true;
 }
@@ -92,7 +83,7 @@ static u64 mapped_pages(void)
 	u64 pages = 0;
 
 	mm_for_each(add_mapped, &pages);
-	return MIN(pages, gauge(VM_nr_shmem));
+	return MIN(pages, vmstat_read(VM_nr_shmem));
 }
 
 static bool add_locked(struct mm *mm, void *ctx)
@@ -113,7 +104,7 @@ static u64 locked_pages(void)
 static void show_meminfo_anon(struct report_out *out)
 {
 	u64 locked = locked_pages();
-	u64 active = gauge(VM_nr_active_anon), inactive = gauge(VM_nr_inactive_anon);
+	u64 active = vmstat_read(VM_nr_active_anon), inactive = vmstat_read(VM_nr_inactive_anon);
 
 	kb_line(out, "Active:", KB(active));
 	kb_line(out, "Inactive:", KB(inactive));
@@ -127,36 +118,35 @@ static void show_meminfo_anon(struct report_out *out)
 	kb_line(out, "SwapFree:", 0);
 	kb_line(out, "Dirty:", 0);
 	kb_line(out, "Writeback:", 0);
-	kb_line(out, "AnonPages:", KB(gauge(VM_nr_anon_pages)));
+	kb_line(out, "AnonPages:", KB(vmstat_read(VM_nr_anon_pages)));
 	kb_line(out, "Mapped:", KB(mapped_pages()));
-	kb_line(out, "Shmem:", KB(gauge(VM_nr_shmem)));
+	kb_line(out, "Shmem:", KB(vmstat_read(VM_nr_shmem)));
 }
 
 static bool show_meminfo(struct report_out *out, struct task *task, u64 *cursor)
 {
-	u64 total = 0, slab = KB(gauge(VM_nr_slab_unreclaimable));
+	u64 slab = KB(vmstat_read(VM_nr_slab_unreclaimable));
 
 	if (!report_once(cursor))
 		return false;
-	for_each_zone (z)
-		total += z->managed_pages;
-	kb_line(out, "MemTotal:", KB(total));
+	kb_line(out, "MemTotal:", KB(zone_managed_pages()));
 	kb_line(out, "MemFree:", KB(buddy_free_pages()));
 	kb_line(out, "MemAvailable:", KB(available_pages()));
 	kb_line(out, "Buffers:", 0);
-	kb_line(out,
-		"Cached:", KB(gauge(VM_nr_shmem))); /* as on Linux, where they are page cache */
+	kb_line(out, "Cached:",
+		KB(vmstat_read(VM_nr_shmem))); /* as on Linux, where they are page cache */
 	kb_line(out, "SwapCached:", 0);
 	show_meminfo_anon(out);
 	kb_line(out, "KReclaimable:", 0);
 	kb_line(out, "Slab:", slab);
 	kb_line(out, "SReclaimable:", 0);
 	kb_line(out, "SUnreclaim:", slab);
-	kb_line(out, "KernelStack:", gauge(VM_nr_kernel_stack));
-	kb_line(out, "PageTables:", KB(gauge(VM_nr_page_table_pages)));
+	kb_line(out, "KernelStack:", vmstat_read(VM_nr_kernel_stack));
+	kb_line(out, "PageTables:", KB(vmstat_read(VM_nr_page_table_pages)));
+	kb_line(out, "AnonHugePages:",
+		vmstat_read(VM_nr_anon_transparent_hugepages) * (HPAGE_PMD_SIZE >> 10));
 	kb_line(out,
-		"AnonHugePages:", gauge(VM_nr_anon_transparent_hugepages) * (HPAGE_PMD_SIZE >> 10));
-	kb_line(out, "ShmemHugePages:", gauge(VM_nr_shmem_hugepages) * (HPAGE_PMD_SIZE >> 10));
+		"ShmemHugePages:", vmstat_read(VM_nr_shmem_hugepages) * (HPAGE_PMD_SIZE >> 10));
 	kb_line(out, "ShmemPmdMapped:", 0);
 	kb_line(out, "FileHugePages:", 0);
 	kb_line(out, "FilePmdMapped:", 0);
@@ -188,7 +178,7 @@ static void show_node_stats(struct report_out *out)
 {
 	report_puts(out, "\n  per-node stats");
 	for (unsigned s = 0; s < VMSTAT_FIRST_EVENT; s++)
-		report_printf(out, "\n      %-12s %lu", vmstat_name(s), gauge(s));
+		report_printf(out, "\n      %-12s %lu", vmstat_name(s), vmstat_read(s));
 }
 
 static void show_pagesets(struct report_out *out, const struct zone *z)
@@ -463,11 +453,9 @@ static bool show_min_free(struct report_out *out, struct task *task, u64 *cursor
 /* Bounded by a quarter of memory: more would leave no page for anybody. */
 static int store_min_free(struct task *task, const char *text)
 {
-	u64 value, total = 0;
+	u64 value;
 
-	for_each_zone (z)
-		total += z->managed_pages;
-	if (report_number(text, 0, KB(total) / 4, &value))
+	if (report_number(text, 0, KB(zone_managed_pages()) / 4, &value))
 		return -EINVAL;
 	zone_user_min_free_kbytes(value);
 	return 0;

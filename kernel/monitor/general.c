@@ -121,10 +121,7 @@ int cmd_help(struct monitor *m, int argc, char **argv)
 
 static u64 managed_kb(void)
 {
-	u64 pages = 0;
-
-	pages = zone_managed_pages();
-	return pages << (PAGE_SHIFT - 10);
+	return zone_managed_pages() << (PAGE_SHIFT - 10);
 }
 
 static const char *thp_enabled_word(void)
