@@ -145,13 +145,16 @@ enum thp_reason thp_addr_reason(const struct vma *v, vaddr_t addr)
 	return r;
 }
 
-/* thp_has_block - is there a free block of at least this order just now? No lock. */
+/* thp_has_block - is there a free block of at least this order, or one cleared in advance, just now? No lock. */
 bool thp_has_block(unsigned order)
 {
-	for_each_zone (z)
+	for_each_zone (z) {
+		if (order == HPAGE_PMD_ORDER && READ_ONCE(z->prezeroed.count))
+			return true;
 		for (unsigned n = order; n <= MAX_ORDER; n++)
 			if (buddy_nr_free(z, n))
 				return true;
+	}
 	return false;
 }
 
