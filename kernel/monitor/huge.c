@@ -19,6 +19,7 @@
 #include "monitor/command.h"
 #include "monitor/json.h"
 #include "monitor/monitor.h"
+#include "prezerod.h"
 #include "vmstat.h"
 #include "x86/layout.h"
 #include <abi/errno.h>
@@ -385,6 +386,7 @@ int cmd_demo(struct monitor *m, int argc, char **argv)
 	status = monitor_program(m, 2, words);
 	thp_settings = saved;
 	compact_settings = compact_saved;
+	prezerod_update(); /* Z5 */
 	khugepaged_wake();
 	kcompactd_wake();
 	if (status)
