@@ -32,7 +32,7 @@ enum lock_class {
 	LOCK_ANON_LIFE, /* the last reference of an anon object */
 	LOCK_DEFERRED,  /* the deferred-split queue */
 	LOCK_LRU,       /* the LRU lists */
-	LOCK_ZERO,      /* the huge zero page's life */
+	LOCK_ZERO, /* the huge zero page's life; pages cleared in advance; the reserve of 1 GiB */
 	LOCK_KMALLOC,   /* kmalloc caches */
 	LOCK_SESSION,   /* what a session has written */
 	LOCK_ZONE,      /* zone.lock: innermost of memory */
