@@ -371,6 +371,7 @@ static void init_tasks(void)
 	init_smp();
 	pgtable_kernel_seal();
 	thp_init();
+	thp_param_init(boot_info.cmdline);
 	khugepaged_init();
 	kcompactd_init();
 	prezerod_init();

@@ -22,7 +22,8 @@
 struct report_out {
 	void (*put)(void *ctx, const char *s, usize len);
 	void *ctx;
-	const struct report_node *node; /* set by report.c: which file, for a function that shows several */
+	const struct report_node
+		*node; /* set by report.c: which file, for a function that shows several */
 };
 void report_puts(struct report_out *out, const char *s);
 void report_printf(struct report_out *out, const char *fmt, ...) __printf(2, 3);
@@ -85,7 +86,8 @@ int __must_check report_write(struct report_file *f, const char *text, usize len
  */
 int report_show(const char *path, struct task *self, bool lock_free_only, struct report_out *out);
 
-void report_numa_init(void); /* start-up, when the nodes are known */
+void thp_param_init(const char *cmdline); /* start-up: thp_anon= */
+void report_numa_init(void);              /* start-up, when the nodes are known */
 
 /* report_set - report_open, report_write and report_close in one, for the monitor and start-up. */
 int report_set(const char *path, const char *text);
