@@ -8,6 +8,7 @@
 #include "mm/page.h"
 #include "mm/thp.h"
 #include "mm/zero.h"
+#include "printk.h"
 #include <abi/errno.h>
 
 #define THP "/sys/kernel/mm/transparent_hugepage/"
@@ -123,6 +124,40 @@ KTEST(report, settings)
 	KT_EXPECT(ctx, report_set(THP "hpage_pmd_size", "0") == -EACCES);
 	KT_EXPECT(ctx, report_set("/proc/sys/vm/drop_caches", "5") == -EINVAL);
 	thp_settings = saved;
+}
+
+/* Words and numbers that no file takes: each file refuses each of them and says afterwards what it said before. */
+KTEST(report, what_is_refused_changes_nothing)
+{
+	static const char *const files[] = {THP "cow", THP "defrag", THP "enabled",
+		THP "enabled_1g", THP "khugepaged/alloc_sleep_millisecs", THP "khugepaged/defrag",
+		THP "khugepaged/max_ptes_none", THP "khugepaged/max_ptes_shared",
+		THP "khugepaged/max_ptes_swap", THP "khugepaged/pages_to_scan",
+		THP "khugepaged/scan_sleep_millisecs", THP "prezero", THP "prezero_pool",
+		THP "shmem_enabled", THP "shrink_underused", THP "use_zero_page",
+		THP "hugepages-16kB/enabled", THP "hugepages-1024kB/enabled",
+		THP "hugepages-2048kB/enabled", "/proc/sys/kernel/numa_balancing",
+		"/proc/sys/vm/compact_memory", "/proc/sys/vm/compact_unevictable_allowed",
+		"/proc/sys/vm/compaction_proactiveness", "/proc/sys/vm/drop_caches",
+		"/proc/sys/vm/extfrag_threshold", "/proc/sys/vm/min_free_kbytes",
+		"/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms",
+		"/sys/kernel/debug/sched/numa_balancing/scan_size_mb"};
+	static const char *const words[] = {"", "\n", "nonsense", "Always", "always never",
+		"[never]", "-1", "+1", "1 1", "1x", "0x1", "1.0", "4294967296",
+		"18446744073709551617",
+		"1111111111111111111111111111111111111111111111111111111111111111"};
+
+	for (usize i = 0; i < ARRAY_SIZE(files); i++) {
+		KT_REQUIRE(ctx, show(&whole, files[i]) == 0);
+		for (usize w = 0; w < ARRAY_SIZE(words); w++) {
+			bool refused = report_set(files[i], words[w]) == -EINVAL;
+
+			if (!refused)
+				printk("%s takes \"%s\"", files[i], words[w]);
+			KT_EXPECT(ctx, refused);
+		}
+		KT_EXPECT(ctx, show(&pieces, files[i]) == 0 && !strcmp(whole.s, pieces.s));
+	}
 }
 
 static void count_name(void *ctx, const char *name, bool folder, u16 mode)
