@@ -13,7 +13,8 @@
  *           each other.
  *
  * INVARIANTS
- *   O5  a page is taken only with one mapping, no other reference, and never from an object (source_state)
+ *   O5  a page is taken only with one mapping, no other reference, and never from an object (source_state); from before
+ *       its entry goes nobody else finds it on a list (source_claim)
  *   O6  every CPU has forgotten the old address before the page has a new owner (tlb_assert_acked)
  *
  * LOCKS     mm->lock (read) -> memory->lock -> pt_lock
@@ -85,7 +86,26 @@ static int source_state(struct mm *mm, vaddr_t source, u64 bytes, struct page **
 	return page_is_huge(*head) && bytes == PAGE_SIZE ? -EAGAIN : 0;
 }
 
-/* Take the page out of its space, where source_state() found it: it is the caller's alone. pt_lock held. */
+/*
+ * Off the lists on which others find a page and take a reference without pt_lock (compaction, shrinkers), and only then: are
+ * there none but its mappings'? What source_state() saw was a hint. False: it is as it was. pt_lock held.
+ */
+static bool source_claim(struct page *head)
+{
+	bool queued;
+
+	if (!lru_isolate(head))
+		return false;
+	queued = lru_deferred_del(head);
+	if (page_refcount(head) == page_total_mapcount(head))
+		return true;
+	if (queued)
+		lru_deferred_add(head);
+	lru_putback(head);
+	return false;
+}
+
+/* Take the page out of its space, where source_state() found it and source_claim() got it: it is the caller's alone. pt_lock held. */
 static struct page *source_take(
 	struct mm *mm, vaddr_t source, struct page *head, struct page **table)
 {
@@ -108,8 +128,7 @@ static struct page *source_take(
 	else
 		rmap_remove_pte(page_to_pfn(head));
 	mm_uncount(mm, page_nr(head), 0);
-	lru_deferred_del(head);
-	lru_del(head);
+	lru_del(head); /* the marks of the list it was on */
 	return head;
 }
 
@@ -183,6 +202,8 @@ static int supply(struct memory *m, u64 offset, u64 bytes, struct mm *mm, vaddr_
 		if (room)
 			err = room;
 	}
+	if (!err && !source_claim(head))
+		err = -EBUSY;
 	if (!err) {
 		source_take(mm, source, head, &table);
 		memory_adopt(m, head, index);
@@ -332,6 +353,8 @@ static int private_take(
 	do {
 		spin_lock(&mm->pt_lock);
 		err = source_state(mm, source, bytes, head);
+		if (!err && !source_claim(*head))
+			err = -EBUSY;
 		if (!err)
 			source_take(mm, source, *head, table);
 		spin_unlock(&mm->pt_lock);

@@ -18,6 +18,7 @@
 #include "mm/fork.h"
 #include "mm/lru.h"
 #include "mm/memory.h"
+#include "mm/migrate.h"
 #include "mm/mmap.h"
 #include "mm/pgtable.h"
 #include "mm/reclaim.h"
@@ -602,6 +603,45 @@ TEST(a_pager_supplies_2m)
 }
 
 /* Not to be given away: what is shared, not there, a page of zeroes, or not of its size. */
+static struct page *wanted;
+static unsigned tried;
+
+/* Another CPU compacts while the entry is gone and not flushed. */
+static void isolate_wanted(struct mm *mm, vaddr_t start, vaddr_t end, enum tlb_site site)
+{
+	(void)mm, (void)start, (void)end, (void)site;
+	tried++;
+	CHECK_EQ(migrate_isolate(wanted), MIGRATED_LRU);
+}
+
+TEST(a_page_that_changes_hands_is_on_no_list)
+{
+	struct space *a, *p;
+	struct memory *m;
+
+	begin();
+	a = space_create();
+	p = space_create();
+	m = object_create(0, 1024, true)->m;
+	map(a, 0, 16, 0, 0, RW, false);
+	thp_settings.enabled = THP_NEVER;
+	for (u64 n = 0; n < 2; n++) {
+		buffer(p, n);
+		wanted = pfn_to_page(mmu_frame(p->mm, BUF + n * PAGE_SIZE));
+		tried = 0;
+		mmu_before_flush = isolate_wanted;
+		CHECK_EQ(n ? memory_supply(m, 9 * PAGE_SIZE, PAGE_SIZE, p->mm, BUF + PAGE_SIZE)
+			   : memory_supply_private(m, 7 * PAGE_SIZE, PAGE_SIZE, a->mm,
+				     HERE + 7 * PAGE_SIZE, p->mm, BUF),
+			0);
+		mmu_before_flush = NULL;
+		CHECK_EQ(tried, 1);
+	}
+	CHECK(lru_check());
+	dontneed(a, 7, 1);
+	end();
+}
+
 TEST(sources_that_are_refused)
 {
 	struct space *p, *c;
