@@ -33,14 +33,16 @@
  *
  * THE BEGINNING IS ONE STEP. With all pt_locks held nobody can add, drop or use a mapping between counting and replacing. A
  *   reference that is no mapping (a pin, a copy under way, another walker) would be seen in the count, and it could not be
- *   taken later: who has no mapping finds pages on the LRU, and A is off it. Nothing has to be undone.
+ *   taken later: who has no mapping finds pages on the LRU, and A is off it. Nothing has to be undone. The one exception
+ *   is the shrinker of the deferred queue: it may hold a reference for a moment, finds A off the LRU, and gives up.
  *
  * INVARIANTS (asserted here; migrate_check() tests M1 and M5)
  *   M1  a migration entry stands only while its migrator runs: from the beginning to the end it neither sleeps nor
  *       passes a preempt_point(). When the other CPUs stand still in their schedulers there is none
  *   M2  A is copied only after every CPU of every space that maps it has flushed
  *   M3  a fault that meets a migration entry holds no lock while it waits, and waits for one copy at most
- *   M4  A has the caller's reference only, and no mapping, when it is given back
+ *   M4  A has no mapping when it is given back; besides the caller's reference there may be those of who has unmapped it
+ *       just now and still flushes
  *   M5  a migration entry carries no raw frame number: its address is inverted, P is clear
  *
  * LOCKS     anon->lock -> pt_lock (more than one: by trylock) -> huge_maps, lru.lock. mm->lock is not needed, and a fault
