@@ -192,7 +192,7 @@ static bool text_grow(struct report_file *f, usize size)
 /* Replaces the record in text[] by the next one. False: no memory. At the end sets `ended`. */
 static bool next_record(struct report_file *f)
 {
-	struct report_out out = {text_put, f, f->node};
+	struct report_out out = {.put = text_put, .ctx = f, .node = f->node};
 	u64 cursor = f->cursor;
 
 	if (!f->text && !text_grow(f, TEXT_FIRST))
@@ -262,6 +262,7 @@ int report_show(const char *path, struct task *self, bool lock_free_only, struct
 	else if (lock_free_only && !(node->flags & REPORT_LOCK_FREE))
 		err = -EAGAIN;
 	out->node = node;
+	out->lock_free = lock_free_only;
 	while (!err && node->show(out, task, &cursor))
 		;
 	if (task)

@@ -23,7 +23,8 @@ struct report_out {
 	void (*put)(void *ctx, const char *s, usize len);
 	void *ctx;
 	const struct report_node
-		*node; /* set by report.c: which file, for a function that shows several */
+		*node;  /* set by report.c: which file, for a function that shows several */
+	bool lock_free; /* set by report.c: the machine is stopped, what needs a lock is left out */
 };
 void report_puts(struct report_out *out, const char *s);
 void report_printf(struct report_out *out, const char *fmt, ...) __printf(2, 3);

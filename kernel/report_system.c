@@ -77,7 +77,7 @@ static bool add_mapped(struct mm *mm, void *ctx)
 	return true;
 }
 
-/* Pages of objects that spaces map; one that two map counts twice, up to all there are. */
+/* Takes the lock of the list of spaces. Pages of objects that spaces map; one that two map counts twice, up to all there are. */
 static u64 mapped_pages(void)
 {
 	u64 pages = 0;
@@ -103,7 +103,6 @@ static u64 locked_pages(void)
 
 static void show_meminfo_anon(struct report_out *out)
 {
-	u64 locked = locked_pages();
 	u64 active = vmstat_read(VM_nr_active_anon), inactive = vmstat_read(VM_nr_inactive_anon);
 
 	kb_line(out, "Active:", KB(active));
@@ -112,14 +111,19 @@ static void show_meminfo_anon(struct report_out *out)
 	kb_line(out, "Inactive(anon):", KB(inactive));
 	kb_line(out, "Active(file):", 0);
 	kb_line(out, "Inactive(file):", 0);
-	kb_line(out, "Unevictable:", KB(locked));
-	kb_line(out, "Mlocked:", KB(locked));
+	if (!out->lock_free) {
+		u64 locked = locked_pages();
+
+		kb_line(out, "Unevictable:", KB(locked));
+		kb_line(out, "Mlocked:", KB(locked));
+	}
 	kb_line(out, "SwapTotal:", 0);
 	kb_line(out, "SwapFree:", 0);
 	kb_line(out, "Dirty:", 0);
 	kb_line(out, "Writeback:", 0);
 	kb_line(out, "AnonPages:", KB(vmstat_read(VM_nr_anon_pages)));
-	kb_line(out, "Mapped:", KB(mapped_pages()));
+	if (!out->lock_free)
+		kb_line(out, "Mapped:", KB(mapped_pages()));
 	kb_line(out, "Shmem:", KB(vmstat_read(VM_nr_shmem)));
 }
 

@@ -190,15 +190,21 @@ static void drain_cpu(u32 cpu)
 }
 
 /*
- * buddy_drain_pcp - this CPU's lists, and what was cleared in advance, back to the zones.
- * buddy_drain_all_pcp - those of all CPUs.
+ * buddy_drain_cpu - this CPU's lists back to the zones.
+ * buddy_drain_pcp - and what was cleared in advance.
+ * buddy_drain_all_pcp - the lists of all CPUs, and what was cleared in advance.
  *
  *   locks    takes each zone.lock; _all: the other CPUs stand still (sched_stop_others), since their lists have no lock
  *   Linux    drain_local_pages, drain_all_pages
  */
-void buddy_drain_pcp(void)
+void buddy_drain_cpu(void)
 {
 	drain_cpu(cpu_id());
+}
+
+void buddy_drain_pcp(void)
+{
+	buddy_drain_cpu();
 	buddy_drain_prezeroed();
 }
 

@@ -123,7 +123,8 @@ struct page *buddy_alloc_contig(unsigned order, enum page_type type, u32 flags);
 void buddy_free_contig(struct page *head, unsigned order);
 
 u64 buddy_free_pages(void);              /* all zones, per-CPU lists included */
-void buddy_drain_pcp(void);              /* this CPU's lists back to the buddy */
+void buddy_drain_cpu(void);              /* this CPU's lists back to the buddy */
+void buddy_drain_pcp(void);              /* those, and what was cleared in advance */
 void buddy_drain_all_pcp(void);          /* of all CPUs, while the others stand still */
 void buddy_set_pcp(u32 batch, u32 high); /* their lengths; 1, 0: bypassed (tests) */
 

@@ -403,7 +403,7 @@ static bool begin_pass(struct compaction *c)
 	pfn_t migrate = READ_ONCE(s->migrate_pfn), free = READ_ONCE(s->free_pfn);
 	bool whole = c->order < 0 || migrate >= free || migrate < start || free > end;
 
-	buddy_drain_pcp(); /* what is free unites only on the zone's lists */
+	buddy_drain_cpu(); /* what is free unites only on the zone's lists */
 	c->migrate = whole ? start : migrate;
 	c->free = c->free_floor = whole ? end : free;
 	return whole || migrate == start;
@@ -560,7 +560,7 @@ struct page *compact_alloc_huge(bool hard)
 {
 	struct page *page;
 
-	buddy_drain_pcp(); /* what this CPU's lists hold may be all that is missing */
+	buddy_drain_cpu(); /* what this CPU's lists hold may be all that is missing */
 	page = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
 	if (!page)
 		page = try_direct(MIGRATE_ASYNC);

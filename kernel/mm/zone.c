@@ -146,7 +146,7 @@ static u64 square_root(u64 n)
 /*
  * buddy_set_min_free_kbytes - how much is kept: each zone its share of it.
  *
- *   locks    none: readers see old or new marks
+ *   locks    takes each zone.lock, so that the marks of a zone are of one asking; readers see old or new ones
  *   Linux    setup_per_zone_wmarks, with watermark_scale_factor 10
  */
 void buddy_set_min_free_kbytes(u64 kb)
@@ -158,9 +158,11 @@ void buddy_set_min_free_kbytes(u64 kb)
 		u64 min = KB_TO_PAGES(kb) * z->managed_pages / total;
 		u64 step = MAX(min / 4, z->managed_pages / 1000);
 
+		spin_lock(&z->lock);
 		z->watermark_min = min;
 		z->watermark_low = min + step;
 		z->watermark_high = min + 2 * step;
+		spin_unlock(&z->lock);
 	}
 }
 

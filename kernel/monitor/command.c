@@ -280,7 +280,7 @@ static int execute_redirected(struct monitor *m, struct parse_command *p)
 		say(m, "%s: %s\n", p->redirect, errno_text(-EAGAIN));
 		return STATUS_FAILED;
 	}
-	m->out = (struct report_out){collect, &c, NULL};
+	m->out = (struct report_out){.put = collect, .ctx = &c};
 	status = monitor_execute_words(m, p->argc, p->argv);
 	m->out = out;
 	if (status) {

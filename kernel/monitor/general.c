@@ -318,7 +318,7 @@ static void drop(void *ctx, const char *s, usize len)
 /* One text as a string. What cannot be opened is said before the line begins. */
 static int cat_json(struct monitor *m, const char *path)
 {
-	struct report_out nowhere = {drop, NULL, NULL}, out;
+	struct report_out nowhere = {.put = drop}, out;
 	int err = report_show(path, NULL, m->stopped, &nowhere);
 	const u8 *data = NULL;
 	usize size = 0;

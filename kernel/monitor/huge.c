@@ -51,7 +51,7 @@ static void value_put(void *ctx, const char *s, usize len)
 
 static void setting_read(struct value *v, const char *folder, const char *name)
 {
-	struct report_out out = {value_put, v, NULL};
+	struct report_out out = {.put = value_put, .ctx = v};
 	char path[96];
 
 	memset(v, 0, sizeof(*v));

@@ -103,7 +103,7 @@ struct report_out json_text_begin(struct json *j, const char *key)
 {
 	key_out(j, key);
 	report_puts(j->out, "\"");
-	return (struct report_out){text_put, j, NULL};
+	return (struct report_out){.put = text_put, .ctx = j};
 }
 
 void json_text_end(struct json *j)
@@ -182,7 +182,7 @@ static void fields_put(void *ctx, const char *s, usize len)
 int json_fields(struct json *j, const char *key, const char *path, struct task *self, bool stopped)
 {
 	struct fields f = {.j = j};
-	struct report_out out = {fields_put, &f, NULL};
+	struct report_out out = {.put = fields_put, .ctx = &f};
 	int err;
 
 	json_object(j, key);

@@ -79,7 +79,7 @@ static void filter_put(void *ctx, const char *s, usize len)
 int cmd_vmstat(struct monitor *m, int argc, char **argv)
 {
 	struct filter f = {.m = m, .words = argv + 1, .count = argc - 1};
-	struct report_out out = {filter_put, &f, NULL};
+	struct report_out out = {.put = filter_put, .ctx = &f};
 	struct json j;
 
 	if (m->json) {

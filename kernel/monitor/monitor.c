@@ -39,7 +39,7 @@ void monitor_session_init(
 	struct monitor *m, void (*put)(void *ctx, const char *s, usize len), void *ctx)
 {
 	memset(m, 0, sizeof(*m));
-	m->out = (struct report_out){put, ctx, NULL};
+	m->out = (struct report_out){.put = put, .ctx = ctx};
 	m->may_power = true;
 	edit_init(&m->edit, put, complete, ctx);
 	m->edit.ctx = m;

@@ -33,7 +33,7 @@ static struct text whole, pieces; /* too large for a stack */
 
 static int show(struct text *t, const char *path)
 {
-	struct report_out out = {text_put, t, NULL};
+	struct report_out out = {.put = text_put, .ctx = t};
 
 	t->used = 0;
 	t->s[0] = '\0';

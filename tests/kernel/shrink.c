@@ -147,7 +147,7 @@ static void text_put(void *ctx, const char *s, usize len)
 static bool shows(const char *path, const char *want)
 {
 	usize used = 0;
-	struct report_out out = {text_put, &used, NULL};
+	struct report_out out = {.put = text_put, .ctx = &used};
 
 	text[0] = '\0';
 	return report_show(path, NULL, false, &out) == 0 && !strcmp(text, want);
