@@ -37,8 +37,8 @@ struct cpu {
 	u32 tlb_inbox;                /* bit n: CPU n wants a flush from us */
 	u64 nr_irqs, nr_ticks, nr_switches, nr_ipis;
 	u64 idle_ns;
-	void *arch;     /* gdt, tss, ist stacks: x86/gdt.c */
-	void *runqueue; /* sched.c */
+	void *arch;        /* gdt, tss, ist stacks: x86/gdt.c */
+	void *runqueue;    /* sched.c */
 	u32 node;          /* of NUMA: mm/node.c */
 	struct zone *zone; /* mm/buddy.c: the zone that is asked first, */
 	struct pcp *pcp;   /* ... and this CPU's lists of it */
