@@ -98,11 +98,13 @@ class Options:
             raise UsageError(
                 f"ICOUNT=1 with SMP={self.smp}: the instruction counter counts all CPUs "
                 "together and a waiting CPU burns whole slices, so costs are exact with SMP=1 only")
+        if not 1 <= self.numa <= MAX_NODES:
+            raise UsageError(f"NUMA={self.numa}: 1 to {MAX_NODES} nodes are wanted")
         if self.smp is None:
             self.smp = 1 if self.icount else max(2, self.numa)
         if not 1 <= self.smp <= MAX_CPUS:
             raise UsageError(f"SMP={self.smp}: 1 to {MAX_CPUS} is wanted")
-        if not 1 <= self.numa <= min(MAX_NODES, self.smp):
+        if self.numa > self.smp:
             raise UsageError(f"NUMA={self.numa} with SMP={self.smp}: 1 to {MAX_NODES} nodes, each with a CPU")
         if self.numa > 1 and self.ram_file:
             raise UsageError("guest memory is one file: with NUMA it would be several")

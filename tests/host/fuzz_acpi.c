@@ -17,6 +17,9 @@
 #define MADT 0x80
 
 static u8 *memory;
+
+#include "acpi_table.h"
+
 static usize memory_bytes;
 
 static void require(bool holds)
@@ -31,28 +34,6 @@ static const void *map(paddr_t address, usize bytes)
 	if (address > memory_bytes || bytes > memory_bytes - address)
 		return NULL;
 	return memory + address;
-}
-
-static void put(usize at, u64 value, usize bytes)
-{
-	memcpy(memory + at, &value, bytes);
-}
-
-static void set_sum(usize table, usize bytes, usize at)
-{
-	u8 sum = 0;
-
-	memory[at] = 0;
-	for (usize i = 0; i < bytes; i++)
-		sum = (u8)(sum + memory[table + i]);
-	memory[at] = (u8)-sum;
-}
-
-static void finish_table(usize table, const char *signature, usize bytes)
-{
-	memcpy(memory + table, signature, 4);
-	put(table + 4, bytes, 4);
-	set_sum(table, bytes, table + 9);
 }
 
 static void build(const u8 *entries, usize size, bool wide)

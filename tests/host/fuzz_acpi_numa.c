@@ -14,6 +14,8 @@
 
 static u8 memory[0x1000];
 
+#include "acpi_table.h"
+
 static void require(bool holds)
 {
 	if (!holds)
@@ -31,28 +33,6 @@ static const void *map(paddr_t address, usize bytes)
 	window = malloc(bytes);
 	memcpy(window, memory + address, bytes);
 	return window;
-}
-
-static void put(usize at, u64 value, usize bytes)
-{
-	memcpy(memory + at, &value, bytes);
-}
-
-static void set_sum(usize table, usize bytes, usize at)
-{
-	u8 sum = 0;
-
-	memory[at] = 0;
-	for (usize i = 0; i < bytes; i++)
-		sum = (u8)(sum + memory[table + i]);
-	memory[at] = (u8)-sum;
-}
-
-static void finish_table(usize table, const char *signature, usize bytes)
-{
-	memcpy(memory + table, signature, 4);
-	put(table + 4, bytes, 4);
-	set_sum(table, bytes, table + 9);
 }
 
 static void build(const u8 *data, usize size, u8 revision, usize entries)

@@ -13,6 +13,9 @@
 #define MADT         0x3003
 
 static u8 *memory;
+
+#include "acpi_table.h"
+
 static u8 *window; /* what map() handed out last: a copy, so that reading too far is seen */
 
 static const void *map(paddr_t address, usize bytes)
@@ -24,29 +27,6 @@ static const void *map(paddr_t address, usize bytes)
 	window = malloc(bytes);
 	memcpy(window, memory + address, bytes);
 	return window;
-}
-
-static void put(usize at, u64 value, usize bytes)
-{
-	memcpy(memory + at, &value, bytes);
-}
-
-/* Makes the sum of `bytes` bytes 0 by the one at `at`. */
-static void set_sum(usize table, usize bytes, usize at)
-{
-	u8 sum = 0;
-
-	memory[at] = 0;
-	for (usize i = 0; i < bytes; i++)
-		sum = (u8)(sum + memory[table + i]);
-	memory[at] = (u8)-sum;
-}
-
-static void finish_table(usize table, const char *signature, usize bytes)
-{
-	memcpy(memory + table, signature, 4);
-	put(table + 4, bytes, 4);
-	set_sum(table, bytes, table + 9);
 }
 
 static void put_rsdp(bool wide)

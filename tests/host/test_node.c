@@ -20,33 +20,13 @@
 
 static u8 memory[0x2000];
 
+#include "acpi_table.h"
+
 static const void *map(paddr_t address, usize bytes)
 {
 	if (address > sizeof(memory) || bytes > sizeof(memory) - address)
 		return NULL;
 	return memory + address;
-}
-
-static void put(usize at, u64 value, usize bytes)
-{
-	memcpy(memory + at, &value, bytes);
-}
-
-static void set_sum(usize table, usize bytes, usize at)
-{
-	u8 sum = 0;
-
-	memory[at] = 0;
-	for (usize i = 0; i < bytes; i++)
-		sum = (u8)(sum + memory[table + i]);
-	memory[at] = (u8)-sum;
-}
-
-static void finish(usize table, const char *signature, usize bytes)
-{
-	memcpy(memory + table, signature, 4);
-	put(table + 4, bytes, 4);
-	set_sum(table, bytes, table + 9);
 }
 
 static usize srat_end;
@@ -55,7 +35,7 @@ static void add_entry(const void *entry, usize bytes)
 {
 	memcpy(memory + srat_end, entry, bytes);
 	srat_end += bytes;
-	finish(SRAT, "SRAT", srat_end - SRAT);
+	finish_table(SRAT, "SRAT", srat_end - SRAT);
 }
 
 static void add_cpu(u8 apic_id, u32 domain, bool enabled)
@@ -91,7 +71,7 @@ static void put_slit(u64 nr, const u8 *distances)
 {
 	put(SLIT + 36, nr, 8);
 	memcpy(memory + SLIT + 44, distances, nr * nr);
-	finish(SLIT, "SLIT", 44 + nr * nr);
+	finish_table(SLIT, "SLIT", 44 + nr * nr);
 }
 
 static void start(void)
@@ -102,10 +82,10 @@ static void start(void)
 	set_sum(0, 20, 8);
 	put(ROOT + 36, SRAT, 4);
 	put(ROOT + 40, SLIT, 4);
-	finish(ROOT, "RSDT", 44);
+	finish_table(ROOT, "RSDT", 44);
 	srat_end = SRAT + 48;
 	memory[SRAT + 8] = 3;
-	finish(SRAT, "SRAT", 48);
+	finish_table(SRAT, "SRAT", 48);
 }
 
 static struct acpi_numa numa;
@@ -171,7 +151,7 @@ TEST(distances_are_by_domain)
 	CHECK(acpi_read_numa(0, map, &numa));
 	CHECK_EQ(numa.distance[0][1], 20);
 	put(SLIT + 36, 1000, 8); /* more than there is */
-	finish(SLIT, "SLIT", 48);
+	finish_table(SLIT, "SLIT", 48);
 	CHECK(acpi_read_numa(0, map, &numa));
 	CHECK_EQ(numa.distance[0][1], 20);
 }
