@@ -24,6 +24,7 @@
 #include "sched.h"
 #include "object.h"
 #include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/zap.h"
 #include "mm/fork.h"
 #include "seeded.h"

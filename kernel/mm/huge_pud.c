@@ -34,6 +34,7 @@
 #include "mm/lru.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
+#include "mm/thp_split.h"
 #include "mm/vma.h"
 #include "sched.h"
 #include "trace.h"

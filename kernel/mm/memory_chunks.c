@@ -33,7 +33,7 @@
 #include "mm/rmap.h"
 #include "mm/vma.h"
 #include "sched.h"
-#include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/memory.h"
 #include "mm/memory_chunks.h"
 #include "seeded.h"

@@ -29,7 +29,7 @@
 #include "mm/vma.h"
 #include "mutex.h"
 #include "sched.h"
-#include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/memory.h"
 #include "mm/memory_chunks.h"
 #include "seeded.h"

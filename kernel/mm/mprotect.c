@@ -18,7 +18,7 @@
 #include "mm/uaccess.h"
 #include "mutex.h"
 #include "sched.h"
-#include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/range.h"
 #include "mm/mmap.h"
 

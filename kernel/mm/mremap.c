@@ -20,7 +20,7 @@
 #include "mutex.h"
 #include "sched.h"
 #include "object.h"
-#include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/zap.h"
 #include "mm/range.h"
 #include "mm/mmap.h"

@@ -25,7 +25,7 @@
 #include "mm/pgtable.h"
 #include "mm/reclaim.h"
 #include "mm/rmap.h"
-#include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/vma.h"
 #include "mm/zero.h"
 #include "sched.h"

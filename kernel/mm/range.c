@@ -20,7 +20,7 @@
 #include "mm/buddy.h"
 #include "mm/pgtable.h"
 #include "mm/vma.h"
-#include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/zap.h"
 #include "mm/range.h"
 

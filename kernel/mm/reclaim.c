@@ -21,7 +21,7 @@
 #include "mm/lru.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
-#include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/thp_shrink.h"
 #include "mm/vma.h"
 #include "mm/zero.h"

@@ -1,8 +1,8 @@
 /*
  * thp_shrink.c - huge pages that hold memory for nothing give it back     floor 5, below: thp, zap, rmap, lru
  *
- * Finds huge pages that are worth less than they cost and has thp.c split them. It decides which; it is told when
- * (reclaim.c under pressure and for drop_caches, /sys/kernel/debug/split_huge_pages on request).
+ * Finds huge pages that are worth less than they cost and has thp_split.c take them apart. It decides which; it is
+ * told when (reclaim.c under pressure and for drop_caches, /sys/kernel/debug/split_huge_pages on request).
  *
  * IDEA      two ways to hold memory for nothing, and what a split gives back
  *
@@ -31,6 +31,7 @@
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
 #include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/vma.h"
 #include "mm/zero.h"
 #include "mutex.h"

@@ -22,7 +22,7 @@
 #include "mm/pgtable.h"
 #include "mm/vma.h"
 #include "mm/rmap.h"
-#include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/huge_pud.h"
 #include "mm/zero.h"
 #include "sched.h"

@@ -19,6 +19,7 @@
 #include "mm/reclaim.h"
 #include "mm/rmap.h"
 #include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/vma.h"
 #include "mm/zero.h"
 #include "vmstat.h"

@@ -15,6 +15,7 @@
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
 #include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mutex.h"
 #include "vmstat.h"
 

@@ -20,6 +20,7 @@
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
 #include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/vma.h"
 #include "mm/zero.h"
 #include "mutex.h"

@@ -27,6 +27,7 @@
 #include "mm/migrate.h"
 #include "mm/mmap.h"
 #include "mm/pgtable.h"
+#include "mm/thp_split.h"
 #include "mm/vma.h"
 #include "mm/vmap.h"
 #include "mutex.h"

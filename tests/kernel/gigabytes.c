@@ -12,6 +12,7 @@
 #include "mm/lru.h"
 #include "mm/mmap.h"
 #include "mm/pgtable.h"
+#include "mm/thp_split.h"
 #include "mm/vma.h"
 #include "vmstat.h"
 #include "x86/timer.h"

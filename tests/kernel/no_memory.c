@@ -16,6 +16,7 @@
 #include "mm/migrate.h"
 #include "mm/mmap.h"
 #include "mm/run.h"
+#include "mm/thp_split.h"
 #include "mm/zero.h"
 #include "object.h"
 #include "printk.h"

@@ -12,6 +12,7 @@
 #include "mm/mmap.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
+#include "mm/thp_split.h"
 #include "mm/vma.h"
 #include "mm/zero.h"
 #include "mutex.h"
