@@ -161,6 +161,7 @@ bool rmap_walk(struct anon *anon, u64 index, u64 pages,
 bool rmap_walk_locked(struct anon *anon, u64 index, u64 pages,
 	bool (*fn)(struct vma *v, vaddr_t addr, void *ctx), void *ctx);
 
-bool rmap_check(void); /* R1 to R5: see rmap.c. The other CPUs are stopped */
+bool rmap_check(void); /* R1 to R5: see rmap_check.c. The other CPUs are stopped */
+bool rmap_tree_check(const struct anon *anon);
 
 #endif
