@@ -198,7 +198,7 @@ static void show_pagesets(struct report_out *out, const struct zone *z)
 		report_printf(out,
 			"\n    cpu: %u\n              count: %lu\n              high:  %u"
 			"\n              batch: %u",
-			cpu, count, PCP_HIGH, PCP_BATCH);
+			cpu, count, READ_ONCE(pcp_high), READ_ONCE(pcp_batch));
 	}
 }
 

@@ -3,13 +3,15 @@
  *
  * The allocator's front: what the rest of the kernel calls. It knows nothing of addresses in a
  * process, never waits and never moves a page: when it has no block it says so. How blocks are
- * halved, united and kept apart is in block.c, the last page_put in put.c.
+ * halved, united and kept apart is in block.c, the lists of each CPU in pcp.c, the last page_put in
+ * put.c, and where the first pages come from in buddy_init.c.
  *
  * IDEA
- *   Single pages and one huge page stand on lists of each CPU, which need no lock: kernel code is
- *   not preempted, and interrupts never allocate.
+ *   A page comes from this CPU's own stack, without a lock, or the stack is filled first; a block
+ *   comes from the zone. Where the wished for zone has nothing the next one is asked.
  *
  *      buddy_alloc(0) <-- [ CPU's stack ] <--32 at a time, one lock-- [ zone's free[order][type] ]
+ *      buddy_alloc(9) <-- [ one huge page ] <-------- or ------------------'
  *
  *   Huge pages that an idle CPU has cleared in advance stand apart too, one list for each zone: they
  *   are free, but only who wants zeroes takes them, until memory is short.
@@ -18,15 +20,14 @@
  *      0 .. min: BUDDY_RESERVE only    min .. low: ordinary    above low: BUDDY_QUIET too
  *
  * INVARIANTS  B1 to B8: buddy_check.c
- * LOCKS       zone.lock: innermost of memory; taken and released inside every public function.
- *             Per-CPU lists: only their own CPU.
+ * LOCKS       zone.lock: innermost of memory; taken and released inside every public function
  * LINUX       mm/page_alloc.c: __alloc_pages, free_unref_page. It adds reclaim and compaction on the
  *             way, lowmem reserves, boosted watermarks and CMA.   docs/mm/buddy.md
  */
 #include "lib/string.h"
 #include "mm/block.h"
 #include "mm/buddy.h"
-#include "mm/memmap.h"
+#include "mm/pcp.h"
 #include "panic.h"
 #include "trace.h"
 #include "vmstat.h"
@@ -42,40 +43,10 @@
 
 u64 buddy_inject_fired, buddy_inject_seen;
 
-static u32 pcp_batch = PCP_BATCH, pcp_high = PCP_HIGH, pcp_huge_high = PCP_HUGE_HIGH;
 static u64 inject_at;
 static int inject_order;
 
-/* How many pages this caller may take from the zone, all orders apart. */
-static u64 pages_above_mark(const struct zone *z, u32 flags)
-{
-	u64 mark = z->watermark_min, available = zone_available_pages(z);
-
-	if (flags & BUDDY_RESERVE)
-		mark = 0;
-	else if (flags & BUDDY_QUIET)
-		mark = z->watermark_low;
-	return available > mark ? available - mark : 0;
-}
-
-/* ---- per-CPU lists: stacks, linked by `next` only ---- */
-
-static __always_inline void pcp_push(struct page_list *list, struct page *p, pfn_t pfn)
-{
-	p->flags = PG_PCP;
-	p->next = list->first;
-	list->first = pfn;
-	list->count++;
-}
-
-static __always_inline struct page *pcp_pop(struct page_list *list)
-{
-	struct page *p = pfn_to_page(list->first);
-
-	list->first = p->next;
-	list->count--;
-	return p;
-}
+/* ---- what freed pages hold ---- */
 
 /* Debug builds: freed kernel pages on the stacks are filled; a later write to them is found out. */
 static void poison_fill(struct page *p)
@@ -102,130 +73,6 @@ static void zeroed_verify(struct page *p)
 		if (word[i])
 			panic("poison", "pfn %#lx was freed as zeroed: word %u is %#lx",
 				(unsigned long)page_to_pfn(p), i, (unsigned long)word[i]);
-}
-
-/* A block becomes single pages of a stack; the lowest ends on top, they are handed out upwards. */
-static void pcp_push_block(struct page_list *list, struct page *p, u64 pages)
-{
-	u32 first = page_to_pfn(p);
-
-	for (u64 i = 0; i < pages; i++) {
-		p[i].flags = PG_PCP;
-		p[i].next = first + i + 1;
-	}
-	p[pages - 1].next = list->first;
-	list->first = first;
-	list->count += pages;
-}
-
-/*
- * Fills an empty stack under one lock, in pieces as large as still wanted. More than half of a batch is
- * enough: a large block must not be cut into crumbs for the last page of it.
- */
-static void pcp_refill(struct zone *z, struct page_list *list, enum migratetype mt, u32 flags)
-{
-	u64 want;
-
-	spin_lock(&z->lock);
-	want = MIN(pcp_batch, pages_above_mark(z, flags));
-	while (want > 0 && list->count <= pcp_batch / 2) {
-		unsigned order = 0, largest = 63 - __builtin_clzl(want);
-		struct page *p;
-
-		while (order < largest && !z->free[order][mt].first)
-			order++;
-		p = block_take(z, order, mt);
-		if (!p && order > 0)
-			p = block_take(z, order = 0, mt);
-		if (!p)
-			break;
-		pcp_push_block(list, p, 1ul << order);
-		want -= 1ul << order;
-	}
-	spin_unlock(&z->lock);
-}
-
-/* Gives up to `count` entries of a stack back to the zone. How many there were. */
-static __noinline u64 pcp_drain(struct zone *z, struct page_list *list, u64 count)
-{
-	u64 nr;
-
-	spin_lock(&z->lock);
-	for (nr = 0; nr < count && list->first; nr++) {
-		pfn_t pfn = list->first;
-		struct page *p = pcp_pop(list);
-
-		p->flags = 0;
-		if (CONFIG_CHECKS)
-			p->private = 0;
-		block_give(z, pfn, p->order);
-	}
-	spin_unlock(&z->lock);
-	return nr;
-}
-
-/*
- * buddy_drain_prezeroed - the huge pages cleared in advance become ordinary free blocks.
- *
- *   locks    takes each zone.lock
- */
-void buddy_drain_prezeroed(void)
-{
-	for_each_zone (z) {
-		if (READ_ONCE(z->prezeroed.first))
-			vmstat_add(VM_nr_thp_prezeroed, -(s64)pcp_drain(z, &z->prezeroed, ~0ul));
-	}
-}
-
-static void drain_cpu(u32 cpu)
-{
-	for_each_zone (z) {
-		struct pcp *pcp = &z->pcp[cpu];
-
-		for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
-			pcp_drain(z, &pcp->lists[mt], pcp->lists[mt].count);
-		pcp_drain(z, &pcp->huge, pcp->huge.count);
-		pcp_drain(z, &pcp->zeroed, pcp->zeroed.count);
-	}
-}
-
-/*
- * buddy_drain_cpu - this CPU's lists back to the zones.
- * buddy_drain_pcp - and what was cleared in advance.
- * buddy_drain_all_pcp - the lists of all CPUs, and what was cleared in advance.
- *
- *   locks    takes each zone.lock; _all: the other CPUs stand still (sched_stop_others), since their lists have no lock
- *   Linux    drain_local_pages, drain_all_pages
- */
-void buddy_drain_cpu(void)
-{
-	drain_cpu(cpu_id());
-}
-
-void buddy_drain_pcp(void)
-{
-	buddy_drain_cpu();
-	buddy_drain_prezeroed();
-}
-
-void buddy_drain_all_pcp(void)
-{
-	for_each_cpu (c)
-		drain_cpu(c->id);
-	buddy_drain_prezeroed();
-}
-
-/*
- * buddy_set_pcp - how long the per-CPU lists are. 1 and 0: each page goes straight to the buddy.
- *
- *   locks    none; the lists that exist are not touched (buddy_drain_pcp)
- *   Linux    vm.percpu_pagelist_high_fraction
- */
-void buddy_set_pcp(u32 batch, u32 high)
-{
-	pcp_batch = MAX(batch, 1);
-	pcp_high = high;
-	pcp_huge_high = high ? PCP_HUGE_HIGH : 0;
 }
 
 /* ---- allocating ---- */
@@ -289,7 +136,7 @@ static struct page *zone_alloc_page(struct zone *z, enum migratetype mt, u32 fla
 	struct page_list *list = &z->pcp[cpu_id()].lists[mt];
 
 	if (!list->first)
-		pcp_refill(z, list, mt, flags);
+		pcp_refill(z, list, mt, buddy_mark(z, flags));
 	return list->first ? pcp_pop(list) : NULL;
 }
 
@@ -301,7 +148,7 @@ static __always_inline struct page *zone_alloc_block(
 	if (order == HPAGE_PMD_ORDER && mt == MIGRATE_MOVABLE && pcp->huge.first)
 		return pcp_pop(&pcp->huge);
 	spin_lock(&z->lock);
-	if (pages_above_mark(z, flags) >= 1ul << order)
+	if (zone_pages_above(z, buddy_mark(z, flags)) >= 1ul << order)
 		p = block_take(z, order, mt);
 	spin_unlock(&z->lock);
 	return p;
@@ -655,114 +502,7 @@ void buddy_free_prezeroed(struct page *head)
 	spin_unlock(&z->lock);
 }
 
-/* ---- start-up and settings ---- */
-
-/* The part of a range that lies in z: typed FREE and filed in the largest blocks that fit. */
-static void zone_add_range(struct zone *z, pfn_t start, pfn_t end)
-{
-	u64 order;
-
-	z->start = z->managed_pages ? MIN(z->start, start) : start;
-	z->end = MAX(z->end, end);
-	z->present_pages += end - start;
-	z->managed_pages += end - start;
-	for (pfn_t pfn = start; pfn < end; pfn++) {
-		struct page *p = pfn_to_page(pfn);
-
-		if (p->type != PAGE_RESERVED || pfn == 0)
-			panic("buddy", "pfn %#lx handed over twice", (unsigned long)pfn);
-		p->type = PAGE_FREE;
-	}
-	spin_lock(&z->lock);
-	for (pfn_t pfn = start; pfn < end; pfn += 1ul << order) {
-		order = MIN(__builtin_ctzl(pfn), 63 - __builtin_clzl(end - pfn));
-		order = MIN(order, MAX_ORDER);
-		block_give(z, pfn, order);
-	}
-	spin_unlock(&z->lock);
-}
-
-/* How far [start, end) lies in the zone of its first frame. Zones change at multiples of 4 MiB. */
-static pfn_t zone_part_end(pfn_t start, pfn_t end)
-{
-	pfn_t pfn = ALIGN_UP(start + 1, 1ul << MAX_ORDER);
-
-	while (pfn < end && pfn_zone_first(pfn) == pfn_zone_first(start))
-		pfn += 1ul << MAX_ORDER;
-	return MIN(pfn, end);
-}
-
-/*
- * buddy_init_cpu - which zone this CPU asks first: its node's. c->node is known.
- *
- *   locks    none: before it runs, or by itself with empty lists
- */
-void buddy_init_cpu(struct cpu *c)
-{
-	const struct zonelist *list = &zonelists[c->node];
-
-	c->zone = &zones[list->nr ? list->zones[0] : 0];
-	c->pcp = &c->zone->pcp[c->id];
-}
-
-/*
- * buddy_add_range - hand the frames [start, end) over; they are RESERVED until now.
- *
- *   locks    takes zone.lock; start-up only, pages and watermarks do not follow by themselves
- *   Linux    memblock_free_pages
- */
-void buddy_add_range(pfn_t start, pfn_t end)
-{
-	pfn_t part;
-
-	zone_claim_frames(start, end);
-	for (; start < end; start = part) {
-		part = zone_part_end(start, end);
-		zone_add_range(pfn_zone(start), start, part);
-	}
-	zone_init_lists();
-	for (unsigned i = 0; i < MAX_CPUS; i++)
-		if (cpus[i])
-			buddy_init_cpu(cpus[i]);
-}
-
-/* RAM in use for good counts as present. It was typed by page_init(), or it came too late. */
-static void zone_count_used(const struct memmap_range *r)
-{
-	pfn_t start = r->start >> PAGE_SHIFT, end = r->end >> PAGE_SHIFT, part;
-
-	ASSERT(r->end <= MEMMAP_LOW || pfn_to_page(MAX(start, 1))->type != PAGE_RESERVED);
-	for (; start < end; start = part) {
-		part = zone_part_end(start, end);
-		pfn_zone_first(start)->present_pages += part - start;
-	}
-}
-
-/*
- * buddy_init - file every usable frame above the first MiB, set watermarks and per-CPU lists.
- *
- *   locks    none: start-up, one CPU; after page_init()
- *   Linux    memblock_free_all, init_per_zone_wmark_min
- */
-void buddy_init(void)
-{
-	zone_init();
-	for (unsigned i = 0; i < MAX_CPUS; i++)
-		if (cpus[i])
-			buddy_init_cpu(cpus[i]);
-	for (unsigned i = 0; i < memmap_count; i++) {
-		const struct memmap_range *r = &memmap_ranges[i];
-		paddr_t start = MAX(r->start, MEMMAP_LOW);
-
-		if (r->type == MEMMAP_USABLE && start < r->end)
-			buddy_add_range(start >> PAGE_SHIFT, r->end >> PAGE_SHIFT);
-		else if (memmap_is_ram(r->type) && r->type != MEMMAP_USABLE)
-			zone_count_used(r);
-	}
-	zone_init_watermarks();
-	/* A small machine cannot leave 186 pages of each kind with each CPU. */
-	buddy_set_pcp(PCP_BATCH, MIN(MAX(zone_managed_pages() / 256, 2 * PCP_BATCH), PCP_HIGH));
-}
+/* ---- counting, and failing on purpose ---- */
 
 /*
  * buddy_free_pages - free pages of all zones, those on per-CPU lists included.

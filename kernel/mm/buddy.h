@@ -4,6 +4,7 @@
 #ifndef MM_BUDDY_H
 #define MM_BUDDY_H
 
+#include "mm/pcp.h"
 #include "mm/zone.h"
 
 #define BUDDY_RESERVE 0x1 /* down to the last page: frames without which nothing is freed */
@@ -16,10 +17,13 @@
 #define BUDDY_THISNODE   0x20
 #define BUDDY_ON(node)   (BUDDY_NODE | (u32)(node) << BUDDY_NODE_SHIFT)
 
-#define PCP_BATCH       32
-#define PCP_HIGH        186
-#define PCP_HUGE_HIGH   1
-#define PCP_ZEROED_HIGH 16
+/* The watermark that a caller with these flags has to leave. */
+static inline u64 buddy_mark(const struct zone *z, u32 flags)
+{
+	if (flags & BUDDY_RESERVE)
+		return 0;
+	return flags & BUDDY_QUIET ? z->watermark_low : z->watermark_min;
+}
 
 void buddy_init(void);                        /* after page_init(): files every usable range */
 void buddy_init_cpu(struct cpu *c);           /* another CPU, whose node is known */
@@ -58,7 +62,6 @@ void buddy_retype_huge(
  */
 struct page *buddy_alloc_prezeroed(void); /* NULL: none */
 void buddy_free_prezeroed(struct page *head);
-void buddy_drain_prezeroed(void);
 
 /* refcount is 0: off the LRU and the deferred queue, then buddy_free. */
 void page_free_batch(const u32 *pfns, unsigned nr); /* base pages only the caller references */
@@ -122,11 +125,7 @@ struct page *buddy_take_isolated(pfn_t start, unsigned order, enum page_type typ
 struct page *buddy_alloc_contig(unsigned order, enum page_type type, u32 flags);
 void buddy_free_contig(struct page *head, unsigned order);
 
-u64 buddy_free_pages(void);              /* all zones, per-CPU lists included */
-void buddy_drain_cpu(void);              /* this CPU's lists back to the buddy */
-void buddy_drain_pcp(void);              /* those, and what was cleared in advance */
-void buddy_drain_all_pcp(void);          /* of all CPUs, while the others stand still */
-void buddy_set_pcp(u32 batch, u32 high); /* their lengths; 1, 0: bypassed (tests) */
+u64 buddy_free_pages(void); /* all zones, per-CPU lists included */
 
 /* B1..B8: see buddy_check.c. Takes the zone locks. */
 bool buddy_check(void);

@@ -185,10 +185,7 @@ struct page *buddy_alloc_contig(unsigned order, enum page_type type, u32 flags)
 	list = &zonelists[flags & BUDDY_NODE ? flags >> BUDDY_NODE_SHIFT : this_cpu()->node];
 	for (unsigned i = 0; i < list->nr; i++) {
 		struct zone *z = &zones[list->zones[i]];
-		u64 mark = flags & BUDDY_RESERVE ? 0
-			   : flags & BUDDY_QUIET ? z->watermark_low
-						 : z->watermark_min;
-		struct page *p = zone_alloc_contig(z, order, type, mark);
+		struct page *p = zone_alloc_contig(z, order, type, buddy_mark(z, flags));
 
 		if (p)
 			return p;

@@ -91,6 +91,14 @@ static inline u64 zone_available_pages(const struct zone *z)
 	return free > isolated ? free - isolated : 0;
 }
 
+/* ... and how many of those may go while `mark` pages are to be left. */
+static inline u64 zone_pages_above(const struct zone *z, u64 mark)
+{
+	u64 available = zone_available_pages(z);
+
+	return available > mark ? available - mark : 0;
+}
+
 /* Would 2^order pages be found and `mark` pages be left? Linux: zone_watermark_ok. No lock: a hint. */
 bool zone_watermark_ok(const struct zone *z, unsigned order, u64 mark);
 

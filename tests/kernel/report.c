@@ -187,6 +187,17 @@ KTEST(report, listing)
 	KT_EXPECT(ctx, report_list("/nowhere", NULL, count_name, &whole) == -ENOENT);
 }
 
+/* zoneinfo says how long the per-CPU lists are now, not how long they are on a large machine. */
+KTEST(report, live_lists)
+{
+	u32 batch = pcp_batch, high = pcp_high;
+
+	buddy_set_pcp(7, 77);
+	KT_EXPECT(ctx, show(&whole, "/proc/zoneinfo") == 0);
+	buddy_set_pcp(batch, high);
+	KT_EXPECT(ctx, strstr(whole.s, "high:  77\n") && strstr(whole.s, "batch: 7\n"));
+}
+
 /* Linux's bits for frames whose kind is known. */
 KTEST(report, frame_flags)
 {
