@@ -6,11 +6,29 @@
  *
  * IDEA      old |=== P P P ===|            new area: same anon object, pgoff so that index <-> page stays
  *                    |  |  |
- *           new      P  P  P    |===       entries are taken out, flushed, and put in, one pte table at a time;
- *                                          a huge leaf moves whole, with its deposit, where both addresses are aligned
+ *           new      P  P  P    |===
+ *
+ *   The range is cut into pieces, and a piece is as large as the two places allow:
+ *
+ *     1 GiB, 2 MiB   both sides aligned, nothing at the new place: the entry moves, be it a huge leaf with its deposit or
+ *                    a table with all that hangs below it
+ *     a part of it   a huge leaf is split; the entries are taken out, flushed, and put in, one by one
+ *
+ * IT CANNOT FAIL HALFWAY. Tables are all that a move has to allocate, so there are two rounds over the same pieces: the first
+ *   makes every table at the new place, and only when it has them all the second moves. In between nobody adds or fills a table:
+ *   faults and collapse want mm->lock. What may change is a huge leaf, which becomes a table (a split that comes from the
+ *   page) or a hole (an object's page is withdrawn). A piece moves whole either way; where it goes page by page its tables have been
+ *   made as for a leaf that is split. So the second round meets no piece that the first has not prepared.
+ *
+ * INVARIANTS  E1  once the first entry has moved nothing is allocated: the second round is straight code (asserted: every
+ *                 piece finds its table); ktest no_memory.mremap_among_splits fails each allocation in turn
+ *             E2  who comes from a page meets every entry of it. The new place stands behind the old one in the family's
+ *                 tree (rmap.c), so a walk that has passed an entry meets it once more at most; and a table moves under
+ *                 the family's lock, because a walker finds his way into it before he takes pt_lock
  *
  * LOCKS     mm->lock (write) -> anon lock -> pt_lock
- * LINUX     mm/mremap.c: move_page_tables, move_huge_pmd, move_vma                 docs/mm/mmap.md
+ * LINUX     mm/mremap.c: move_page_tables, move_huge_pmd, move_normal_pmd, move_vma. It allocates as it goes, and moves back what
+ *           it had moved: the tables at the old place are still there, unless it was one of those that moved. docs/mm/mmap.md
  */
 #include <abi/errno.h>
 #include "mm/pgtable.h"
@@ -35,25 +53,71 @@ static bool is_leaf(pmd_t pmd)
 	return pmd_kind(pmd) == ENTRY_LEAF;
 }
 
-/* A whole huge leaf moves, with its deposit. False: it must go page by page. Linux: move_huge_pmd */
-static bool move_huge(struct mm *mm, vaddr_t haddr, pmd_t *from, pmd_t *to)
+/* Both places, and how far it is from one to the other. */
+struct move {
+	struct vma *v; /* from this area */
+	vaddr_t end;   /* of the range, at the old place */
+	s64 shift;
+};
+
+/* What moves in one step: the entry of a gigabyte (pmd is NULL), of 2 MiB, or 4 KiB entries below it. */
+struct piece {
+	vaddr_t start, end;
+	pud_t *pud;
+	pmd_t *pmd;
+};
+
+/* The way to an entry changes: nobody who comes from a page is on it. E2 */
+static void lock_ways(struct vma *v)
 {
-	bool moved = false;
+	if (v->anon)
+		spin_lock(&v->anon->lock);
+	spin_lock(&v->mm->pt_lock);
+}
+
+static void unlock_ways(struct vma *v)
+{
+	spin_unlock(&v->mm->pt_lock);
+	if (v->anon)
+		spin_unlock(&v->anon->lock);
+}
+
+/* The entry of 2 MiB, whatever it is. Linux: move_huge_pmd, move_normal_pmd */
+static void move_pmd(struct vma *v, vaddr_t haddr, pmd_t *from, pmd_t *to)
+{
+	struct mm *mm = v->mm;
 	pmd_t pmd;
 
-	spin_lock(&mm->pt_lock);
-	if (pmd_kind(pmd_read(from)) == ENTRY_LEAF && pmd_kind(pmd_read(to)) == ENTRY_HOLE) {
-		pmd = pmd_take(from);
-		if (!(pmd.v & PTE_DEVICE))
+	lock_ways(v);
+	pmd = pmd_take(from);
+	if (pmd_kind(pmd) != ENTRY_HOLE) {
+		if (is_leaf(pmd))
 			pgtable_deposit(mm, to, pgtable_withdraw(mm, from));
-		tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_move);
-		if (seeded(MOVE_ZERO) && pfn_is_huge_zero(pmd_pfn(pmd)))
+		tlb_flush(&mm->tlb, haddr, haddr + HPAGE_PMD_SIZE,
+			is_leaf(pmd) ? HPAGE_PMD_SIZE : PAGE_SIZE, TLB_move);
+		if (seeded(MOVE_ZERO) && is_leaf(pmd) && pfn_is_huge_zero(pmd_pfn(pmd)))
 			pmd = pmd_make_huge(0, PTE_P | PTE_US | PTE_NX);
 		pmd_write(to, pmd);
-		moved = true;
 	}
-	spin_unlock(&mm->pt_lock);
-	return moved;
+	unlock_ways(v);
+}
+
+/* The same for 1 GiB. Linux: move_normal_pud */
+static void move_pud(struct vma *v, vaddr_t addr, pud_t *from, pud_t *to)
+{
+	struct mm *mm = v->mm;
+	bool leaf;
+	pud_t pud;
+
+	lock_ways(v);
+	leaf = pud_kind(pud_read(from)) == ENTRY_LEAF;
+	pud = pud_take(from);
+	if (leaf)
+		pgtable_deposit_pmds(mm, to, pgtable_withdraw_pmds(mm, from));
+	tlb_flush(
+		&mm->tlb, addr, addr + HPAGE_PUD_SIZE, leaf ? HPAGE_PUD_SIZE : PAGE_SIZE, TLB_move);
+	pud_write(to, pud);
+	unlock_ways(v);
 }
 
 /* Entries of [start, end), all under *from, to the same number of entries from `dst` on, which lie under *to. */
@@ -83,74 +147,116 @@ static void move_ptes(
 		tlb_flush(&mm->tlb, start, end, PAGE_SIZE, TLB_move);
 }
 
-/* How far one step of a move may go: neither side may cross a 2 MiB line. */
-static vaddr_t step_end(vaddr_t a, vaddr_t dst, vaddr_t end)
+/* Entries that go one by one: those of a huge leaf when it has been split. */
+static void move_part(struct vma *v, const struct piece *p, vaddr_t dst, pmd_t *to)
 {
-	u64 n = MIN(pmd_range_end(a, end) - a, pmd_range_end(dst, ~0ul) - dst);
+	struct mm *mm = v->mm;
+
+	ASSERT_RULE("E1", pmd_kind(pmd_read(to)) == ENTRY_TABLE, "no table at %#lx", dst);
+	if (is_leaf(pmd_read(p->pmd))) {
+		(void)seeded_window(MOVE_RECHECK);
+		spin_lock(&mm->pt_lock);
+		if (pmd_kind(pmd_read(p->pmd)) == ENTRY_LEAF) /* nobody split the page */
+			thp_split_pmd(v, p->start & HPAGE_PMD_MASK, p->pmd);
+		spin_unlock(&mm->pt_lock);
+	}
+	move_ptes(mm, p->start, p->end, p->pmd, dst, to);
+}
+
+/* Does the gigabyte at a go as one entry? Not where it shares its new place with others. */
+static bool moves_as_pud(const struct move *m, vaddr_t a)
+{
+	pud_t *to = pgtable_find_pud(m->v->mm, a + m->shift);
+
+	return IS_ALIGNED(a, HPAGE_PUD_SIZE) && IS_ALIGNED((u64)m->shift, HPAGE_PUD_SIZE) &&
+	       m->end - a >= HPAGE_PUD_SIZE && (!to || pud_kind(pud_read(to)) == ENTRY_HOLE);
+}
+
+/* And this piece as one entry of 2 MiB? */
+static bool moves_as_pmd(const struct piece *p, pmd_t *to)
+{
+	return p->end - p->start == HPAGE_PMD_SIZE && pmd_kind(pmd_read(to)) == ENTRY_HOLE;
+}
+
+/* How far one step of a move may go: neither side may cross a 2 MiB line. */
+static vaddr_t step_end(const struct move *m, vaddr_t a)
+{
+	vaddr_t dst = a + m->shift;
+	u64 n = MIN(pmd_range_end(a, m->end) - a, pmd_range_end(dst, ~0ul) - dst);
 
 	return a + n;
 }
 
-/* Leaves of 1 GiB: whole, with their deposits, where both addresses are aligned and nothing is there; else split. */
-static void move_puds(struct vma *v, vaddr_t start, vaddr_t end, s64 shift)
+/* The first piece from a on where something stands. False: nothing more. Leaves that must come apart do so here. */
+static bool next_piece(const struct move *m, vaddr_t a, struct piece *p)
 {
-	struct mm *mm = v->mm;
-	pud_t *from, *to;
+	struct mm *mm = m->v->mm;
 
-	for (vaddr_t a = start; mm->nr_puds && (from = pgtable_next_pud(mm, &a, end)) != NULL;
-		a = pud_range_end(a, end)) {
-		bool whole = pud_range_end(a, end) - a == HPAGE_PUD_SIZE &&
-			     IS_ALIGNED((u64)shift, HPAGE_PUD_SIZE);
+	for (; a < m->end; a = pud_range_end(a, m->end)) {
+		pud_t *pud = pgtable_find_pud(mm, a);
 
-		to = whole ? pgtable_make_pud(mm, a + shift) : NULL;
-		spin_lock(&mm->pt_lock);
-		if (!to || pud_kind(pud_read(to)) != ENTRY_HOLE) {
-			thp_split_pud(mm, a);
-		} else if (pud_kind(pud_read(from)) == ENTRY_LEAF) {
-			pud_t pud = pud_take(from);
-
-			pgtable_deposit_pmds(mm, to, pgtable_withdraw_pmds(mm, from));
-			tlb_flush(&mm->tlb, a, a + HPAGE_PUD_SIZE, HPAGE_PUD_SIZE, TLB_move);
-			pud_write(to, pud);
+		if (!pud || pud_kind(pud_read(pud)) == ENTRY_HOLE)
+			continue;
+		if (moves_as_pud(m, a)) {
+			*p = (struct piece){a, a + HPAGE_PUD_SIZE, pud, NULL};
+			return true;
 		}
-		spin_unlock(&mm->pt_lock);
-	}
-}
-
-/*
- * Move every entry of [start, end) to dst. All tables are made first, step by step; a move that runs out of memory
- * half-way is moved back by the caller. Returns where it stopped: end, or less.
- */
-static vaddr_t move_entries(struct vma *v, vaddr_t start, vaddr_t end, vaddr_t dst)
-{
-	struct mm *mm = v->mm;
-	s64 shift = dst - start;
-	vaddr_t a = start, next;
-
-	move_puds(v, start, end, shift);
-	for (pmd_t *from = pgtable_next_pmd(mm, &a, end); from;
-		a = next, from = pgtable_next_pmd(mm, &a, end)) {
-		pud_t *pudp = pgtable_make_pud(mm, a + shift);
-		pmd_t *to = pudp ? pgtable_make_pmd(mm, pudp, a + shift) : NULL;
-
-		if (!to)
-			return a;
-		next = step_end(a, a + shift, end);
-		if (is_leaf(pmd_read(from))) {
-			if (next - a == HPAGE_PMD_SIZE && move_huge(mm, a, from, to))
-				continue;
-			(void)seeded_window(MOVE_RECHECK);
+		if (pud_kind(pud_read(pud)) == ENTRY_LEAF) {
 			spin_lock(&mm->pt_lock);
-			if (pmd_kind(pmd_read(from)) == ENTRY_LEAF) /* nobody split the page */
-				thp_split_pmd(v, a & HPAGE_PMD_MASK, from);
+			thp_split_pud(mm, a);
 			spin_unlock(&mm->pt_lock);
 		}
-		if (pmd_kind(pmd_read(to)) != ENTRY_TABLE && pgtable_make_pte(mm, to))
-			return a;
-		move_ptes(mm, a, next, from, a + shift, to);
+		p->start = a;
+		p->pmd = pgtable_next_pmd(mm, &p->start, pud_range_end(a, m->end));
+		if (p->pmd) {
+			p->end = step_end(m, p->start);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The first round: every table that the second one will want. False: no memory; nothing has moved. */
+static bool make_tables(const struct move *m, vaddr_t start)
+{
+	struct mm *mm = m->v->mm;
+	struct piece p;
+
+	for (vaddr_t a = start; next_piece(m, a, &p); a = p.end) {
+		vaddr_t dst = p.start + m->shift;
+		pud_t *pud = pgtable_make_pud(mm, dst);
+		pmd_t *to;
+
+		if (!pud)
+			return false;
+		if (!p.pmd)
+			continue;
+		to = pgtable_make_pmd(mm, pud, dst);
+		if (!to || (!moves_as_pmd(&p, to) && pgtable_make_pte(mm, to)))
+			return false;
 		preempt_point();
 	}
-	return end;
+	return true;
+}
+
+/* The second: straight code. E1 */
+static void move_pieces(const struct move *m, vaddr_t start)
+{
+	struct mm *mm = m->v->mm;
+	struct piece p;
+
+	for (vaddr_t a = start; next_piece(m, a, &p); a = p.end) {
+		vaddr_t dst = p.start + m->shift;
+		pmd_t *to = p.pmd ? pgtable_find_pmd(mm, dst) : NULL;
+
+		if (!p.pmd)
+			move_pud(m->v, p.start, p.pud, pgtable_find_pud(mm, dst));
+		else if (moves_as_pmd(&p, to))
+			move_pmd(m->v, p.start, p.pmd, to);
+		else
+			move_part(m->v, &p, dst, to);
+		preempt_point();
+	}
 }
 
 /* A second area for the same pages: same family, same indexes, another place. NULL: no memory. */
@@ -183,9 +289,8 @@ static struct vma *twin_area(struct vma *v, vaddr_t start, vaddr_t old, u64 len)
 static s64 move_area(
 	struct mm *mm, struct vma *v, vaddr_t old, u64 old_len, vaddr_t to, u64 len, u32 flags)
 {
-	u64 moving = MIN(old_len, len);
+	struct move m = {.end = old + MIN(old_len, len), .shift = to - old};
 	struct vma *n;
-	vaddr_t stop;
 
 	if (mm->nr_vmas >=
 		VMA_MAX - 3) /* cut twice, moved, and room to spare: Linux's own margin */
@@ -197,13 +302,12 @@ static s64 move_area(
 	n = twin_area(v, to, old, len);
 	if (!n)
 		return -ENOMEM;
-	stop = move_entries(v, old, old + moving, to);
-	/* Back, all of it: leaves of 1 GiB behind `stop` have moved, too. The tables they came from are still there. */
-	if (stop != old + moving) {
-		move_entries(n, to, to + moving, old);
-		zap_area(n);
+	m.v = v;
+	if (!make_tables(&m, old)) {
+		zap_area(n); /* empty, but for tables */
 		return -ENOMEM;
 	}
+	move_pieces(&m, old);
 	vma_merge(n);
 	if (!(flags & MREMAP_DONTUNMAP))
 		zap_area(v); /* the entries are gone; only the area and its tables are left */

@@ -549,6 +549,145 @@ KTEST(no_memory, each_block)
 	fail_all(ctx, HPAGE_PMD_ORDER);
 }
 
+/* --- a move, while another splits what moves ----------------------------------------------------------------- */
+
+#define MIXED_RANGES 6
+#define MIXED_BYTES  (MIXED_RANGES * HPAGE_PMD_SIZE)
+#define MIXED_MOST   100 /* allocations of one move: far more than there are */
+
+/* Two threads in one round: one moves the area, the other splits its huge pages. */
+struct mixed {
+	struct mm *mm;
+	struct page *heads[MIXED_RANGES];
+	u32 turn, done;
+	u64 splits;
+	bool again; /* the allocation after a split fails as well */
+};
+
+/* Huge, small, huge with one page unmapped, and so on; what is there holds its own address. */
+static bool mixed_prepare(struct mixed *m)
+{
+	m->mm = lab_space();
+	if (!m->mm || !lab_area(m->mm, LAB_AREA, MIXED_BYTES))
+		return false;
+	for (u64 i = 0; i < MIXED_RANGES; i++) {
+		vaddr_t at = LAB_AREA + i * HPAGE_PMD_SIZE;
+
+		thp_settings.enabled = i % 3 == 1 ? THP_NEVER : THP_ALWAYS;
+		if (!lab_fill(m->mm, at, HPAGE_PMD_SIZE))
+			return false;
+		for (vaddr_t a = at; a < at + HPAGE_PMD_SIZE; a += PAGE_SIZE)
+			*lab_word(m->mm, a) = a;
+		m->heads[i] = pfn_head(lab_pfn(m->mm, at));
+	}
+	thp_settings.enabled = THP_ALWAYS;
+	return true;
+}
+
+/* Comes from the pages: it holds no lock of the space. */
+static void mixed_split(void *arg)
+{
+	struct mixed *m = arg;
+
+	if (__atomic_load_n(&m->turn, __ATOMIC_ACQUIRE) == m->done)
+		return;
+	for (u32 i = 0; i < MIXED_RANGES; i++) {
+		struct page *head = m->heads[i];
+
+		if (!page_try_get(head))
+			continue;
+		if (page_is_huge(head) && thp_split_page(head) == 0) {
+			m->splits++;
+			if (m->again)
+				buddy_inject_fail(1, -1);
+		}
+		page_put(head);
+	}
+	__atomic_add_fetch(&m->done, 1, __ATOMIC_RELEASE);
+}
+
+/* All of it at `at`, and nothing at the other place. */
+static bool mixed_is_at(struct mixed *m, vaddr_t at, vaddr_t not_at)
+{
+	bool ok = true;
+
+	for (u64 o = 0; o < MIXED_BYTES && ok; o += PAGE_SIZE) {
+		u64 *word = lab_word(m->mm, at + o);
+
+		ok = word && *word == LAB_AREA + o && !lab_leaf(m->mm, not_at + o);
+	}
+	return ok;
+}
+
+/* One move with the k-th allocation failing, begun `delay` after the splits. False: something is not where it belongs. */
+static bool mixed_round(struct mixed *m, vaddr_t to, u64 k, u64 delay, bool *fired)
+{
+	u64 deadline = time_ns() + LAB_LIMIT_NS;
+	bool ok;
+	s64 r;
+
+	if (!mixed_prepare(m))
+		return false;
+	m->again = k & 1;
+	buddy_inject_fail(k, -1);
+	__atomic_add_fetch(&m->turn, 1, __ATOMIC_RELEASE);
+	timer_delay(delay);
+	r = mmap_remap(
+		m->mm, LAB_AREA, MIXED_BYTES, MIXED_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	*fired = buddy_inject_fired;
+	while (__atomic_load_n(&m->done, __ATOMIC_ACQUIRE) != m->turn && time_ns() < deadline)
+		preempt_point();
+	buddy_inject_fail(0, -1);
+	ok = r == (s64)to ? mixed_is_at(m, to, LAB_AREA)
+			  : r == -ENOMEM && mixed_is_at(m, LAB_AREA, to);
+	lab_space_end(m->mm);
+	return ok && m->done == m->turn;
+}
+
+/*
+ * Nothing is lost, whichever allocation of a move fails, and whatever huge page becomes a table in the middle of it: all of it
+ * is at the new place, or all of it at the old one.
+ */
+KTEST(no_memory, mremap_among_splits)
+{
+	static const u64 shifts[] = {0, PAGE_SIZE, HPAGE_PMD_SIZE - 3 * PAGE_SIZE};
+	static struct mixed m;
+	struct lab_rival rival;
+	struct thp_settings before;
+	struct mm *other;
+	u64 used, failures = 0;
+
+	if (!CONFIG_INJECT || nr_cpus < 2)
+		KT_SKIP(ctx, "needs injection, and 2 CPUs");
+	if (!lab_has_memory(4 * MIXED_BYTES))
+		KT_SKIP(ctx, "too little memory");
+	before = lab_begin();
+	used = lab_frames_used();
+	m = (struct mixed){0};
+	other = lab_space();
+	KT_REQUIRE(ctx, other && lab_rival_go(&rival, other, cpu_id() ? 0 : 1, mixed_split, &m));
+	for (u32 i = 0; i < ARRAY_SIZE(shifts); i++) {
+		bool fired = true, ok = true;
+
+		for (u64 k = 1; ok && fired && k < MIXED_MOST; k++, failures += fired) {
+			for (u64 delay = 0; ok && delay < 4; delay++)
+				ok = mixed_round(&m, LAB_ELSEWHERE + shifts[i], k,
+					delay * 10 * NS_PER_US, &fired);
+			if (!ok)
+				printk("ktest: no memory: shift %#lx, allocation %lu: pages are "
+				       "lost",
+					shifts[i], k);
+		}
+		KT_EXPECT(ctx, ok && !fired);
+	}
+	lab_rival_end(&rival);
+	printk("ktest: no memory: %lu allocations failed, %lu splits", failures, m.splits);
+	KT_EXPECT(ctx, m.splits > 0);
+	lab_space_end(other);
+	KT_EXPECT(ctx, lab_frames_back(used) && lab_healthy());
+	lab_end(ctx, &before);
+}
+
 /* --- a program, from its file to its end -------------------------------------------------------------------- */
 
 /* -ENOMEM, or its status. */
