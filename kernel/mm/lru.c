@@ -170,6 +170,19 @@ void lru_putback(struct page *head)
 }
 
 /*
+ * lru_add_part - a frame of a huge page that was split goes on the list where the page was isolated from.
+ *
+ *   locks    takes lru.lock
+ *   flags    the page's, before it was split
+ *   Linux    __split_huge_page_tail copies the flags
+ */
+void lru_add_part(struct page *page, u8 flags)
+{
+	flags_set(page, flags & (PG_ACTIVE | PG_LAZYFREE));
+	lru_putback(page);
+}
+
+/*
  * lru_deactivate - MADV_COLD: an active page is the newest of the inactive ones.
  *
  *   locks    takes lru.lock; nothing happens to a page that is on no list, or is inactive
@@ -264,22 +277,6 @@ void lru_revive(struct page *head)
 	flags_clear(head, PG_LAZYFREE);
 	flags_set(head, PG_LRU | PG_ACTIVE);
 	page_list_add(&lru.active, head);
-	count_list(head->flags, page_nr(head));
-	spin_unlock(&lru.lock);
-}
-
-/*
- * lru_add_lazyfree - a page on no list becomes one that MADV_FREE left: a frame of a huge page that was one.
- *
- *   locks    takes lru.lock
- *   Linux    __split_huge_page_tail copies the flags
- */
-void lru_add_lazyfree(struct page *head)
-{
-	spin_lock(&lru.lock);
-	ASSERT(!(head->flags & PG_LRU));
-	page_list_add_tail(&lru.inactive, head);
-	flags_set(head, PG_LRU | PG_LAZYFREE);
 	count_list(head->flags, page_nr(head));
 	spin_unlock(&lru.lock);
 }

@@ -28,8 +28,9 @@ void lru_putback(struct page *head);        /* undo lru_isolate */
 bool lru_get(struct page *head);            /* a reference on a page that is on a list */
 struct page *lru_lazyfree_take(void);       /* the next that MADV_FREE left, isolated; NULL */
 void lru_revive(struct page *head);         /* put it back as one that is in use */
-void lru_add_lazyfree(struct page *head);   /* a frame of a lazily free huge page that was split */
-void lru_deactivate(struct page *head);     /* MADV_COLD: to the front of inactive */
+void lru_add_part(
+	struct page *page, u8 flags);   /* a frame of a huge page that was split: where that was */
+void lru_deactivate(struct page *head); /* MADV_COLD: to the front of inactive */
 /* MADV_FREE: to the tail of inactive, PG_LAZYFREE. */
 void lru_deactivate_lazyfree(struct page *head);
 void lru_del(struct page *head);                 /* it is being freed; no-op when on no list */

@@ -104,7 +104,7 @@ void thp_split_puds(struct mm *mm, vaddr_t start, vaddr_t end)
 
 struct split {
 	struct page *head;
-	bool lazyfree;                       /* MADV_FREE left it */
+	u8 flags;                            /* which list it was on */
 	struct vma *areas[SPLIT_MAX_SPACES]; /* one for each space locked */
 	unsigned nr;
 	bool taken; /* off the deferred queue: counted when it came there */
@@ -149,15 +149,13 @@ static bool split_area_pmd(struct vma *v, vaddr_t addr, void *ctx)
 }
 
 /* The frames of a page that was split: those still mapped go on the LRU it was on, those of holes are free. */
-static void split_finish(struct page *head, bool lazyfree)
+static void split_finish(struct page *head, u8 flags)
 {
 	for (u64 i = 0; i < HPAGE_PMD_NR; i++) {
 		struct page *p = head + i;
 
-		if (READ_ONCE(p->mapcount) && lazyfree)
-			lru_add_lazyfree(p);
-		else if (READ_ONCE(p->mapcount))
-			lru_add_active(p);
+		if (READ_ONCE(p->mapcount))
+			lru_add_part(p, flags);
 		if (i > 0) /* buddy_split_huge gave us one reference on each; the head's is the caller's own */
 			page_put(p);
 	}
@@ -190,7 +188,7 @@ static bool split_locked(struct split *s, struct anon *anon)
 	/* Linux takes the mappings away one by one, and on the way the page is partly unmapped: it counts that. */
 	if (!queued && !s->taken)
 		vmstat_inc(VM_thp_deferred_split_page);
-	s->lazyfree = head->flags & PG_LAZYFREE;
+	s->flags = head->flags;
 	buddy_split_huge(head);
 	return true;
 }
@@ -214,7 +212,7 @@ static int split_page(struct page *head, bool taken)
 		vmstat_inc(VM_thp_split_page_failed);
 		return -EBUSY;
 	}
-	split_finish(head, s.lazyfree);
+	split_finish(head, s.flags);
 	vmstat_inc(VM_thp_split_page);
 	trace(TRACE_thp_split_page, page_to_pfn(head), 0, 0);
 	return 0;

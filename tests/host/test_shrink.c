@@ -445,6 +445,8 @@ TEST(cold_is_inactive)
 	model_advise(s, HERE, MIB, MADV_COLD);
 	CHECK(!is_huge(HERE));
 	CHECK_EQ(delta(VM_thp_split_page), 1);
+	CHECK_EQ(vmstat_read(VM_nr_inactive_anon), 512); /* the other half is as old as the page was */
+	CHECK_EQ(vmstat_read(VM_nr_active_anon), 0);
 	end();
 }
 
