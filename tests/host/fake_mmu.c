@@ -50,6 +50,7 @@ void mmu_start(u64 bytes)
 {
 	struct page *root;
 
+	memset(tlbs, 0, sizeof(tlbs)); /* of the machine before */
 	machine_start(bytes, MMU_CPUS);
 	for (u32 i = 0; i < MMU_CPUS; i++) {
 		threads[i].tid = i + 1;

@@ -14,6 +14,7 @@
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
 #include "mm/thp.h"
+#include "mm/thp_split.h"
 #include "mm/vma.h"
 #include "vmstat.h"
 
@@ -520,4 +521,71 @@ TEST(as_many_areas_as_linux_has)
 	CHECK_EQ(mmap_unmap(mm, base, 1 * GIB), 0);
 	CHECK_EQ(mm->nr_vmas, 0);
 	end();
+}
+
+/* ---- mremap, when memory runs out and huge pages come apart on the way ---- */
+
+static unsigned moment,
+	moments; /* the one at which another CPU splits all that is huge; how many there were */
+static struct page *heads[2];
+
+static void split_them(void)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(heads); i++) {
+		page_get(heads[i]);
+		CHECK_EQ(thp_split_page(heads[i]), 0);
+		page_put(heads[i]);
+	}
+	buddy_inject_fail(1, -1); /* and the next table is not to be had either */
+}
+
+static void at_moment(void)
+{
+	if (moments++ == moment)
+		mmu_as_other_cpu(split_them);
+}
+
+/* Huge, small, huge: moved by `shift`, the k-th allocation fails, and there is a split at the n-th moment. */
+static bool move_mixture(vaddr_t to, u64 k, unsigned n)
+{
+	s64 at;
+
+	s = model_create();
+	mm = s->mm;
+	model_map(s, HERE, 6 * MIB, RW, MAP_FIXED);
+	for (vaddr_t a = HERE; a < HERE + 6 * MIB; a += 64 * PAGE_SIZE) {
+		thp_settings.enabled = a / (2 * MIB) % 2 ? THP_NEVER : THP_ALWAYS;
+		CHECK_EQ(model_access(s, a, MMU_WRITE), FAULT_DONE);
+	}
+	thp_settings.enabled = THP_ALWAYS;
+	heads[0] = pfn_to_page(mmu_frame(mm, HERE));
+	heads[1] = pfn_to_page(mmu_frame(mm, HERE + 4 * MIB));
+	CHECK(page_is_huge(heads[0]) && page_is_huge(heads[1]));
+	moment = n;
+	moments = 0;
+	model_may_fail = true;
+	buddy_inject_fail(k, -1);
+	machine_preempt = at_moment;
+	at = model_remap(s, HERE, 6 * MIB, 6 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	machine_preempt = NULL;
+	buddy_inject_fail(0, -1);
+	model_may_fail = false;
+	CHECK(at == (s64)to || at == -ENOMEM);
+	model_check();
+	model_exit(s);
+	return moments > n;
+}
+
+TEST(a_move_among_splits_and_failures)
+{
+	static const vaddr_t places[] = {16 * MIB, 16 * MIB + PAGE_SIZE, 18 * MIB - 3 * PAGE_SIZE};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+		for (u64 k = 1; k < 10; k++) {
+			model_start(96 * MIB);
+			for (unsigned n = 0; n < 40 && move_mixture(places[i], k, n); n++)
+				;
+			end();
+		}
+	}
 }
