@@ -17,11 +17,20 @@
  *
  *           The pool is free memory on a list of its own. When somebody finds no memory, buddy_drain_pcp() makes
  *           ordinary free blocks of it; and it is filled only while a quarter of all memory is free beside it.
+ *           The block at work goes the same way: who drains takes it back at once, unless a page of it is being
+ *           cleared just now; then the CPU that clears it gives it back when that page is done.
+ *
+ *             drain:  give_back = true; trylock: free the block       clear:  lock; a page; unlock;
+ *                     or it is at work -------------------------------------> give_back? trylock: free the block
+ *
+ *           Flag and lock are ordered on both sides: either the one sees the lock free or the other sees the flag.
  *
  * INVARIANTS
  *   Z4  what is handed to the pool is zero in every byte: B7 of buddy_check()
  *   Z5  switched off, there is no block at work and the pool is empty: prezerod_update(), and clear_piece()'s
  *       caller looks at the setting under the same lock
+ *   Z6  what belongs to nobody else while it is cleared is one block of 2 MiB for all CPUs together, and for 4 KiB's time
+ *       after somebody has asked for memory in vain (ktest prezero)
  *
  * LOCKS     work_lock (LOCK_ZERO) around one piece, inside it zone.lock
  * LINUX     has nothing like it: clears in the fault. HawkEye (2019) keeps free lists of zeroed and other pages.
@@ -38,6 +47,7 @@
 static struct spinlock work_lock = SPINLOCK_INIT(LOCK_ZERO, "prezero");
 static struct page *block; /* work_lock: being cleared, ours alone; NULL: none */
 static u64 next;           /* work_lock: the first page of it that is not cleared yet */
+static bool give_back;     /* somebody found no memory: the block is wanted for that */
 
 /* Is one more wanted, and is there so much free memory that nobody will miss it? */
 static bool wants_more(void)
@@ -66,6 +76,36 @@ static bool clear_piece(void)
 	return true;
 }
 
+/* The block at work, if there is one, is ordinary free memory again: on the zone's lists, not on this CPU's. */
+static void drop_block(void)
+{
+	WRITE_ONCE(give_back, false);
+	if (!block)
+		return;
+	buddy_free(block);
+	block = NULL;
+	buddy_drain_cpu();
+}
+
+/* If somebody asked for it. The flag was written before this; who fails here leaves it to the holder of the lock. */
+static void drop_if_asked(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (READ_ONCE(give_back) && spin_trylock(&work_lock)) {
+		drop_block();
+		spin_unlock(&work_lock);
+	}
+}
+
+/* What buddy_drain_prezeroed() calls: memory is wanted. Holds whatever locks it likes, so it waits for none. */
+static void take_back(void)
+{
+	if (!READ_ONCE(block))
+		return;
+	WRITE_ONCE(give_back, true);
+	drop_if_asked();
+}
+
 /* What an idle thread runs. False: nothing to do, or another idle CPU is at it. */
 static bool prezerod_piece(void)
 {
@@ -75,6 +115,7 @@ static bool prezerod_piece(void)
 		return false;
 	more = READ_ONCE(thp_settings.prezero) && clear_piece();
 	spin_unlock(&work_lock);
+	drop_if_asked();
 	return more;
 }
 
@@ -86,12 +127,9 @@ static bool prezerod_piece(void)
 void prezerod_update(void)
 {
 	spin_lock(&work_lock);
-	if (block) {
-		buddy_free(block);
-		block = NULL;
-	}
-	buddy_drain_prezeroed();
+	drop_block();
 	spin_unlock(&work_lock);
+	buddy_drain_prezeroed();
 	if (READ_ONCE(thp_settings.prezero))
 		sched_wake_idle();
 }
@@ -99,5 +137,6 @@ void prezerod_update(void)
 /* prezerod_init - from now on idle CPUs ask. */
 void prezerod_init(void)
 {
+	buddy_take_back = take_back;
 	sched_idle_work = prezerod_piece;
 }

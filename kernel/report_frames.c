@@ -98,22 +98,49 @@ static void usage_pmd(struct report_usage *u, struct leaf *l, pmd_t e)
 		usage_add(u, l, PAGE_SIZE, MAX(pmds + READ_ONCE(head[i].mapcount), 1u));
 }
 
-/* Leaves of 1 GiB, each as 512 of 2 MiB. */
-static void usage_puds(struct report_usage *u, struct leaf *l, struct vma *v)
+/* What one entry at pmd maps of [a, end), which lies in its range. pt_lock held. */
+static void usage_range(struct report_usage *u, struct leaf *l, pmd_t e, vaddr_t a, vaddr_t end)
 {
-	struct mm *mm = v->mm;
-	pud_t *pudp, pud;
+	pte_t *ptep;
 
-	for (vaddr_t a = v->start; mm->nr_puds && (pudp = pgtable_next_pud(mm, &a, v->end)) != NULL;
-		a += HPAGE_PUD_SIZE) {
+	if (pmd_kind(e) == ENTRY_LEAF)
+		usage_pmd(u, l, e);
+	if (pmd_kind(e) != ENTRY_TABLE)
+		return;
+	ptep = pte_ptr(e, a);
+	for (u64 n = (end - a) >> PAGE_SHIFT; n; n--, ptep++) {
+		pte_t pte = pte_read(ptep);
+
+		if (pte_kind(pte) == ENTRY_LEAF)
+			usage_pte(u, l, pte);
+	}
+}
+
+/* [a, end) of one area, leaves of 1 GiB apart. */
+static void usage_pmds(
+	struct report_usage *u, struct leaf *l, struct mm *mm, vaddr_t a, vaddr_t end)
+{
+	for (pmd_t *pmdp = pgtable_next_pmd(mm, &a, end); pmdp;
+		a = pmd_range_end(a, end), pmdp = pgtable_next_pmd(mm, &a, end)) {
 		spin_lock(&mm->pt_lock);
-		pud = pud_read(pudp);
-		if (pud_kind(pud) == ENTRY_LEAF)
-			for (vaddr_t at = a; at < a + HPAGE_PUD_SIZE; at += HPAGE_PMD_SIZE)
-				usage_pmd(u, l, pud_part(pud, at));
+		usage_range(u, l, pmd_read(pmdp), a, pmd_range_end(a, end));
 		spin_unlock(&mm->pt_lock);
 		preempt_point();
 	}
+}
+
+/* A leaf of 1 GiB, as 512 of 2 MiB. False: it is none any more. */
+static bool usage_pud(
+	struct report_usage *u, struct leaf *l, struct mm *mm, vaddr_t start, pud_t *pudp)
+{
+	pud_t pud;
+
+	spin_lock(&mm->pt_lock);
+	pud = pud_read(pudp);
+	for (u64 at = 0; pud_kind(pud) == ENTRY_LEAF && at < HPAGE_PUD_SIZE; at += HPAGE_PMD_SIZE)
+		usage_pmd(u, l, pud_part(pud, start + at));
+	spin_unlock(&mm->pt_lock);
+	return pud_kind(pud) == ENTRY_LEAF;
 }
 
 /*
@@ -121,36 +148,24 @@ static void usage_puds(struct report_usage *u, struct leaf *l, struct vma *v)
  *
  *   locks    mm->lock held (read); takes pt_lock, released between 2 MiB ranges
  *   Linux    smap_gather_stats
+ *
+ * Every address once, in order: thp_split_page() needs no mm->lock, and a leaf of 1 GiB that was counted and comes apart
+ * a moment later must not be counted again as what it has become.
  */
 void report_usage(struct vma *v, struct report_usage *u)
 {
 	struct leaf l = {.locked = v->flags & VM_LOCKED};
+	vaddr_t a = v->start, leaf = a;
 	struct mm *mm = v->mm;
-	vaddr_t a = v->start;
-	pmd_t *pmdp;
+	pud_t *pudp;
 
-	usage_puds(u, &l, v);
-	for (pmdp = pgtable_next_pmd(mm, &a, v->end); pmdp;
-		a = pmd_range_end(a, v->end), pmdp = pgtable_next_pmd(mm, &a, v->end)) {
-		vaddr_t end = pmd_range_end(a, v->end);
-
-		spin_lock(&mm->pt_lock);
-		pmd_t e = pmd_read(pmdp);
-		if (pmd_kind(e) == ENTRY_LEAF) {
-			usage_pmd(u, &l, e);
-		} else if (pmd_kind(e) == ENTRY_TABLE) {
-			pte_t *ptep = pte_ptr(e, a);
-
-			for (u64 n = (end - a) >> PAGE_SHIFT; n; n--, ptep++) {
-				pte_t pte = pte_read(ptep);
-
-				if (pte_kind(pte) == ENTRY_LEAF)
-					usage_pte(u, &l, pte);
-			}
-		}
-		spin_unlock(&mm->pt_lock);
+	while (unlikely(mm->nr_puds) && (pudp = pgtable_next_pud(mm, &leaf, v->end)) != NULL) {
+		usage_pmds(u, &l, mm, a, leaf);
+		a = usage_pud(u, &l, mm, leaf, pudp) ? leaf + HPAGE_PUD_SIZE : leaf;
+		leaf += HPAGE_PUD_SIZE; /* split just now: it is counted with what comes behind it */
 		preempt_point();
 	}
+	usage_pmds(u, &l, mm, a, v->end);
 }
 
 /* One range of 2 MiB, or a part of it: the accessed bits go. pt_lock held. */

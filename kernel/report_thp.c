@@ -175,6 +175,7 @@ static int store_enabled_1g(struct task *task, const char *text)
 	if (choice != THP_NEVER && !huge_pud_possible())
 		return -EOPNOTSUPP;
 	WRITE_ONCE(thp_settings.enabled_1g, (enum thp_enabled)choice);
+	huge_pud_forget_failures();
 	return 0;
 }
 

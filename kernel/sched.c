@@ -86,15 +86,18 @@ struct runqueue {
 	struct thread *idle; /* (c) */
 	struct thread
 		*dead;   /* this CPU only: switched away from for ever, freed by the next thread */
-	u64 stopped_for; /* the newest stop_word this CPU stood still for */
+	u64 stopped_for; /* the newest stop_word this CPU stood still for, or has worked for */
 };
 
 static struct runqueue runqueues[MAX_CPUS];
 static struct thread idle_threads[MAX_CPUS];
 bool (*sched_idle_work)(void);
 
-static u64 stop_word; /* the stop that is on: its number and owner, never the same twice; 0: none */
+/* The stop that is on: its number, what it is and whose, never the same twice; 0: none. */
+static u64 stop_word;
+#define STOP_CALL MAX_CPUS /* nobody stands still: each runs stop_call and goes on */
 static u64 stop_sequence;
+static void (*stop_call)(void); /* NULL until the word's owner has written it */
 
 static void nobody_to_stop(void)
 {
@@ -469,9 +472,30 @@ static void schedule(struct runqueue *rq)
 	spin_unlock(&this_runqueue()->lock);
 }
 
+/* Another CPU asks: stand still until it says so, or do what it wants done here, once, and go on. */
+static __noinline void stop_here(u64 word)
+{
+	struct runqueue *rq = this_runqueue();
+	void (*fn)(void);
+
+	if (!(word & STOP_CALL)) {
+		__atomic_store_n(&rq->stopped_for, word, __ATOMIC_SEQ_CST);
+		while (READ_ONCE(stop_word) == word) {
+			sync_poll();
+			cpu_relax();
+		}
+		return;
+	}
+	fn = __atomic_load_n(&stop_call, __ATOMIC_ACQUIRE);
+	if (!fn || rq->stopped_for == word) /* not written yet: we come by again. Or done */
+		return;
+	fn();
+	__atomic_store_n(&rq->stopped_for, word, __ATOMIC_RELEASE);
+}
+
 /*
- * Stand still for sched_stop_others() on another CPU. Interrupts off, no lock held, nothing half done:
- * every way into schedule() comes by here first, but for sched_handoff(), which takes its slow way as soon as
+ * Stand still for sched_stop_others() on another CPU, or work for sched_on_each_cpu(). Interrupts off, no lock held,
+ * nothing half done: every way into schedule() comes by here first, but for sched_handoff(), which takes its slow way as soon as
  * need_resched says that somebody asks.
  */
 static void stop_point(void)
@@ -480,11 +504,7 @@ static void stop_point(void)
 
 	if (likely(!word) || word % MAX_CPUS == cpu_id())
 		return;
-	__atomic_store_n(&this_runqueue()->stopped_for, word, __ATOMIC_SEQ_CST);
-	while (READ_ONCE(stop_word) == word) {
-		sync_poll();
-		cpu_relax();
-	}
+	stop_here(word);
 }
 
 /* Sleeping with a spinlock held would stop whoever spins on it for ever. */
@@ -924,11 +944,32 @@ bool sched_if_blocked(struct thread *t, void (*fn)(struct thread *t, void *ctx),
 
 /* --- everything at once ------------------------------------------------------------------------------ */
 
+/* The word is ours, marked so: one of us at a time. Whoever was faster is stood still for, or worked for. */
+static u64 stop_begin(u64 mark)
+{
+	u64 sequence = __atomic_add_fetch(&stop_sequence, 1, __ATOMIC_RELAXED), word, none = 0;
+
+	for (;;) {
+		word = (sequence * 2 * MAX_CPUS) | mark |
+		       cpu_id(); /* on whichever CPU we are now */
+		if (__atomic_compare_exchange_n(
+			    &stop_word, &none, word, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+			return word;
+		none = 0;
+		sched_yield();
+	}
+}
+
+static void stop_end(void)
+{
+	__atomic_store_n(&stop_word, 0, __ATOMIC_SEQ_CST);
+}
+
 /*
  * Ask every other CPU for its scheduler, then wait for each: they come by stop_point() as soon as they
  * leave ring 3, their idle loop or their kernel code. Interrupts are on: mailboxes are answered.
  */
-static void stop_others(u64 word)
+static void stop_wait(u64 word)
 {
 	for_each_cpu (c) {
 		if (c->runqueue && c->id != cpu_id()) {
@@ -954,18 +995,28 @@ static void stop_others(u64 word)
  */
 void sched_stop_others(void (*fn)(void *), void *arg)
 {
-	u64 word = __atomic_add_fetch(&stop_sequence, 1, __ATOMIC_RELAXED) * MAX_CPUS + cpu_id();
-	u64 none = 0;
+	u64 word = stop_begin(0);
 
-	while (!__atomic_compare_exchange_n(
-		&stop_word, &none, word, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
-		none = 0;
-		sched_yield(); /* stands still for whoever was faster */
-		word = word / MAX_CPUS * MAX_CPUS + cpu_id(); /* perhaps on another CPU now */
-	}
-	stop_others(word);
+	stop_wait(word);
 	fn(arg);
-	__atomic_store_n(&stop_word, 0, __ATOMIC_SEQ_CST);
+	stop_end();
+}
+
+/*
+ * sched_on_each_cpu - fn() on this CPU and, by themselves, on all others; nobody waits but us. See sched.h.
+ *
+ *   locks    no spinlock held, interrupts on; may wait for another CPU's stop first
+ *   Linux    schedule_on_each_cpu
+ */
+void sched_on_each_cpu(void (*fn)(void))
+{
+	u64 word = stop_begin(STOP_CALL);
+
+	__atomic_store_n(&stop_call, fn, __ATOMIC_RELEASE);
+	stop_wait(word);
+	fn();
+	__atomic_store_n(&stop_call, NULL, __ATOMIC_RELAXED);
+	stop_end();
 }
 
 static u32 times_queued(const struct thread *t, u32 *where)

@@ -239,6 +239,13 @@ bool sched_if_blocked(struct thread *t, void (*fn)(struct thread *t, void *ctx),
  */
 void sched_stop_others(void (*fn)(void *), void *arg);
 
+/*
+ * Run fn() on each CPU at its next pass through its scheduler: for what only a CPU itself may touch (its lists of pages).
+ * The others go on at once; we wait until the last has done it. fn runs with interrupts off, no lock held; it must not
+ * sleep, and it takes innermost locks only. May sleep before.
+ */
+void sched_on_each_cpu(void (*fn)(void));
+
 void thread_for_each(
 	bool (*fn)(struct thread *t, void *ctx), void *ctx); /* under the list's lock */
 bool sched_check(void); /* S1: each thread on exactly one queue, S2: running ones are current */

@@ -78,6 +78,9 @@
 	X(thp_wp_reuse)          /* the last owner wrote: made writable in place */                \
 	X(thp_fault_alloc_1g)    /* faults that got 1 GiB */                                       \
 	X(thp_fault_fallback_1g) /* faults that may have 1 GiB and found none */                   \
+	X(thp_fault_deferred_1g) /* ... and did not work for one: that has failed lately */        \
+	X(contig_alloc_success)  /* ranges above the largest block that were made free */          \
+	X(contig_alloc_fail)     /* and those that could not be */                                 \
 	X(thp_prezeroed)         /* huge pages cleared by an idle CPU */                           \
 	X(thp_prezero_alloc)     /* faults that got one of them */                                 \
 	X(thp_prezero_miss)      /* faults that found none while prezero was on */                 \

@@ -360,7 +360,8 @@ static void block_unprepare(struct page *p, pfn_t pfn, unsigned order)
 	if (p->type == PAGE_ANON_HUGE) {
 		ASSERT_RULE("buddy", !page_pmd_mapcount(p) && !page_pte_mappings(p),
 			"huge page at pfn %#lx freed while mapped", (unsigned long)pfn);
-		pfn_block(pfn)->flags &= ~(PB_HUGE | PB_PUD);
+		DCHECK(!(pfn_block(pfn)->flags & PB_PUD));
+		pfn_block(pfn)->flags &= ~PB_HUGE;
 		p->type = PAGE_FREE;
 		return;
 	}

@@ -8,7 +8,7 @@
 
 /*
  * contig_alloc - 2^order frames in one piece, aligned to their size, order above HPAGE_PMD_ORDER.
- *   locks    none inner to LOCK_ANON; may sleep. The other CPUs stand still for moments
+ *   locks    none inner to LOCK_ANON; may sleep. No CPU stands still
  *   returns  as buddy_alloc_contig(): blocks of HPAGE_PMD_ORDER side by side; NULL: every range has a page that
  *            cannot be moved, or there is no room for what would have to move
  *   Linux    alloc_contig_pages

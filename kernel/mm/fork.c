@@ -16,6 +16,7 @@
  */
 #include <abi/errno.h>
 #include "mm/buddy.h"
+#include "mm/gigapage.h"
 #include "mm/zero.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
@@ -312,6 +313,7 @@ static int copy_pud(struct mm *child, struct vma *v, vaddr_t start, pud_t *from)
 		pgtable_free_pmds(pmds);
 		return -EAGAIN;
 	}
+	gigapage_map_again(pfn_to_page(pud_pfn(pud)));
 	for (unsigned i = 0; i < PTRS_PER_TABLE; i++)
 		rmap_dup_pmd(pfn_to_page(pud_pfn(pud) + i * HPAGE_PMD_NR));
 	child->nr_anon += HPAGE_PUD_SIZE >> PAGE_SHIFT;

@@ -8,13 +8,23 @@
  *           apart without a descriptor being written: every huge page of it goes its own way already.
  *
  *             | huge 0 | huge 1 | huge 2 | ...                    | huge 511 |     pfn: a multiple of 2^18
- *               PB_HUGE and PB_PUD in each record
+ *               |  record: PB_HUGE, and PB_PUD while a leaf of 1 GiB names the whole
+ *               '-- [1].index_low: how many leaves do
  *
  *           When a machine has run for a while no gigabyte is free as a whole. `reserve_1g=N` keeps N apart
  *           from the start (as PINNED frames). What is given back whole fills the reserve up again.
  *
  * INVARIANTS
  *   G1  a gigabyte of the reserve is 512 blocks of order 9 in a row, typed PINNED, with one reference each
+ *       (gigapage_check())
+ *   G2  PB_PUD stands in all 512 records, or in none. It does exactly while leaves of 1 GiB name the gigabyte, and
+ *       their number is in [1].index_low of the first page (huge_pud_check())
+ *
+ * WHY G2 IS SAFE   Every change is made under the pt_lock of a space that maps all 512 just now, so none of them is freed,
+ *           and none is split or moved: both lock the tables of every space that maps the page. The count grows only beside
+ *           a leaf that is counted and whose pt_lock is held (fork), so from 0 it never rises: who takes it to 0 is alone,
+ *           and clears the records before he lets go of the pages. Spaces that have split their leaf already map the
+ *           pages by pmds and ptes: that is no leaf of 1 GiB.
  *
  * LOCKS     reserve_lock (LOCK_ZERO), and zone.lock, one after the other
  * LINUX     mm/hugetlb.c: gigantic pages (alloc_contig_pages, hugepages= with hugepagesz=1G), never transparent.
@@ -23,6 +33,7 @@
 #include "mm/gigapage.h"
 #include "mm/buddy.h"
 #include "panic.h"
+#include "printk.h"
 #include "sync.h"
 
 static struct spinlock reserve_lock = SPINLOCK_INIT(LOCK_ZERO, "reserve_1g");
@@ -103,15 +114,33 @@ struct page *gigapage_alloc(void)
 			buddy_retype_huge(gigapage_part(first, i), PAGE_ANON_HUGE);
 	else
 		first = buddy_alloc_contig(GIGABYTE_ORDER, PAGE_ANON_HUGE, 0);
-	return first ? gigapage_join(first) : NULL;
+	return first;
 }
 
-/* gigapage_join - 512 huge pages in a row, the caller's alone, are a gigabyte from now on. */
-struct page *gigapage_join(struct page *first)
+/* --- who maps it as one; contracts in gigapage.h --- */
+
+void gigapage_map_first(struct page *first)
 {
+	WRITE_ONCE(first[1].index_low, 1);
 	for (unsigned i = 0; i < GIGABYTE_BLOCKS; i++)
 		pfn_block(page_to_pfn(gigapage_part(first, i)))->flags |= PB_PUD;
-	return first;
+}
+
+void gigapage_map_again(struct page *first)
+{
+	u32 leaves = __atomic_add_fetch(&first[1].index_low, 1, __ATOMIC_RELAXED);
+
+	ASSERT_RULE("G2", leaves > 1, "pfn %#lx is shared, and no leaf of 1 GiB names it",
+		page_to_pfn(first));
+}
+
+void gigapage_unmap(struct page *first)
+{
+	u32 before = __atomic_fetch_sub(&first[1].index_low, 1, __ATOMIC_ACQ_REL);
+
+	ASSERT_RULE("G2", before > 0, "pfn %#lx had no leaf of 1 GiB to lose", page_to_pfn(first));
+	for (unsigned i = 0; before == 1 && i < GIGABYTE_BLOCKS; i++)
+		pfn_block(page_to_pfn(gigapage_part(first, i)))->flags &= ~PB_PUD;
 }
 
 /* gigapage_free - drop one reference of each of the 512. Those that others hold stay with them. */
@@ -125,4 +154,42 @@ void gigapage_free(struct page *first)
 u32 gigapage_reserved(void)
 {
 	return READ_ONCE(reserve_count);
+}
+
+/* --- the checker --- */
+
+static bool check_reserved(pfn_t pfn)
+{
+	for (unsigned i = 0; i < GIGABYTE_BLOCKS; i++, pfn += HPAGE_PMD_NR) {
+		const struct page *p = pfn_to_page(pfn);
+
+		if (!pfn_valid(pfn) || p->type != PAGE_PINNED || p->order != HPAGE_PMD_ORDER ||
+			page_refcount(p) != 1 || pfn_block(pfn)->flags & (PB_HUGE | PB_PUD)) {
+			printk("G1: block %u of a reserved gigabyte, pfn %#lx: %s, %u references\n",
+				i, pfn, page_type_name(p->type), page_refcount(p));
+			return false;
+		}
+	}
+	return true;
+}
+
+/*
+ * gigapage_check - G1 over the reserve.
+ *   locks    the other CPUs stand still
+ *   returns  false after printing what is wrong
+ */
+bool gigapage_check(void)
+{
+	u32 found = 0;
+
+	for (u32 pfn = reserve_first; pfn && found <= reserve_count; pfn = pfn_to_page(pfn)->next) {
+		if (!IS_ALIGNED(pfn, GIGABYTE_PAGES) || !check_reserved(pfn))
+			return false;
+		found++;
+	}
+	if (found == reserve_count && reserve_count <= reserve_target)
+		return true;
+	printk("G1: %u gigabytes in the reserve, counted %u of %u\n", found, reserve_count,
+		reserve_target);
+	return false;
 }

@@ -12,7 +12,7 @@
  *             fault at a hole in the pud                         write fault at a read-only leaf
  *               |                                                  |
  *               enabled_1g, the CPU, the area, a write? -- no --.  all 512 ours alone? ---> made writable in place
- *               1 GiB in a row? ----------------------- no -----|  else ------------------> split, FALLBACK:
+ *               1 GiB in a row, or by moving pages? --- no -----|  else ------------------> split, FALLBACK:
  *                 yes: clear it, map it                         v                           thp_wp copies 2 MiB
  *                                                           FALLBACK: 2 MiB, then 4 KiB
  *
@@ -21,6 +21,7 @@
  * INVARIANTS
  *   T2, T3, T5 of pgtable_check(): a leaf's 512 pages, its deposit, nr_puds
  *   R2         of rmap_check(): a leaf of 1 GiB counts as one pmd over each of its 512 pages
+ *   G2         (gigapage.c says it) huge_pud_check(): PB_PUD, and how many leaves name a gigabyte
  *
  * LOCKS     mm->lock -> pt_lock -> lru -> zone.lock, as thp.c
  * LINUX     do_huge_pmd_anonymous_page has no brother one level up: create_huge_pud answers "fallback" for anonymous
@@ -36,6 +37,7 @@
 #include "mm/rmap.h"
 #include "mm/thp_split.h"
 #include "mm/vma.h"
+#include "printk.h"
 #include "sched.h"
 #include "trace.h"
 #include "vmstat.h"
@@ -45,6 +47,7 @@ static bool possible;
 void huge_pud_init(bool cpu_has_it)
 {
 	possible = cpu_has_it;
+	huge_pud_forget_failures();
 }
 
 bool huge_pud_possible(void)
@@ -54,28 +57,65 @@ bool huge_pud_possible(void)
 
 /* --- memory --- */
 
-static void drain(void *arg)
+/*
+ * Working for a gigabyte is dear, and a task can ask for one as often as it likes: after a failure the next 1, 3, 7 .. 1023
+ * faults do without. Hints, written without a lock: two faults that disagree try once too often. Linux: compaction_deferred
+ */
+#define DEFER_SHIFT_MAX 10
+
+static struct {
+	u32 considered; /* faults since the last failure, up to 1 << shift */
+	u32 shift;
+} deferral;
+
+static bool is_deferred(void)
 {
-	(void)arg;
-	buddy_drain_all_pcp();
+	u32 limit = 1u << READ_ONCE(deferral.shift);
+
+	if (limit == 1)
+		return false;
+	if (__atomic_add_fetch(&deferral.considered, 1, __ATOMIC_RELAXED) < limit)
+		return true;
+	WRITE_ONCE(deferral.considered, limit);
+	return false;
 }
 
-/*
- * One page on a CPU's own list keeps 1 GiB from being whole: before "no" is said, all give theirs back. An area whose
- * faults may work for huge pages has pages moved out of the way, too.
- */
+/* Would the next fault be? Counts nothing. */
+static bool looks_deferred(void)
+{
+	return READ_ONCE(deferral.considered) + 1 < 1u << READ_ONCE(deferral.shift);
+}
+
+static void note_try(bool success)
+{
+	WRITE_ONCE(deferral.considered, 0);
+	WRITE_ONCE(deferral.shift, success ? 0 : MIN(deferral.shift + 1, DEFER_SHIFT_MAX));
+}
+
+/* huge_pud_forget_failures - somebody has changed what is allowed, and wants to see what it does. */
+void huge_pud_forget_failures(void)
+{
+	note_try(true);
+}
+
+/* What there is: the reserve, or free in a row. Then, not too often: what CPUs hold on their lists, or by moving pages. */
 static struct page *alloc_gigabyte(const struct vma *v)
 {
 	struct page *first = gigapage_alloc();
 
-	if (!first) {
-		sched_stop_others(drain, NULL);
+	if (first)
+		return first;
+	if (is_deferred()) {
+		vmstat_inc(VM_thp_fault_deferred_1g);
+		return NULL;
+	}
+	if (thp_may_compact(v)) {
+		first = contig_alloc(GIGABYTE_ORDER, PAGE_ANON_HUGE);
+	} else {
+		sched_on_each_cpu(buddy_drain_pcp);
 		first = gigapage_alloc();
 	}
-	if (!first && thp_may_compact(v)) {
-		first = contig_alloc(GIGABYTE_ORDER, PAGE_ANON_HUGE);
-		first = first ? gigapage_join(first) : NULL;
-	}
+	note_try(first);
 	return first;
 }
 
@@ -83,7 +123,7 @@ bool huge_pud_available(void)
 {
 	struct page *first;
 
-	sched_stop_others(drain, NULL);
+	sched_on_each_cpu(buddy_drain_pcp);
 	gigapage_refill();
 	if (gigapage_reserved())
 		return true;
@@ -91,6 +131,14 @@ bool huge_pud_available(void)
 	if (first)
 		gigapage_free(first);
 	return first;
+}
+
+/* There is none: may a fault in this area do something about it, and would it just now? */
+static enum thp_reason why_none(const struct vma *v)
+{
+	if (!thp_may_compact(v))
+		return THP_NO_GIGABYTE_LIGHT;
+	return looks_deferred() ? THP_NO_GIGABYTE_DEFERRED : THP_NO_GIGABYTE;
 }
 
 /* --- who may have it --- */
@@ -127,7 +175,7 @@ enum thp_reason huge_pud_why(const struct vma *v, vaddr_t addr)
 		return THP_RANGE_1G;
 	if (pud_kind(pud) == ENTRY_TABLE)
 		return THP_SMALLER_1G;
-	return huge_pud_available() ? THP_OK : THP_NO_GIGABYTE;
+	return huge_pud_available() ? THP_OK : why_none(v);
 }
 
 /* --- a hole ----------------------------------------------------------------------------------------- */
@@ -160,6 +208,7 @@ static bool install(
 		rmap_new_anon_huge(gigapage_part(first, i), v, start + i * HPAGE_PMD_SIZE);
 		lru_add_active(gigapage_part(first, i));
 	}
+	gigapage_map_first(first);
 	mm->nr_anon += GIGABYTE_PAGES;
 	thp_count_puds(mm, 1);
 	pud_write(pudp, pud_make_huge(page_to_pfn(first), vma_rights_write(v)));
@@ -177,12 +226,12 @@ static enum fault_result fault_gigabyte(struct vma *v, vaddr_t start, pud_t *pud
 	struct page *pmds = first ? pgtable_alloc_pmds(v->mm) : NULL;
 
 	if (!pmds || !clear_all(v->mm, first)) {
+		vmstat_inc(VM_thp_fault_fallback_1g);
+		trace(TRACE_thp_fault_pud, start, FAULT_FALLBACK, first ? THP_OK : THP_NO_GIGABYTE);
 		if (pmds)
 			pgtable_free_pmds(pmds);
 		if (first)
 			gigapage_free(first);
-		vmstat_inc(VM_thp_fault_fallback_1g);
-		trace(TRACE_thp_fault_pud, start, FAULT_FALLBACK, 0);
 		return FAULT_FALLBACK;
 	}
 	if (!install(v, start, pudp, first, pmds)) { /* another thread was faster */
@@ -295,6 +344,7 @@ static void zap_whole(struct mm *mm, vaddr_t start, pud_t *pudp)
 	pud = pud_take(pudp);
 	first = pfn_to_page(pud_pfn(pud));
 	pmds = pgtable_withdraw_pmds(mm, pudp);
+	gigapage_unmap(first);
 	for (unsigned i = 0; i < GIGABYTE_BLOCKS; i++)
 		rmap_remove_pmd(gigapage_part(first, i));
 	mm_uncount(mm, GIGABYTE_PAGES, 0);
@@ -324,4 +374,58 @@ void huge_pud_zap(struct vma *v, vaddr_t start, vaddr_t end)
 		}
 		preempt_point();
 	}
+}
+
+/* --- the checker ------------------------------------------------------------------------------------- */
+
+struct leaf_count {
+	pfn_t pfn; /* of a gigabyte */
+	u32 leaves;
+};
+
+static bool count_leaves(struct mm *mm, void *ctx)
+{
+	struct leaf_count *c = ctx;
+	pud_t *pudp;
+
+	for (vaddr_t a = 0; mm->nr_puds && (pudp = pgtable_next_pud(mm, &a, USER_END)) != NULL;
+		a += HPAGE_PUD_SIZE)
+		c->leaves += !(pud_read(pudp).v & PTE_DEVICE) && pud_pfn(pud_read(pudp)) == c->pfn;
+	return true;
+}
+
+/* G2 for the aligned gigabyte at pfn. */
+static bool check_gigabyte(pfn_t pfn)
+{
+	struct leaf_count c = {.pfn = pfn};
+	u32 marked = 0;
+
+	for (pfn_t p = pfn; p < MIN(pfn + GIGABYTE_PAGES, page_max_pfn); p += HPAGE_PMD_NR) {
+		u8 flags = pfn_block(p)->flags;
+
+		marked += flags & PB_PUD && flags & PB_HUGE;
+		if (flags & PB_PUD && !(flags & PB_HUGE))
+			marked += GIGABYTE_BLOCKS; /* no huge page: wrong by itself */
+	}
+	if (!marked)
+		return true;
+	mm_for_each(count_leaves, &c);
+	if (marked == GIGABYTE_BLOCKS && c.leaves && c.leaves == gigapage_leaves(pfn_to_page(pfn)))
+		return true;
+	printk("G2: gigabyte at pfn %#lx: %u records say PB_PUD, %u leaves of 1 GiB, counted %u\n",
+		pfn, marked, c.leaves, gigapage_leaves(pfn_to_page(pfn)));
+	return false;
+}
+
+/*
+ * huge_pud_check - G2 over all memory and all spaces. (That a leaf's pages are marked is T5 of pgtable_check().)
+ *   locks    none; other CPUs stand still
+ *   returns  false after printing the first gigabyte that breaks it
+ */
+bool huge_pud_check(void)
+{
+	for (pfn_t pfn = 0; pfn < page_max_pfn; pfn += GIGABYTE_PAGES)
+		if (!check_gigabyte(pfn))
+			return false;
+	return true;
 }

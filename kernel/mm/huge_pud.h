@@ -22,7 +22,9 @@ enum fault_result huge_pud_set_accessed(
 /* Would a write there get 1 GiB? THP_OK, or the first reason against it: `thp why`. mm->lock held. */
 enum thp_reason huge_pud_why(const struct vma *v, vaddr_t addr);
 
-bool huge_pud_available(void); /* would a fault find a gigabyte just now? No spinlock held */
+bool huge_pud_available(void);       /* would a fault find a gigabyte just now? No spinlock held */
+void huge_pud_forget_failures(void); /* the next fault that finds none works for one */
+bool huge_pud_check(void);           /* G2: see gigapage.c. The other CPUs are stopped */
 
 /* --- changes to ranges; mm->lock held for writing. Each returns at once when the space has no such leaf --- */
 void huge_pud_zap(struct vma *v, vaddr_t start, vaddr_t end); /* whole ones go, others are split */

@@ -198,13 +198,13 @@ static bool find_place(struct vma *v, vaddr_t addr, void *ctx)
 	return !entry || stop(m, MIGRATED_SPACES);
 }
 
-/* All tables that map it are locked. May it move? */
+/* All tables that map it are locked, but for those of a space with a leaf of 1 GiB. May it move? */
 static enum migrate_result verdict(const struct migration *m)
 {
-	if (page_is_huge(m->from) && pfn_block(page_to_pfn(m->from))->flags & PB_PUD)
-		return MIGRATED_GIGABYTE;
 	u64 mappings = page_total_mapcount(m->from);
 
+	if (page_is_huge(m->from) && pfn_block(page_to_pfn(m->from))->flags & PB_PUD)
+		return MIGRATED_GIGABYTE;
 	if (mappings == 0)
 		return MIGRATED_GONE;
 	if (page_is_huge(m->from) && page_pte_mappings(m->from))

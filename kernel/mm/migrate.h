@@ -21,7 +21,7 @@ enum migrate_mode {
 	X(LRU, "off the LRU: somebody else is at work on it")                                      \
 	X(MLOCKED, "locked in memory, and compact_unevictable_allowed is 0")                       \
 	X(COUNT, "somebody else holds a reference: it is pinned")                                  \
-	X(GIGABYTE, "a leaf of 1 GiB may map it: its place is the point")                          \
+	X(GIGABYTE, "a leaf of 1 GiB maps it: its place is the point")                             \
 	X(PTE_MAPPED, "a huge page that 4 KiB entries map: it has to be split first")              \
 	X(SPACES, "more spaces map it than are locked at once")                                    \
 	X(LOCK, "a table's lock did not come in time")                                             \

@@ -12,7 +12,8 @@
  *                   it
  *   ANON_HUGE head  mappings + pins   its own ptes    LRU              struct anon    index of the
  *   first page
- *             [1]   pmd mappings      its own ptes    deferred queue   pte mappings   -
+ *             [1]   pmd mappings      its own ptes    deferred queue   pte mappings   leaves of 1 GiB,
+ *                                                                                      see gigapage.c
  *             tail  0                 its own ptes    -                -              -
  *   ZERO            see zero.h        not counted     -                -              -
  *   PINNED, MODULE  1                 0               -                -              -
@@ -80,8 +81,7 @@ enum migratetype {
 
 /* One per 2 MiB. Read from outside as an array: 16 GiB in 64 KiB. */
 #define PB_HUGE 0x01 /* all 512 frames are one anonymous huge page */
-#define PB_PUD                                                                                     \
-	0x02 /* ... that came as one of 512: a leaf of 1 GiB may map it, so it is not moved */
+#define PB_PUD  0x02 /* ... and a leaf of 1 GiB maps it, so it is not moved: G2 of gigapage.c */
 struct pageblock {
 	u8 migratetype;
 	u8 flags;       /* PB_*, changed only by who owns the block's head */

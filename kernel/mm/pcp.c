@@ -96,23 +96,37 @@ u64 pcp_drain(struct zone *z, struct page_list *list, u64 count)
 	return nr;
 }
 
+static void nothing_to_take_back(void)
+{
+}
+
+void (*buddy_take_back)(void) = nothing_to_take_back;
+
 /*
- * buddy_drain_prezeroed - the huge pages cleared in advance become ordinary free blocks.
+ * buddy_drain_prezeroed - the huge pages cleared in advance become ordinary free blocks, and the one at work.
  *
  *   locks    takes each zone.lock
  */
 void buddy_drain_prezeroed(void)
 {
+	buddy_take_back();
 	for_each_zone (z) {
 		if (READ_ONCE(z->prezeroed.first))
 			vmstat_add(VM_nr_thp_prezeroed, -(s64)pcp_drain(z, &z->prezeroed, ~0ul));
 	}
 }
 
-static void drain_cpu(u32 cpu)
+/*
+ * buddy_drain_cpu - this CPU's lists back to the zones.
+ * buddy_drain_pcp - and what was cleared in advance. Every CPU's: by sched_on_each_cpu(), since the lists have no lock.
+ *
+ *   locks    takes each zone.lock
+ *   Linux    drain_local_pages, drain_all_pages
+ */
+void buddy_drain_cpu(void)
 {
 	for_each_zone (z) {
-		struct pcp *pcp = &z->pcp[cpu];
+		struct pcp *pcp = &z->pcp[cpu_id()];
 
 		for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
 			pcp_drain(z, &pcp->lists[mt], pcp->lists[mt].count);
@@ -121,30 +135,10 @@ static void drain_cpu(u32 cpu)
 	}
 }
 
-/*
- * buddy_drain_cpu - this CPU's lists back to the zones.
- * buddy_drain_pcp - and what was cleared in advance.
- * buddy_drain_all_pcp - the lists of all CPUs, and what was cleared in advance.
- *
- *   locks    takes each zone.lock; _all: the other CPUs stand still (sched_stop_others), since their lists have no lock
- *   Linux    drain_local_pages, drain_all_pages
- */
-void buddy_drain_cpu(void)
-{
-	drain_cpu(cpu_id());
-}
-
 void buddy_drain_pcp(void)
 {
+	buddy_drain_prezeroed();
 	buddy_drain_cpu();
-	buddy_drain_prezeroed();
-}
-
-void buddy_drain_all_pcp(void)
-{
-	for_each_cpu (c)
-		drain_cpu(c->id);
-	buddy_drain_prezeroed();
 }
 
 /*

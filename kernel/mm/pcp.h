@@ -38,7 +38,9 @@ u64 pcp_drain(struct zone *z, struct page_list *list, u64 count);
 void buddy_drain_cpu(void);              /* this CPU's lists back to the buddy */
 void buddy_drain_prezeroed(void);        /* the huge pages cleared in advance */
 void buddy_drain_pcp(void);              /* both */
-void buddy_drain_all_pcp(void);          /* of all CPUs, while the others stand still */
 void buddy_set_pcp(u32 batch, u32 high); /* their lengths; 1, 0: bypassed (tests) */
+
+/* prezerod.c: the block that is being cleared, too. The caller may hold any lock; it waits for none. */
+extern void (*buddy_take_back)(void);
 
 #endif

@@ -161,6 +161,7 @@ void buddy_split_huge(struct page *head)
 	}
 	ASSERT_RULE("split", mappings == 0, "pfn %#lx: %ld pte mappings on no frame",
 		(unsigned long)pfn, (long)mappings);
-	pfn_block(pfn)->flags &= ~(PB_HUGE | PB_PUD);
+	DCHECK(!(pfn_block(pfn)->flags & PB_PUD));
+	pfn_block(pfn)->flags &= ~PB_HUGE;
 	pfn_block(pfn)->generation++;
 }

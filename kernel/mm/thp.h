@@ -92,7 +92,10 @@ static inline enum thp_enabled thp_size_enabled(unsigned order)
 	X(NOT_ADVISED_1G, "enabled_1g is madvise and the area was not advised MADV_HUGEPAGE")      \
 	X(RANGE_1G, "the aligned 1 GiB around the address does not lie wholly in the area")        \
 	X(SMALLER_1G, "smaller pages are in this gigabyte already")                                \
-	X(NO_GIGABYTE, "no free gigabyte: neither in the reserve nor in a row")
+	X(NO_GIGABYTE, "no free gigabyte: neither in the reserve nor in a row")                    \
+	X(NO_GIGABYTE_LIGHT, "no free gigabyte, and by `defrag` the fault may not work for one")   \
+	X(NO_GIGABYTE_DEFERRED, "no free gigabyte, and working for one failed lately: it is left " \
+				"alone for a while")
 
 enum thp_reason {
 #define X(name, text) THP_##name,

@@ -19,6 +19,7 @@
  * INVARIANTS
  *   H1, H2  a page that is split has lost the mark of its block, its frames the counts of one page (thp_check)
  *   R2      512 entries are counted where one was (rmap_check)
+ *   G2      a leaf of 1 GiB that is split is counted off its gigabyte (huge_pud_check)
  *   P2      the frames' references add up to the page's (asserted in put.c)
  *   H4      a page that could not be split is on the deferred queue exactly if it was (thp_check)
  *
@@ -31,6 +32,7 @@
 #include "vmstat.h"
 #include "trace.h"
 #include "mm/buddy.h"
+#include "mm/gigapage.h"
 #include "mm/lru.h"
 #include "mm/zero.h"
 #include "mm/pgtable.h"
@@ -67,7 +69,7 @@ void thp_split_pmd(struct vma *v, vaddr_t haddr, pmd_t *pmdp)
 /*
  * thp_split_pud - the leaf of 1 GiB over addr, if there is one, becomes 512 leaves of 2 MiB.
  *   locks    pt_lock held
- *   returns  nothing: cannot fail, the tables were deposited. No page and no count changes
+ *   returns  nothing: cannot fail, the tables were deposited. No page and no mapping's count changes
  *   Linux    __split_huge_pud
  */
 void thp_split_pud(struct mm *mm, vaddr_t addr)
@@ -81,6 +83,7 @@ void thp_split_pud(struct mm *mm, vaddr_t addr)
 	addr &= HPAGE_PUD_MASK;
 	pfn = pud_pfn(pud_read(pudp));
 	pgtable_split_pud(mm, pudp);
+	gigapage_unmap(pfn_to_page(pfn)); /* after the last one they are huge pages like others */
 	thp_count_puds(mm, -1);
 	tlb_flush(&mm->tlb, addr, addr + HPAGE_PUD_SIZE, HPAGE_PUD_SIZE, TLB_split);
 	vmstat_inc(VM_thp_split_pud);

@@ -10,6 +10,8 @@
 #include "loader.h"
 #include "futex.h"
 #include "mm/buddy.h"
+#include "mm/gigapage.h"
+#include "mm/huge_pud.h"
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
 #include "mm/memory.h"
@@ -82,6 +84,8 @@ static const struct {
 	{"rmap", rmap_check},
 	{"thp", thp_check},
 	{"migrate", migrate_check},
+	{"gigapage", gigapage_check},
+	{"huge_pud", huge_pud_check},
 	{"memory", memory_check},
 	{"sched", sched_check},
 	{"ipc", ipc_check},

@@ -12,6 +12,8 @@
 #include "mm/compact.h"
 #include "mm/fault.h"
 #include "mm/fork.h"
+#include "mm/gigapage.h"
+#include "mm/huge_pud.h"
 #include "mm/kmalloc.h"
 #include "mm/lru.h"
 #include "mm/mmap.h"
@@ -720,6 +722,8 @@ void model_check(void)
 	CHECKER(rmap_check());
 	CHECKER(thp_check());
 	CHECKER(migrate_check());
+	CHECKER(gigapage_check());
+	CHECKER(huge_pud_check());
 	CHECKER(zero_check());
 	check_references();
 	check_ledger(tables);

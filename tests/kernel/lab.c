@@ -8,6 +8,8 @@
 #include "khugepaged.h"
 #include "lib/string.h"
 #include "mm/buddy.h"
+#include "mm/gigapage.h"
+#include "mm/huge_pud.h"
 #include "mm/numa.h"
 #include "mm/fault.h"
 #include "mm/kmalloc.h"
@@ -70,7 +72,8 @@ static void look_at_everything(void *arg)
 	struct health *h = arg;
 
 	h->ok = buddy_check() && lru_check() && kmalloc_check() && zero_check() && rmap_check() &&
-		thp_check() && migrate_check() && memory_check();
+		thp_check() && migrate_check() && gigapage_check() && huge_pud_check() &&
+		memory_check();
 	mm_for_each(space_ok, h);
 }
 

@@ -72,3 +72,22 @@ KTEST(prezero, memory_that_is_wanted_comes_back)
 	set(false, POOL);
 	lab_end(ctx, &before);
 }
+
+/* Z6: the block that is being cleared, too; without prezerod_update() nobody else would give it back. */
+KTEST(prezero, the_block_at_work_comes_back)
+{
+	struct thp_settings before;
+	u64 used;
+
+	if (!lab_has_memory(64ul << 20))
+		KT_SKIP(ctx, "too little memory");
+	before = lab_begin();
+	used = lab_frames_used();
+	set(true, 1000);
+	sched_sleep_until(time_ns() + 5 * NS_PER_MS);
+	thp_settings.prezero = false;
+	reclaim_run();
+	KT_EXPECT(ctx, lab_frames_back(used));
+	set(false, POOL);
+	lab_end(ctx, &before);
+}

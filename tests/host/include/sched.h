@@ -45,6 +45,11 @@ static inline void sched_stop_others(void (*fn)(void *), void *arg)
 	fn(arg);
 }
 
+static inline void sched_on_each_cpu(void (*fn)(void))
+{
+	fn();
+}
+
 static inline void sched_wake_idle(void)
 {
 }
