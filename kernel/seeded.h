@@ -13,6 +13,7 @@
 
 #include "config.h"
 #include "lib/types.h"
+#include "x86/timer.h"
 
 /* X(number, name, after, story, invariant, scenario) */
 #define SEEDED_BUGS(X)                                                                             \
@@ -109,8 +110,23 @@ extern u32 seeded_bug; /* (x) the one that is on; changed by `inject seed` alone
 /* Is this mistake on? */
 #define seeded(name) (CONFIG_SEEDED && unlikely(READ_ONCE(seeded_bug) == SEEDED_##name))
 
-/* The same, where the mistake matters only if somebody comes just now: waits a little for him. */
+/*
+ * The same, where the mistake matters only if somebody comes just now. The window that it opens stays open until he has
+ * been there: a test that plays his part says with seeded_meet() how that is seen, and where it must begin inside the
+ * window it waits for seeded_is_open(). So no luck is needed, on no host.
+ */
 #define seeded_window(name) (seeded(name) && seeded_pause())
-bool seeded_pause(void); /* true, always */
+bool seeded_pause(
+	void); /* true, always. What was said by seeded_meet(), for SEEDED_LIMIT_NS at most */
+#define SEEDED_LIMIT_NS (2 * NS_PER_SEC)
+
+/*
+ * seeded_meet - fn(ctx) says whether the others have done their part; NULL, NULL: nobody plays one. For self-tests.
+ *   fn       called over and over by whoever is in the window, perhaps with locks held: it only looks
+ */
+void seeded_meet(bool (*fn)(void *ctx), void *ctx);
+
+/* Is somebody in the window just now? */
+bool seeded_is_open(void);
 
 #endif

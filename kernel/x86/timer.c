@@ -29,6 +29,7 @@
 #define PIT_CHANNEL_2 0x42
 #define PIT_COMMAND   0x43
 #define PORT_B        0x61 /* bit 0: gate of channel 2; bit 1: speaker */
+#define PORT_B_OUT2   0x20 /* channel 2's output */
 #define CALIBRATE_PIT 3580 /* 3 ms */
 #define PAIR_TRIES    8
 
@@ -77,7 +78,7 @@ static u64 measure_tsc_hz(void)
 	struct pair begin, end;
 
 	outb(PORT_B, (inb(PORT_B) & ~2u) | 1u);
-	do { /* again when the 16-bit counter ran out (a pause of 50 ms) */
+	do { /* again when the 16-bit counter ran out (a pause of 50 ms): its output rises then, and it begins anew */
 		outb(PIT_COMMAND,
 			0xb0); /* channel 2, low then high byte, mode 0: count down once */
 		outb(PIT_CHANNEL_2, 0xff);
@@ -86,7 +87,7 @@ static u64 measure_tsc_hz(void)
 		while (begin.counter - pit_read() < CALIBRATE_PIT)
 			cpu_relax();
 		end = read_pair(pit_read);
-	} while (end.counter >= begin.counter || end.counter < 256);
+	} while (inb(PORT_B) & PORT_B_OUT2 || end.counter >= begin.counter);
 	return (end.tsc - begin.tsc) * PIT_HZ / (begin.counter - end.counter);
 }
 

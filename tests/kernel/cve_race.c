@@ -1,9 +1,9 @@
 /*
  * cve_race.c - what went wrong in other kernels' memory at one moment                            self-tests
  *
- * As cve.c, for the lines of kernel/seeded.h that need two or three CPUs. Where a mistake opens a window, it also waits
- * in it (seeded_window()), so that somebody comes in time whatever the host does; without the mistake nothing waits, and
- * the rounds go on at ever different moments.
+ * As cve.c, for the lines of kernel/seeded.h that need two or three CPUs. Where a mistake opens a window, it also stays
+ * in it until the other side has done its part (seeded_meet(), lab_await_window()), so it is noticed whatever the host
+ * does; without the mistake nothing waits, and the rounds go on at ever different moments.
  *
  *   this thread          a rival on the second CPU         a rival on the third CPU
  *     changes mappings     reads or writes through them      frees frames, takes them again and fills them with POISON
@@ -20,6 +20,7 @@
 #include "mm/zero.h"
 #include "mutex.h"
 #include "object.h"
+#include "seeded.h"
 #include "x86/timer.h"
 #include <abi/errno.h>
 
@@ -52,7 +53,9 @@ struct stage {
 	vaddr_t at, to;
 	u32 turn, done; /* the round that was begun, and that the rival has played */
 	u32 wrong;
-	u32 seen; /* how often the reader has seen MARK */
+	u32 looks; /* by the reader, begun or over: two more, and one of them lies in between */
+	u32 seen;  /* how often the reader has seen MARK */
+	u32 mark;  /* a number somebody remembers */
 	struct page *held[HELD];
 	u32 nr_held;
 };
@@ -84,6 +87,23 @@ static bool wait_for_rival(struct stage *s)
 	return true;
 }
 
+/* For seeded_meet(): the rival has played this round. */
+static bool rival_is_done(void *arg)
+{
+	struct stage *s = arg;
+
+	return __atomic_load_n(&s->done, __ATOMIC_ACQUIRE) ==
+	       __atomic_load_n(&s->turn, __ATOMIC_ACQUIRE);
+}
+
+/* The reader has looked, from beginning to end, since s->mark was taken. */
+static bool has_looked(void *arg)
+{
+	struct stage *s = arg;
+
+	return __atomic_load_n(&s->looks, __ATOMIC_ACQUIRE) - s->mark >= 2;
+}
+
 /* What was freed just now is taken, and filled. */
 static void poison(struct stage *s, unsigned order)
 {
@@ -110,8 +130,10 @@ static void look(void *arg)
 {
 	struct stage *s = arg;
 	u64 value = 0;
+	bool allowed = lab_look_here(LAB_READ, READ_ONCE(s->at), &value);
 
-	if (!lab_look_here(LAB_READ, READ_ONCE(s->at), &value))
+	__atomic_add_fetch(&s->looks, 1, __ATOMIC_RELEASE);
+	if (!allowed)
 		return;
 	if (value == MARK)
 		WRITE_ONCE(s->seen, s->seen + 1);
@@ -146,9 +168,14 @@ static void withdraw_and_poison(void *arg)
 		return;
 	while (!lab_leaf(s->mm, s->to)) /* it has been moved, and its lock may still be held */
 		preempt_point();        /* the mover may want this CPU */
+	(void)lab_await_window();
 	if (memory_withdraw(s->m, 0, PAGE_SIZE))
 		s->wrong++;
 	poison(s, 0);
+	if (seeded_is_open()) { /* the mover waits for us, and we for the reader */
+		s->mark = READ_ONCE(s->looks);
+		(void)lab_await(has_looked, s);
+	}
 	end_turn(s);
 }
 
@@ -173,6 +200,7 @@ KTEST(cve, move_and_withdraw)
 			       lab_fill(s.mm, LAB_ELSEWHERE + PAGE_SIZE, PAGE_SIZE));
 	KT_EXPECT(ctx, lab_rival_go(&reader, s.mm, 1, look, &s));
 	KT_EXPECT(ctx, lab_rival_go(&freer, s.mm, 2, withdraw_and_poison, &s));
+	seeded_meet(rival_is_done, &s);
 	for (u32 i = 0; i < 64 && !s.wrong; i++) {
 		vaddr_t from = s.at, to = LAB_AREA + LAB_ELSEWHERE - from;
 
@@ -203,6 +231,14 @@ static void withdraw_on_turn(void *arg)
 	end_turn(s);
 }
 
+/* The same, where a mistake of the mover's is on: in its window. */
+static void withdraw_in_window(void *arg)
+{
+	if (has_turn(arg))
+		(void)lab_await_window();
+	withdraw_on_turn(arg);
+}
+
 /* After CVE-2024-50066: what was a huge page when the move looked is nothing when it has the lock. */
 KTEST(cve, move_while_a_huge_page_is_withdrawn)
 {
@@ -215,7 +251,8 @@ KTEST(cve, move_while_a_huge_page_is_withdrawn)
 	before = lab_begin();
 	s = (struct stage){.mm = lab_space(), .other = lab_space(), .m = memory_create(len)};
 	KT_REQUIRE(ctx, s.mm && s.other && s.m && lab_area(s.other, LAB_AREA, len));
-	KT_EXPECT(ctx, lab_rival_go(&rival, s.other, 1, withdraw_on_turn, &s));
+	KT_EXPECT(ctx, lab_rival_go(&rival, s.other, 1, withdraw_in_window, &s));
+	seeded_meet(rival_is_done, &s);
 	for (u32 i = 0; i < 40; i++) {
 		KT_EXPECT(ctx, mmap_map_object(s.mm, s.m, 0, LAB_AREA, len, RW,
 				       MAP_FIXED | MAP_SHARED, true, "moved") == LAB_AREA);
@@ -238,6 +275,14 @@ KTEST(cve, move_while_a_huge_page_is_withdrawn)
 
 /* --- not present means flushed -------------------------------------------------------------------------------- */
 
+/* For seeded_meet(): this round's second look is over. */
+static bool eye_has_looked(void *arg)
+{
+	struct stage *s = arg;
+
+	return __atomic_load_n(&s->looks, __ATOMIC_ACQUIRE) != s->mark;
+}
+
 /* After the batched flushes of Linux's reclaim: who discards finds nothing, because another has cleared it just now. */
 KTEST(cve, discard_of_what_another_cleared)
 {
@@ -254,7 +299,9 @@ KTEST(cve, discard_of_what_another_cleared)
 	KT_EXPECT(ctx, mmap_map_object(s.mm, s.m, 0, LAB_AREA, PAGE_SIZE, RW,
 			       MAP_FIXED | MAP_SHARED, true, "cleared") == LAB_AREA);
 	KT_EXPECT(ctx, lab_rival_go(&rival, s.mm, 2, withdraw_on_turn, &s));
+	seeded_meet(eye_has_looked, &s);
 	for (u32 i = 0; i < 20 && !stale; i++) {
+		s.mark = s.looks;
 		KT_EXPECT(ctx, write_word(s.mm, LAB_AREA, MARK));
 		KT_EXPECT(ctx, lab_eye_look(&eye, LAB_READ, LAB_AREA, &value) && value == MARK);
 		begin_round(&s);
@@ -262,6 +309,7 @@ KTEST(cve, discard_of_what_another_cleared)
 			preempt_point(); /* the rival may want this very CPU */
 		KT_EXPECT(ctx, advise(s.mm, LAB_AREA, PAGE_SIZE, MADV_DONTNEED) == 0);
 		KT_EXPECT(ctx, lab_eye_look(&eye, LAB_READ, LAB_AREA, &value));
+		__atomic_add_fetch(&s.looks, 1, __ATOMIC_RELEASE);
 		stale += value == MARK;
 		KT_EXPECT(ctx, wait_for_rival(&s));
 	}
@@ -275,9 +323,17 @@ KTEST(cve, discard_of_what_another_cleared)
 
 static void shrink_and_poison(void *arg)
 {
-	if (zero_huge_shrink())
-		for (unsigned i = 0; i < HELD; i++)
-			poison(arg, HPAGE_PMD_ORDER);
+	struct stage *s = arg;
+
+	if (!zero_huge_shrink())
+		return;
+	for (unsigned i = 0; i < HELD; i++)
+		poison(s, HPAGE_PMD_ORDER);
+	if (seeded_is_open()) { /* who gives the page up waits for us, and we for the reader */
+		s->mark = READ_ONCE(s->looks);
+		(void)lab_await(has_looked, s);
+		end_turn(s);
+	}
 }
 
 /* After the same in Linux's huge zero page: it is freed when its last user's entries are gone, not his translations. */
@@ -295,9 +351,13 @@ KTEST(cve, huge_zero_page_outlives_its_translations)
 	KT_REQUIRE(ctx, s.mm && lab_area(s.mm, LAB_AREA, HPAGE_PMD_SIZE));
 	KT_EXPECT(ctx, lab_rival_go(&reader, s.mm, 1, look, &s));
 	KT_EXPECT(ctx, lab_rival_go(&shrinker, s.mm, 2, shrink_and_poison, &s));
+	seeded_meet(rival_is_done, &s);
 	for (u32 i = 0; i < 100 && !s.wrong; i++) {
 		KT_EXPECT(ctx, lab_read(s.mm, LAB_AREA, PAGE_SIZE));
+		s.mark = READ_ONCE(s.looks);
+		(void)lab_await(has_looked, &s); /* its CPU has the translation, most probably */
 		timer_delay(i % 8 * 20 * NS_PER_US);
+		s.turn = READ_ONCE(s.done) + 1;
 		KT_EXPECT(ctx, advise(s.mm, LAB_AREA, HPAGE_PMD_SIZE, MADV_DONTNEED) == 0);
 	}
 	lab_rival_end(&reader);
@@ -321,6 +381,13 @@ static void split_on_turn(void *arg)
 	end_turn(s);
 }
 
+static bool parent_has_written(void *arg)
+{
+	struct stage *s = arg;
+
+	return *(volatile u64 *)lab_word(s->mm, LAB_AREA) == POISON;
+}
+
 /* After CVE-2020-29368: parent and child share a huge page; the child splits its entry while the parent writes. */
 KTEST(cve, write_while_another_splits)
 {
@@ -338,12 +405,14 @@ KTEST(cve, write_while_another_splits)
 	s = (struct stage){.mm = mm, .at = LAB_AREA};
 	KT_REQUIRE(ctx, mm && lab_area(mm, LAB_AREA, HPAGE_PMD_SIZE));
 	KT_EXPECT(ctx, lab_rival_go(&rival, mm, 1, split_on_turn, &s));
+	seeded_meet(parent_has_written, &s);
 	for (u32 i = 0; i < 24 && kept; i++) {
 		KT_EXPECT(ctx, write_word(mm, LAB_AREA, MARK) && lab_is_huge(mm, LAB_AREA));
 		s.other = fork_mm(mm);
 		KT_REQUIRE(ctx, s.other);
 		begin_round(&s);
-		timer_delay(i % 10 * 100 * NS_PER_US);
+		if (!lab_await_window())
+			timer_delay(i % 10 * 100 * NS_PER_US);
 		KT_EXPECT(ctx, write_word(mm, LAB_AREA, POISON));
 		KT_EXPECT(ctx, wait_for_rival(&s));
 		kept = *lab_word(s.other, LAB_AREA) == MARK && *lab_word(mm, LAB_AREA) == POISON;
@@ -415,6 +484,14 @@ static void write_first(void *arg)
 	__atomic_add_fetch(&w->s->done, 1, __ATOMIC_RELEASE);
 }
 
+/* For seeded_meet(): a huge page stands there, and not the huge zero page. */
+static bool is_huge_by_now(void *arg)
+{
+	struct stage *s = arg;
+
+	return lab_is_huge(s->mm, LAB_AREA) && !pfn_is_huge_zero(lab_pfn(s->mm, LAB_AREA));
+}
+
 /* In the first page nobody has written a word. */
 static bool first_page_is_zero(struct mm *mm)
 {
@@ -446,6 +523,7 @@ static void two_first_writes(struct ktest_ctx *ctx, bool zero)
 		w[i] = (struct first_writer){.s = &s, .page = 3 + 2 * i};
 		KT_EXPECT(ctx, lab_rival_go(&rival[i], s.mm, 1 + i, write_first, &w[i]));
 	}
+	seeded_meet(is_huge_by_now, &s);
 	for (u32 i = 0; i < 24 && kept; i++) {
 		KT_EXPECT(ctx, !zero || lab_read(s.mm, LAB_AREA, PAGE_SIZE));
 		buddy_inject_fail(CONFIG_INJECT, HPAGE_PMD_ORDER);

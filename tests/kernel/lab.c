@@ -23,6 +23,7 @@
 #include "mm/vma.h"
 #include "mm/zero.h"
 #include "printk.h"
+#include "seeded.h"
 #include "vmstat.h"
 #include "x86/switch.h"
 #include "x86/timer.h"
@@ -88,6 +89,7 @@ bool lab_healthy(void)
 void lab_end(struct ktest_ctx *ctx, const struct thp_settings *before)
 {
 	buddy_inject_fail(0, -1);
+	seeded_meet(NULL, NULL);
 	tlb_skip_local = tlb_skip_remote = 0;
 	KT_EXPECT(ctx, lab_healthy());
 	thp_settings = *before;
@@ -316,6 +318,29 @@ void lab_rival_end(struct lab_rival *r)
 {
 	WRITE_ONCE(r->stop, true);
 	lab_join(&r->thread);
+}
+
+static bool window_is_open(void *ctx)
+{
+	(void)ctx;
+	return seeded_is_open();
+}
+
+bool lab_await_window(void)
+{
+	return CONFIG_SEEDED && READ_ONCE(seeded_bug) && lab_await(window_is_open, NULL);
+}
+
+bool lab_await(bool (*fn)(void *ctx), void *ctx)
+{
+	u64 deadline = time_ns() + SEEDED_LIMIT_NS;
+
+	while (!fn(ctx)) {
+		if (time_ns() > deadline)
+			return false;
+		preempt_point(); /* he may want this very CPU */
+	}
+	return true;
 }
 
 /* --- the eye ---------------------------------------------------------------------------------------- */

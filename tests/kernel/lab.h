@@ -80,6 +80,13 @@ struct lab_rival {
 bool lab_rival_go(struct lab_rival *r, struct mm *mm, u32 cpu, void (*fn)(void *), void *arg);
 void lab_rival_end(struct lab_rival *r);
 
+/*
+ * The windows of mistakes (seeded.h). lab_await_window - until somebody is in one, and for SEEDED_LIMIT_NS at most; false at
+ * once if no mistake is on. lab_await - until fn(ctx), for as long at most.
+ */
+bool lab_await_window(void);
+bool lab_await(bool (*fn)(void *ctx), void *ctx);
+
 /* --- an eye: a program in ring 3 that reads, writes or calls an address each time it is told ------------ */
 enum lab_look {
 	LAB_READ,

@@ -11,6 +11,7 @@
 #include "mm/pgtable.h"
 #include "mutex.h"
 #include "printk.h"
+#include "seeded.h"
 #include "vmstat.h"
 #include "x86/timer.h"
 #include <abi/errno.h>
@@ -336,17 +337,39 @@ KTEST_ON_REQUEST(migrate_long, race)
 struct writer {
 	bool stop, ready;
 	u64 wrong;
+	u64 written, mark; /* how often; when the newest move began */
 };
 
-/* Writes to one word, and reads what it wrote, through whatever translation its CPU has. */
+/* For seeded_meet(): a write began and ended since then. */
+static bool has_written(void *arg)
+{
+	struct writer *w = arg;
+
+	return __atomic_load_n(&w->written, __ATOMIC_ACQUIRE) - w->mark >= 2;
+}
+
+/* In the window: two more writes from here on. */
+static bool has_written_inside(void *arg)
+{
+	struct writer *w = arg;
+
+	if (w->mark == ~0ul)
+		w->mark = __atomic_load_n(&w->written, __ATOMIC_ACQUIRE);
+	return has_written(w);
+}
+
+/* Reads what it wrote last and writes anew, through whatever translation its CPU has. */
 static void writer(void *arg)
 {
 	struct writer *w = arg;
 	u64 value;
 
 	for (u64 n = 1; !READ_ONCE(w->stop) && !thread_killed(); n++) {
+		if (n > 1)
+			w->wrong += !lab_look_here(LAB_READ, LAB_AREA, &value) || value != n - 1;
 		value = n;
 		w->wrong += !lab_look_here(LAB_WRITE, LAB_AREA, &value);
+		__atomic_add_fetch(&w->written, 1, __ATOMIC_RELEASE);
 		WRITE_ONCE(w->ready, true);
 		w->wrong += !lab_look_here(LAB_READ, LAB_AREA, &value) || value != n;
 		preempt_point();
@@ -371,8 +394,12 @@ KTEST(migrate, a_write_while_the_page_moves)
 	deadline = time_ns() + LAB_LIMIT_NS;
 	while (!READ_ONCE(w.ready) && time_ns() < deadline)
 		sched_sleep_until(time_ns() + NS_PER_MS);
+	seeded_meet(has_written_inside, &w);
 	for (u32 i = 0; i < 200 && !READ_ONCE(w.wrong); i++) {
-		enum migrate_result r = move(mm, LAB_AREA);
+		enum migrate_result r;
+
+		w.mark = ~0ul;
+		r = move(mm, LAB_AREA);
 
 		KT_EXPECT(ctx, r == MIGRATED_DONE || r == MIGRATED_COUNT);
 		preempt_point();

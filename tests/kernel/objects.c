@@ -20,6 +20,7 @@
 #include "pager.h"
 #include "printk.h"
 #include "sched.h"
+#include "seeded.h"
 #include "vmstat.h"
 #include "x86/timer.h"
 #include <abi/errno.h>
@@ -531,6 +532,21 @@ static bool untouched(struct stage *s, struct mm *witness)
 	       s->m->present == 1;
 }
 
+struct discards {
+	const struct lab_rival *rival;
+	u32 mark; /* its rounds when the window was entered; ~0: not yet */
+};
+
+/* For seeded_meet(): the copy has been thrown away, from beginning to end, since the window was entered. */
+static bool has_discarded(void *arg)
+{
+	struct discards *d = arg;
+
+	if (d->mark == ~0u)
+		d->mark = READ_ONCE(d->rival->rounds);
+	return READ_ONCE(d->rival->rounds) - d->mark >= 2;
+}
+
 /*
  * CVE-2016-5195, CVE-2022-2590: write into a private area from outside, while its owner throws the copy away. The shared
  * page keeps its contents, always.
@@ -540,6 +556,7 @@ static void dirty_cow(struct ktest_ctx *ctx, u32 rounds, u64 ns)
 	struct lab_race race;
 	struct stage s;
 	struct lab_rival rival;
+	struct discards discards = {&rival, ~0u};
 	struct client c;
 	struct mm *witness;
 	u64 evil = 0xbad, lost = 0;
@@ -553,9 +570,12 @@ static void dirty_cow(struct ktest_ctx *ctx, u32 rounds, u64 ns)
 	KT_EXPECT(ctx, client_go(&c, s.mm, PAGE_SIZE, PAGE_SIZE, false));
 	lab_join(&c.thread);
 	KT_EXPECT(ctx, lab_rival_go(&rival, s.mm, LAB_ANY_CPU, discard, &s));
+	seeded_meet(has_discarded, &discards);
 	race = lab_race_begin(rounds, ns);
 	for (; ok && lab_race_goes_on(&race, done); done++) {
 		u64 value = 0;
+
+		discards.mark = ~0u;
 
 		ok = mm_write(s.mm, LAB_AREA + 32, &evil, 8) == 8;
 		mm_read(s.mm, LAB_AREA + 32, &value, 8);
@@ -564,6 +584,7 @@ static void dirty_cow(struct ktest_ctx *ctx, u32 rounds, u64 ns)
 		ok &= done % 64 || untouched(&s, witness);
 	}
 	KT_EXPECT(ctx, ok && done >= race.least && untouched(&s, witness));
+	seeded_meet(NULL, NULL);
 	lab_rival_end(&rival);
 	KT_EXPECT(ctx, untouched(&s, witness));
 	printk("ktest: dirty cow: %u writes, %u discards, %lu lost between write and read", done,

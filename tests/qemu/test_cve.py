@@ -16,7 +16,7 @@ def test_scenarios(pagoda):
 @pytest.mark.parametrize("number", [2, 8, 14, 17, 19, 22])
 def test_mistake_is_noticed(number):
     seeds = {seed["number"]: seed for seed in cve.read_list(DEBUG_BUILD)}
-    noticed, result = cve.make_mistake(DEBUG_BUILD, seeds[number])
+    noticed, result = cve.play(DEBUG_BUILD, seeds[number], True)
     assert noticed, result
 
 
