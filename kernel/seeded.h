@@ -13,7 +13,6 @@
 
 #include "config.h"
 #include "lib/types.h"
-#include "x86/timer.h"
 
 /* X(number, name, after, story, invariant, scenario) */
 #define SEEDED_BUGS(X)                                                                             \
@@ -118,7 +117,7 @@ extern u32 seeded_bug; /* (x) the one that is on; changed by `inject seed` alone
 #define seeded_window(name) (seeded(name) && seeded_pause())
 bool seeded_pause(
 	void); /* true, always. What was said by seeded_meet(), for SEEDED_LIMIT_NS at most */
-#define SEEDED_LIMIT_NS (2 * NS_PER_SEC)
+#define SEEDED_LIMIT_NS 2000000000ul
 
 /*
  * seeded_meet - fn(ctx) says whether the others have done their part; NULL, NULL: nobody plays one. For self-tests.
