@@ -110,7 +110,7 @@ int buddy_take_free(pfn_t pfn);
  *   start, end  multiples of 4 MiB, in one zone. Which pages are in use there the caller finds out;
  *               other CPUs' lists may still hold some (buddy_drain_pcp on each)
  *   returns     0. -EBUSY: a part is isolated already. -EINVAL: it leaves the zone
- *   after       buddy_unisolate_range(): the pageblocks are MIGRATE_MOVABLE; or buddy_take_isolated()
+ *   after       buddy_unisolate_range(): each pageblock has its former type; or buddy_take_isolated(): MIGRATE_MOVABLE
  */
 __must_check int buddy_isolate_range(pfn_t start, pfn_t end);
 void buddy_unisolate_range(pfn_t start, pfn_t end);

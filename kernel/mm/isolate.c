@@ -14,12 +14,14 @@
  *                                                         what is freed from now on as well
  *     (move away)    |ffffff|f.....|ffffff|ffffff|        to pages outside: nobody gets one inside
  *     take           |caller's....................|       or
- *     unisolate      |uf....|f.....|ffffff|ffffff|        back to MIGRATE_MOVABLE
+ *     unisolate      |uf....|f.....|ffffff|ffffff|        each pageblock is of its former type
  *
  * INVARIANTS  I1  ranges are isolated and given back in pieces of 4 MiB (asserted): no block lies
  *                 half in one (B3, B6)
  *             I2  nobody but buddy_take_isolated() takes a page off the list of MIGRATE_ISOLATE
- *             I3  isolated pages do not count above a watermark: zone_available_pages()
+ *             I3  who gives a range back leaves each pageblock with the type it had (host test; but B6: a whole
+ *                 free block of 4 MiB has one type)
+ *             I4  isolated pages do not count above a watermark: zone_available_pages()
  * LOCKS       zone.lock, one zone at a time, for 4 MiB at most (taking a whole range: for all of it)
  * LINUX       mm/page_isolation.c; mm/page_alloc.c: __isolate_free_page, alloc_contig_range.
  *             docs/mm/buddy.md
@@ -56,15 +58,33 @@ int buddy_take_free(pfn_t pfn)
 	return order;
 }
 
-/* The pageblocks of a piece change their type, their free blocks the list. zone.lock held. */
-static void piece_set_type(struct zone *z, pfn_t start, enum migratetype mt)
+static u64 piece_free(const struct zone *z, pfn_t start)
 {
 	u64 free = 0;
 
 	for (pfn_t pfn = start; pfn < MIN(start + PIECE, z->end); pfn += HPAGE_PMD_NR)
 		free += pfn_block(pfn)->nr_free;
-	pageblock_claim(z, start, MAX_ORDER, mt);
-	z->isolated_pages += mt == MIGRATE_ISOLATE ? free : -free;
+	return free;
+}
+
+/* The pageblocks of a piece change their type, their free blocks the list. zone.lock held. */
+static void piece_isolate(struct zone *z, pfn_t start)
+{
+	for (pfn_t pfn = start; pfn < MIN(start + PIECE, z->end); pfn += HPAGE_PMD_NR)
+		pfn_block(pfn)->former = pfn_block(pfn)->migratetype;
+	pageblock_claim(z, start, MAX_ORDER, MIGRATE_ISOLATE);
+	z->isolated_pages += piece_free(z, start);
+}
+
+/* They are again what they were. Two that have become one block are of one type: the first one's, as in block_give(). */
+static void piece_restore(struct zone *z, pfn_t start)
+{
+	bool whole = page_is_buddy(pfn_to_page(start), MAX_ORDER);
+	unsigned order = whole ? MAX_ORDER : HPAGE_PMD_ORDER;
+
+	z->isolated_pages -= piece_free(z, start);
+	for (pfn_t pfn = start; pfn < MIN(start + PIECE, z->end); pfn += 1ul << order)
+		pageblock_claim(z, pfn, order, pfn_block(pfn)->former);
 }
 
 /*
@@ -86,7 +106,7 @@ int buddy_isolate_range(pfn_t start, pfn_t end)
 		spin_lock(&z->lock);
 		other = pfn_block(pfn)->migratetype == MIGRATE_ISOLATE;
 		if (!other)
-			piece_set_type(z, pfn, MIGRATE_ISOLATE);
+			piece_isolate(z, pfn);
 		spin_unlock(&z->lock);
 		if (other) { /* somebody else's: two of us may want pieces that overlap */
 			buddy_unisolate_range(start, pfn);
@@ -103,7 +123,7 @@ void buddy_unisolate_range(pfn_t start, pfn_t end)
 
 	for (pfn_t pfn = start; pfn < end; pfn += PIECE) {
 		spin_lock(&z->lock);
-		piece_set_type(z, pfn, MIGRATE_MOVABLE);
+		piece_restore(z, pfn);
 		spin_unlock(&z->lock);
 	}
 }

@@ -84,11 +84,12 @@ enum migratetype {
 #define PB_PUD  0x02 /* ... and a leaf of 1 GiB maps it, so it is not moved: G2 of gigapage.c */
 struct pageblock {
 	u8 migratetype;
-	u8 flags;       /* PB_*, changed only by who owns the block's head */
-	u16 nr_free;    /* zone.lock: free pages on buddy lists (not per-CPU ones) */
-	u16 generation; /* bumped when the block changes hands as a whole */
-	u8 khugepaged;  /* last enum collapse_result for this block, for the viewer */
-	u8 zone;        /* (c) number in zones[]: node and zone */
+	u8 flags;      /* PB_*, changed only by who owns the block's head */
+	u16 nr_free;   /* zone.lock: free pages on buddy lists (not per-CPU ones) */
+	u8 generation; /* bumped when the block changes hands as a whole; for the viewer */
+	u8 former;     /* zone.lock: the migratetype it had before it was MIGRATE_ISOLATE */
+	u8 khugepaged; /* last enum collapse_result for this block, for the viewer */
+	u8 zone;       /* (c) number in zones[]: node and zone */
 };
 _Static_assert(sizeof(struct pageblock) == 8, "read from outside");
 

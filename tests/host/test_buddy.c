@@ -107,7 +107,7 @@ TEST(a_huge_page_writes_nothing_into_its_tails)
 	static struct page before[512];
 	struct page *huge;
 	struct pageblock *block;
-	u16 generation;
+	u8 generation;
 
 	machine_start(32 * MIB, 1);
 	huge = buddy_alloc(9, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
@@ -117,7 +117,7 @@ TEST(a_huge_page_writes_nothing_into_its_tails)
 	CHECK(buddy_alloc(9, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0) == huge);
 	block = pfn_block(page_to_pfn(huge));
 	CHECK(block->flags & PB_HUGE);
-	CHECK_EQ(block->generation, (u16)(generation + 1));
+	CHECK_EQ(block->generation, (u8)(generation + 1));
 	CHECK_EQ(pfn_type(page_to_pfn(huge) + 511), PAGE_ANON_HUGE);
 	CHECK(page_head(huge + 300) == huge);
 	CHECK(memcmp(before + 2, huge + 2, 510 * sizeof(struct page)) == 0);
@@ -921,7 +921,10 @@ struct held {
 static u32 owner[MODEL_PAGES]; /* 0: nobody's; else 1 + index into held */
 static struct held held[600];
 static u64 held_pages, pages_by_type[NR_PAGE_TYPES];
-static pfn_t isolated; /* 4 MiB from here on; 0: none */
+static pfn_t isolated;     /* 4 MiB from here on; 0: none */
+static u8 types_before[2]; /* of its pageblocks */
+static u64 restored
+	[MIGRATE_ISOLATE]; /* so many pageblocks of each type were given back as what they were */
 
 static unsigned random_order(void)
 {
@@ -1010,15 +1013,29 @@ static void model_take(void)
 	}
 }
 
-/* 4 MiB somewhere: apart, or back. The model only remembers where. */
+/* I3: each pageblock is of its former type; two that have become one block are of the first one's. */
+static void model_unisolate(void)
+{
+	buddy_unisolate_range(isolated, isolated + 1024);
+	for (unsigned i = 0; i < 2; i++) {
+		u8 want = types_before[pfn_free_order(isolated) == MAX_ORDER ? 0 : i];
+
+		CHECK_EQ(pfn_block(isolated + i * 512)->migratetype, want);
+		restored[want]++;
+	}
+	isolated = 0;
+}
+
+/* 4 MiB somewhere: apart, or back. The model only remembers where, and what they were. */
 static void model_isolate(void)
 {
 	if (isolated) {
-		buddy_unisolate_range(isolated, isolated + 1024);
-		isolated = 0;
+		model_unisolate();
 		return;
 	}
 	isolated = ALIGN_UP(512 + check_below(MODEL_PAGES - 2048), 1024);
+	for (unsigned i = 0; i < 2; i++)
+		types_before[i] = pfn_block(isolated + i * 512)->migratetype;
 	CHECK_EQ(buddy_isolate_range(isolated, isolated + 1024), 0);
 }
 
@@ -1067,6 +1084,8 @@ TEST(random_run_against_a_model)
 	machine_cpu = 0;
 	CHECK_EQ(dma32->free_pages, total);
 	model_compare(total);
+	for (unsigned t = 0; t < MIGRATE_ISOLATE; t++)
+		CHECK(restored[t] > 0);
 	/* Everything has grown together again. The first and last 4 MiB were never whole. */
 	CHECK_EQ(dma32->nr_free[MAX_ORDER], 6);
 }
