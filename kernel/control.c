@@ -17,6 +17,7 @@
  *     interrupt_pending   control_interrupt            MESSAGE_INTERRUPTED; no personality: nothing more
  *     step_pending        trap.c, #DB                  MESSAGE_EXCEPTION
  *     suspend_pending     control_suspend              stand until resumed
+ *     move_pending        sched_set_allowed            not here, but in sched.c: another CPU
  *
  * NO LOST INTERRUPT
  *   the thread                                   the one who interrupts
@@ -158,8 +159,10 @@ static void serve_pending(void)
 			ask_stepped(self);
 		else if (READ_ONCE(self->interrupt_pending))
 			ask_interrupted(self);
-		else
+		else if (READ_ONCE(self->suspend_pending))
 			stand(self);
+		else
+			return; /* move_pending: the caller's */
 	}
 }
 
@@ -430,6 +433,7 @@ static void copy_to_new(struct thread *from, void *ctx)
 	to->fs_base = from->fs_base;
 	to->gs_base = from->gs_base;
 	fpu_copy_area(to->fpu, from->fpu);
+	sched_inherit(to, from);
 }
 
 int control_copy(struct thread *to, struct thread *from)

@@ -68,7 +68,9 @@
 	X(report_list)                                                                             \
 	X(futex_wake_in)                                                                           \
 	X(thread_get_fpu)                                                                          \
-	X(thread_set_fpu)
+	X(thread_set_fpu)                                                                          \
+	X(thread_set_cpus)                                                                         \
+	X(thread_get_cpus)
 
 #define X(name) s64 native_##name(struct regs *r);
 NATIVE_CALLS(X)

@@ -469,6 +469,33 @@ s64 native_thread_set_fpu(struct regs *r)
 	return move_fpu(r, true);
 }
 
+s64 native_thread_set_cpus(struct regs *r)
+{
+	s64 result;
+	struct thread *th = get_thread(r->rdi, &result);
+
+	if (!th)
+		return result;
+	if (r->rsi & sched_all_cpus())
+		sched_set_allowed(th, r->rsi);
+	else
+		result = -EINVAL;
+	object_put(&th->object);
+	return result;
+}
+
+s64 native_thread_get_cpus(struct regs *r)
+{
+	s64 result;
+	struct thread *th = get_thread(r->rdi, &result);
+
+	if (!th)
+		return result;
+	result = (s64)sched_allowed(th);
+	object_put(&th->object);
+	return result;
+}
+
 /* --- futex --------------------------------------------------------------------------------------------------- */
 
 s64 native_futex_wake_in(struct regs *r)

@@ -50,6 +50,13 @@
  *   and next, which is awake already, joins this run queue. The donor's slice goes on: however long a chain
  *   of threads that hand over to each other, the READY ones of this CPU get their turn when it ends.
  *
+ * BOUND TO CPUS
+ *   A thread that is `pinned` runs in ring 3 only on the CPUs in `allowed`. Queues, wake-ups and hand-overs look for such a
+ *   CPU from the start; but one that runs or is ready elsewhere when its mask changes is not hunted for: move_pending
+ *   stops it on its way to ring 3, wherever that is, and it leaves by itself (sched_leave). It cannot stand on another
+ *   queue before its registers are saved, so the thread that comes puts it there: `left`, as for the dead.
+ *   Kernel threads are bound before they start, for good.
+ *
  * INVARIANTS (sched_check() tests them)
  *   S1  a READY thread is on exactly one list, of the run queue of t->cpu; no other thread is on any
  *   S2  a RUNNING thread is the current one of t->cpu
@@ -85,7 +92,7 @@ struct runqueue {
 	struct thread *current;
 	struct thread *idle; /* (c) */
 	struct thread
-		*dead;   /* this CPU only: switched away from for ever, freed by the next thread */
+		*left; /* this CPU only: DEAD, to be freed by the next thread; or READY, to be moved by it */
 	u64 stopped_for; /* the newest stop_word this CPU stood still for, or has worked for */
 };
 
@@ -157,6 +164,7 @@ static struct runqueue *this_runqueue(void)
 }
 
 static void thread_reap(void);
+static void thread_send(struct thread *t);
 
 /* The first code of every thread: finish the switch that led here, then its own entry. */
 __noreturn static void thread_first(void *arg)
@@ -188,15 +196,20 @@ void thread_discard(struct thread *t)
 /*
  * Free the thread this CPU switched away from for ever. Interrupts are on: giving a stack back flushes
  * its translations everywhere. Only then is its end told, so that whoever waited finds every frame back.
+ * One that only may not run here goes to where it may.
  */
 static void thread_reap(void)
 {
 	struct runqueue *rq = this_runqueue();
-	struct thread *t = rq->dead;
+	struct thread *t = rq->left;
 
 	if (likely(!t))
 		return;
-	rq->dead = NULL;
+	rq->left = NULL;
+	if (t->state == THREAD_READY) {
+		thread_send(t);
+		return;
+	}
 	thread_free_stack(t);
 	if (t->on_gone)
 		t->on_gone(t);
@@ -229,18 +242,25 @@ static u32 runqueue_load(const struct runqueue *rq)
 	return READ_ONCE(rq->nr_ready) + (READ_ONCE(rq->current) != rq->idle);
 }
 
+static bool may_run_on(const struct thread *t, u32 cpu)
+{
+	return !t->pinned || READ_ONCE(t->allowed) >> cpu & 1;
+}
+
 /* Where should t run? Where it ran, if that CPU is idle; an idle one; the one with the shortest queue. */
 static u32 choose_cpu(const struct thread *t)
 {
-	u32 best = t->cpu, best_load;
+	u32 best = t->cpu, best_load = ~0u;
 
-	if (t->pinned || nr_cpus == 1 || runqueue_is_idle(&runqueues[best]))
-		return best;
-	best_load = runqueue_load(&runqueues[best]);
+	if (may_run_on(t, best)) {
+		if (nr_cpus == 1 || runqueue_is_idle(&runqueues[best]))
+			return best;
+		best_load = runqueue_load(&runqueues[best]);
+	}
 	for_each_cpu (c) {
 		u32 load;
 
-		if (!c->runqueue)
+		if (!c->runqueue || !may_run_on(t, c->id))
 			continue;
 		load = runqueue_load(c->runqueue);
 		if (load < best_load) {
@@ -286,13 +306,24 @@ static void thread_enqueue(struct thread *t, u32 cpu)
 	spin_unlock(&rq->lock);
 }
 
-/* The last on the list that may move; NULL: none. Lock held. */
-static struct thread *last_movable(const struct list *l)
+/* A READY thread on no queue goes where it may run. Its registers are saved. */
+static void thread_send(struct thread *t)
+{
+	u64 flags = irq_save();
+	u32 cpu = choose_cpu(t);
+
+	WRITE_ONCE(t->cpu, cpu);
+	thread_enqueue(t, cpu);
+	irq_restore(flags);
+}
+
+/* The last on the list that may go to that CPU; NULL: none. Lock held. */
+static struct thread *last_movable(const struct list *l, u32 to_cpu)
 {
 	for (struct list *node = l->prev; node != l; node = node->prev) {
 		struct thread *t = list_entry(node, struct thread, run_link);
 
-		if (!t->pinned)
+		if (may_run_on(t, to_cpu))
 			return t;
 	}
 	return NULL;
@@ -307,9 +338,9 @@ static struct thread *runqueue_take_last(struct runqueue *from, u32 to_cpu)
 	struct thread *t;
 
 	spin_lock(&from->lock);
-	t = last_movable(&from->ready);
+	t = last_movable(&from->ready, to_cpu);
 	if (!t)
-		t = last_movable(&from->woken);
+		t = last_movable(&from->woken, to_cpu);
 	if (t) {
 		runqueue_remove(from, t);
 		WRITE_ONCE(t->cpu, to_cpu);
@@ -464,8 +495,8 @@ static void schedule(struct runqueue *rq)
 	slice_begin(rq, next, now);
 	if (next != prev) {
 		if (prev->state == THREAD_DEAD) {
-			ASSERT(!rq->dead);
-			rq->dead = prev;
+			ASSERT(!rq->left);
+			rq->left = prev;
 		}
 		switch_to(c, rq, prev, next);
 	}
@@ -711,8 +742,7 @@ void sched_handoff(struct thread *next, struct spinlock *held)
 	struct thread *t = rq->current;
 	bool taken;
 
-	if (unlikely(READ_ONCE(c->need_resched) ||
-		     (next->pinned && READ_ONCE(next->cpu) != rq->cpu))) {
+	if (unlikely(READ_ONCE(c->need_resched) || (next->pinned && !may_run_on(next, rq->cpu)))) {
 		handoff_slowly(next, held);
 		return;
 	}
@@ -733,7 +763,7 @@ void sched_handoff(struct thread *next, struct spinlock *held)
 		rq = this_runqueue();
 	}
 	irq_enable();
-	if (unlikely(rq->dead))
+	if (unlikely(rq->left))
 		thread_reap();
 }
 
@@ -762,6 +792,7 @@ void sched_start_on(struct thread *t, u32 cpu)
 	u64 flags = irq_save();
 
 	ASSERT(cpu < nr_cpus);
+	t->allowed = 1ul << cpu;
 	t->pinned = true;
 	thread_begin(t, cpu);
 	irq_restore(flags);
@@ -805,10 +836,39 @@ void sched_tick(void)
 	}
 }
 
+/*
+ * The current thread may not run on this CPU any more: it goes. Interrupts on, no lock held. The flag first: who changes the
+ * mask meanwhile sets it again.
+ */
+static void sched_leave(void)
+{
+	struct thread *t = current_thread();
+	struct runqueue *rq;
+
+	__atomic_store_n(&t->move_pending, false, __ATOMIC_SEQ_CST);
+	irq_disable();
+	stop_point();
+	rq = this_runqueue();
+	spin_lock(&rq->lock);
+	if (may_run_on(t, rq->cpu)) {
+		spin_unlock(&rq->lock);
+	} else {
+		ASSERT(!rq->left);
+		rq->left = t;
+		t->state = THREAD_READY;
+		t->woken = true; /* it has not had its slice there */
+		schedule(rq);
+	}
+	irq_enable();
+	thread_reap();
+}
+
 void sched_return_to_user(struct regs *regs)
 {
 	while (READ_ONCE(this_cpu()->need_resched)) {
 		irq_enable();
+		if (unlikely(READ_ONCE(current_thread()->move_pending)))
+			sched_leave();
 		if (READ_ONCE(current_thread()->pending))
 			sched_pending();
 		sched_preempt();
@@ -928,6 +988,36 @@ void thread_halt(struct thread *t)
 {
 	__atomic_store_n(&t->suspend_pending, true, __ATOMIC_SEQ_CST);
 	thread_poke(t);
+}
+
+u64 sched_all_cpus(void)
+{
+	return (1ul << nr_cpus) - 1;
+}
+
+u64 sched_allowed(const struct thread *t)
+{
+	return (t->pinned ? READ_ONCE(t->allowed) : ~0ul) & sched_all_cpus();
+}
+
+/* `allowed` first: who sees `pinned` finds it; the flag last, as thread_poke()'s callers do. */
+void sched_set_allowed(struct thread *t, u64 allowed)
+{
+	u64 all = sched_all_cpus();
+
+	ASSERT(allowed & all);
+	WRITE_ONCE(t->allowed, allowed & all);
+	WRITE_ONCE(t->pinned, (allowed & all) != all);
+	__atomic_store_n(&t->move_pending, true, __ATOMIC_SEQ_CST);
+	thread_poke(t);
+}
+
+void sched_inherit(struct thread *t, const struct thread *from)
+{
+	u64 allowed = sched_allowed(from);
+
+	t->allowed = allowed;
+	t->pinned = allowed != sched_all_cpus();
 }
 
 bool sched_if_blocked(struct thread *t, void (*fn)(struct thread *t, void *ctx), void *ctx)

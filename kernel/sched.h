@@ -45,16 +45,18 @@ struct thread {
 	struct list run_link; /* (r) */
 	u32 cpu;              /* (r) where it runs or waits to run */
 	bool wake_pending;    /* (r) woken while not blocked: see sched.c, NO LOST WAKE-UP */
-	bool pinned;          /* (c) never moved to another CPU */
+	bool pinned;          /* (r) `allowed` has not all CPUs */
 	bool woken;           /* (r) READY: it slept, and stands among the woken */
+	u64 allowed; /* (r) pinned: bit n: it may run on CPU n in ring 3. See sched.c, BOUND TO CPUS */
 	union { /* (a) what to do before the next return to ring 3; see thread_kill() and its like */
 		struct {
 			bool kill_pending;      /* leave; killable sleeps end */
 			bool interrupt_pending; /* interruptible sleeps end, then MESSAGE_INTERRUPTED */
 			bool suspend_pending; /* stand still until suspend_count is 0 */
 			bool step_pending;    /* it was single-stepped: MESSAGE_EXCEPTION */
+			bool move_pending;    /* `allowed` has changed: perhaps not this CPU */
 		};
-		u32 pending; /* any of them */
+		u64 pending; /* any of them */
 	};
 	u64 slice_end;           /* (r) ns */
 	u64 runtime_ns;          /* (r) */
@@ -225,6 +227,17 @@ static inline bool thread_interrupted(void)
 void thread_kill(struct thread *t);      /* set kill_pending and wake it */
 void thread_interrupt(struct thread *t); /* the same for interrupt_pending */
 void thread_halt(struct thread *t);      /* set suspend_pending; sleeps go on */
+
+/*
+ * sched_set_allowed - from its next return to ring 3 on, t runs on these CPUs only.
+ *   allowed  bit n: CPU n; at least one that is there
+ *   locks    none inner to LOCK_RUNQ; any thread of a task, the current one, too
+ *   Linux    set_cpus_allowed_ptr
+ */
+void sched_set_allowed(struct thread *t, u64 allowed);
+u64 sched_all_cpus(void);                                        /* bit n: CPU n is there */
+u64 sched_allowed(const struct thread *t);                       /* of those that are there */
+void sched_inherit(struct thread *t, const struct thread *from); /* t is NEW */
 
 /*
  * sched_if_blocked - fn(ctx) while t is BLOCKED: its registers are saved, its stack is quiet, and it stays so.

@@ -414,16 +414,14 @@ static s64 sys_prctl(struct regs *r)
 	}
 }
 
-/* As many CPUs as there are, all of them allowed; in whole words, as Linux's kernel writes them. */
-static s64 sys_sched_getaffinity(struct regs *r)
+/* Where it runs at this moment; it may have been moved before it reads the answer. The third argument is history. */
+static s64 sys_getcpu(struct regs *r)
 {
-	u64 mask = nr_cpus < 64 ? (1ul << nr_cpus) - 1 : ~0ul;
+	u32 __user *cpu = (u32 __user *)ARG0(r), *node = (u32 __user *)ARG1(r);
 
-	if (ARG1(r) < sizeof(mask) || ARG1(r) % sizeof(mask))
-		return -EINVAL;
-	if (copy_to_user((void __user *)ARG2(r), &mask, sizeof(mask)))
+	if (cpu && put_user_u32(cpu, cpu_id()))
 		return -EFAULT;
-	return sizeof(mask);
+	return node ? put_user_u32(node, this_cpu()->node) : 0;
 }
 
 #define GRND_INSECURE_RANDOM 6u
@@ -561,7 +559,7 @@ static syscall_fn *const table[NR_SYSCALLS] = {
 	[SYS_clock_gettime] = sys_clock_gettime,
 	[SYS_clock_nanosleep] = sys_clock_nanosleep,
 	[SYS_futex] = sys_futex,
-	[SYS_sched_getaffinity] = sys_sched_getaffinity,
+	[SYS_getcpu] = sys_getcpu,
 	[SYS_getrandom] = sys_getrandom,
 };
 

@@ -53,6 +53,7 @@ void thread_init_idle(struct thread *t, u32 cpu)
 	t->state = THREAD_RUNNING;
 	t->cpu = cpu;
 	t->pinned = true;
+	t->allowed = 1ul << cpu;
 	list_init(&t->run_link);
 	strscpy(t->name, "idle", sizeof(t->name));
 	spin_lock(&threads_lock);

@@ -97,6 +97,9 @@ enum native_call {
 	SYS_thread_get_fpu, /* (thread, buf, size) -> bytes of its FPU's state, as XSAVE (without it, FXSAVE)
 	                       writes it; size 0: only how many. -EBUSY: it runs. -EINVAL: size is too small */
 	SYS_thread_set_fpu, /* (thread, buf, exactly as many bytes). -EINVAL: could not be loaded. -EBUSY */
+	SYS_thread_set_cpus, /* (thread, mask): from its next return to ring 3 on it runs on these alone, bit n:
+	                        CPU n. -EINVAL: none of them is there. What it starts as a copy inherits it */
+	SYS_thread_get_cpus, /* (thread) -> that mask, of the CPUs that are there */
 	SYS_NATIVE_END
 };
 

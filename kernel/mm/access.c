@@ -21,6 +21,7 @@
  * LINUX     mm/gup.c pins pages and copies without locks; mm/memory.c __access_remote_vm      docs/mm/memory.md
  */
 #include <abi/errno.h>
+#include "mm/numa.h"
 #include "mm/pgtable.h"
 #include "mm/reclaim.h"
 #include "mm/vma.h"
@@ -69,13 +70,22 @@ static u64 leaf_at(struct mm *mm, vaddr_t addr, u64 **entry, u64 *size)
 	return pte_read(ptep).v;
 }
 
-/* May this be done through that leaf? `ask`: as a write. */
-static bool leaf_allows(u64 e, bool ask)
+/*
+ * May this be done through that leaf? `ask`: as a write. A NUMA hint asks who uses the page; we do not, so it stays, and its
+ * other rights count. mm->lock held.
+ */
+static bool leaf_allows(const struct access *a, u64 e, bool ask)
 {
 	u64 need = PTE_P | PTE_US | (ask ? PTE_RW : 0);
+	const struct vma *v;
 
 	if ((seeded(HUGE_DIRTY_COW) || seeded(OBJECT_DIRTY_COW)) && e & PTE_D)
 		need &= ~PTE_RW;
+	if (unlikely(entry_protnone(e))) {
+		v = vma_find(a->mm, a->addr);
+		if (v && numa_is_hint(v, e))
+			need &= ~PTE_P;
+	}
 	return (e & need) == need;
 }
 
@@ -90,7 +100,8 @@ static u64 copy_piece(const struct access *a, bool ask, u64 bytes)
 
 	spin_lock(&a->mm->pt_lock);
 	e = leaf_at(a->mm, a->addr, &entry, &size);
-	if (leaf_allows(e, ask) && (!(e & PTE_DEVICE) || pfn_valid(entry_addr(e) >> PAGE_SHIFT))) {
+	if (leaf_allows(a, e, ask) &&
+		(!(e & PTE_DEVICE) || pfn_valid(entry_addr(e) >> PAGE_SHIFT))) {
 		u64 into = a->addr & (size - 1);
 
 		n = MIN(bytes,

@@ -157,7 +157,7 @@ static __always_inline struct page *zone_alloc_block(
 /* The zones of the node that is wished for, Normal first; then those of the next node. */
 static struct page *zones_alloc(unsigned order, enum migratetype mt, enum page_type type, u32 flags)
 {
-	unsigned wished = flags & BUDDY_NODE ? flags >> BUDDY_NODE_SHIFT : this_cpu()->node;
+	unsigned wished = buddy_wished_node(flags);
 	const struct zonelist *list = &zonelists[wished];
 
 	for (unsigned i = 0; i < list->nr; i++) {

@@ -16,6 +16,10 @@
 #define BUDDY_NODE       0x10
 #define BUDDY_THISNODE   0x20
 #define BUDDY_ON(node)   (BUDDY_NODE | (u32)(node) << BUDDY_NODE_SHIFT)
+static inline unsigned buddy_wished_node(u32 flags)
+{
+	return flags & BUDDY_NODE ? flags >> BUDDY_NODE_SHIFT : this_cpu()->node;
+}
 
 /* The watermark that a caller with these flags has to leave. */
 static inline u64 buddy_mark(const struct zone *z, u32 flags)

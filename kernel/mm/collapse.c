@@ -126,7 +126,10 @@ static enum collapse_result see_none(struct tally *t)
 	return COLLAPSE_EXCEED_NONE_PTE;
 }
 
-/* One entry that is not simply a plain page. COLLAPSE_SUCCEED: go on. */
+/*
+ * One entry that is not simply a plain page. COLLAPSE_SUCCEED: go on. Without access is no obstacle: a NUMA hint keeps its
+ * write right and A, so it counts as what it was; in an area without access no entry is writable, and the verdict says so.
+ */
 static __noinline enum collapse_result see_entry(struct tally *t, pte_t pte)
 {
 	pfn_t pfn = pte_pfn(pte);
@@ -136,8 +139,6 @@ static __noinline enum collapse_result see_entry(struct tally *t, pte_t pte)
 		return see_none(t);
 	if (entry_migrating(pte.v)) /* isolated, and on its way to another frame */
 		return COLLAPSE_PAGE_LRU;
-	if (!pte_present(pte))
-		return COLLAPSE_PTE_NON_PRESENT;
 	if (pte.v & PTE_DEVICE)
 		return COLLAPSE_PAGE_NULL;
 	t->all |= pte.v;
@@ -247,10 +248,10 @@ struct collapse {
 	u64 isolated; /* pages off the LRU by us: our share of nr_isolated_anon */
 };
 
-/* Does the entry name a page of its own? Entries without access were refused. */
+/* Does the entry name a page of its own? */
 static __always_inline bool entry_has_page(pte_t e)
 {
-	return e.v & PTE_P && !pfn_is_zero((e.v & PTE_ADDR) >> PAGE_SHIFT);
+	return pte_kind(e) == ENTRY_LEAF && !pfn_is_zero(pte_pfn(e));
 }
 
 /* Look at each entry once more, now that they cannot change, and note the frames. lru.lock held. */
@@ -274,7 +275,7 @@ static enum collapse_result collect(struct collapse *c)
 		if (r != COLLAPSE_SUCCEED)
 			return r;
 		if (entry_has_page(e))
-			c->pfns[HPAGE_PMD_NR - ++other] = (e.v & PTE_ADDR) >> PAGE_SHIFT;
+			c->pfns[HPAGE_PMD_NR - ++other] = pte_pfn(e);
 	}
 	t.all |= all;
 	c->nr_plain = plain;
@@ -350,7 +351,7 @@ static void copy_all(struct collapse *c)
 		pte_t e = pte_read(pte);
 
 		if (likely(entry_has_page(e)))
-			copy_page(to, phys_to_virt(e.v & PTE_ADDR));
+			copy_page(to, phys_to_virt(entry_addr(e.v)));
 		else
 			clear_page(to);
 	}
@@ -414,14 +415,48 @@ static void install(struct collapse *c, pmd_t *pmdp)
 	page_put_batch(c->pfns + HPAGE_PMD_NR - c->nr_other, c->nr_other);
 }
 
+/* Of the pages of one table, how many are on each node. */
+static void count_nodes(const pte_t *pte, u32 pages[MAX_NODES])
+{
+	for (const pte_t *end = pte + PTRS_PER_TABLE; pte < end; pte++) {
+		pte_t e = pte_read(pte);
+
+		if (entry_has_page(e) && pfn_valid(pte_pfn(e)))
+			pages[pfn_zone(pte_pfn(e))->node]++;
+	}
+}
+
+/*
+ * Where the block is to come from, as buddy's flags: the node that most of the pages are on, and no other: a huge page at
+ * the wrong place costs more than small ones at the right one. No lock held. Linux: hpage_collapse_find_target_node
+ */
+static u32 target_node(struct mm *mm, vaddr_t haddr)
+{
+	u32 pages[MAX_NODES] = {0};
+	unsigned best = 0;
+	pmd_t *pmdp;
+
+	if (likely(nr_nodes == 1))
+		return 0;
+	rwsem_read_lock(&mm->lock);
+	pmdp = mm->exiting ? NULL : pgtable_find_pmd(mm, haddr);
+	if (pmdp && pmd_kind(pmd_read(pmdp)) == ENTRY_TABLE)
+		count_nodes(pte_ptr(pmd_read(pmdp), haddr), pages);
+	rwsem_read_unlock(&mm->lock);
+	for (unsigned node = 1; node < nr_nodes; node++)
+		if (pages[node] > pages[best])
+			best = node;
+	return pages[best] ? BUDDY_ON(best) | BUDDY_THISNODE : 0;
+}
+
 /* A block to collapse into. khugepaged/defrag, or being asked for it, allows compaction. */
-static struct page *alloc_block(bool hard)
+static struct page *alloc_block(bool hard, u32 where)
 {
 	struct page *block = buddy_alloc(
-		HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, hard ? 0 : BUDDY_QUIET);
+		HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, where | (hard ? 0 : BUDDY_QUIET));
 
 	if (!block && hard)
-		block = compact_alloc_huge(true);
+		block = compact_alloc_huge(true, where);
 	if (block)
 		vmstat_inc(VM_thp_collapse_alloc);
 	else
@@ -462,7 +497,8 @@ enum collapse_result collapse_range(
 	c.nr_plain = c.nr_other = 0;
 	c.isolated = 0;
 
-	c.block = alloc_block(limits->forced || thp_settings.khugepaged_defrag);
+	c.block = alloc_block(
+		limits->forced || thp_settings.khugepaged_defrag, target_node(mm, haddr));
 	if (!c.block)
 		return counted(COLLAPSE_ALLOC_HUGE_PAGE_FAIL);
 	if (seeded(COLLAPSE_WALKERS)) { /* read: faults walk on meanwhile */

@@ -19,7 +19,6 @@
 	X(EXCEED_NONE_PTE, "more holes and zero pages than max_ptes_none")                         \
 	X(EXCEED_SWAP_PTE, "more swapped pages than max_ptes_swap")                                \
 	X(EXCEED_SHARED_PTE, "more shared pages than max_ptes_shared")                             \
-	X(PTE_NON_PRESENT, "a page is there but not accessible")                                   \
 	X(PAGE_RO, "no page is writable")                                                          \
 	X(LACK_REFERENCED_PAGE, "no page was used lately")                                         \
 	X(PAGE_NULL, "a frame that is not anonymous memory")                                       \

@@ -523,15 +523,20 @@ static enum compact_result try_zone(
 	return r;
 }
 
-/* The best that any zone came to, this CPU's node first. Linux: try_to_compact_pages */
-static enum compact_result try_zones(unsigned order, enum migrate_mode mode)
+/* The best that any zone came to, in the order in which the buddy asks them. Linux: try_to_compact_pages */
+static enum compact_result try_zones(unsigned order, enum migrate_mode mode, u32 flags)
 {
-	const struct zonelist *list = &zonelists[this_cpu()->node];
+	unsigned wished = buddy_wished_node(flags);
+	const struct zonelist *list = &zonelists[wished];
 	enum compact_result best = COMPACT_SKIPPED;
 
 	for (unsigned i = 0; i < list->nr; i++) {
-		enum compact_result r = try_zone(&zones[list->zones[i]], order, mode, false);
+		struct zone *z = &zones[list->zones[i]];
+		enum compact_result r;
 
+		if (flags & BUDDY_THISNODE && z->node != wished)
+			continue;
+		r = try_zone(z, order, mode, false);
 		if (r == COMPACT_SUCCESS)
 			return r;
 		best = MAX(best, r);
@@ -540,15 +545,15 @@ static enum compact_result try_zones(unsigned order, enum migrate_mode mode)
 }
 
 /* One try: compact, ask the buddy again, count how it went. */
-static struct page *try_direct(enum migrate_mode mode)
+static struct page *try_direct(enum migrate_mode mode, u32 flags)
 {
-	enum compact_result r = try_zones(HPAGE_PMD_ORDER, mode);
+	enum compact_result r = try_zones(HPAGE_PMD_ORDER, mode, flags);
 	struct page *page;
 
 	if (r == COMPACT_SKIPPED || r == COMPACT_DEFERRED)
 		return NULL;
 	vmstat_inc(VM_compact_stall);
-	page = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
+	page = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, flags);
 	if (page)
 		vmstat_inc(VM_compact_success);
 	else
@@ -556,16 +561,16 @@ static struct page *try_direct(enum migrate_mode mode)
 	return page;
 }
 
-struct page *compact_alloc_huge(bool hard)
+struct page *compact_alloc_huge(bool hard, u32 flags)
 {
 	struct page *page;
 
 	buddy_drain_cpu(); /* what this CPU's lists hold may be all that is missing */
-	page = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, 0);
+	page = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, flags);
 	if (!page)
-		page = try_direct(MIGRATE_ASYNC);
+		page = try_direct(MIGRATE_ASYNC, flags);
 	if (!page && hard)
-		page = try_direct(MIGRATE_SYNC_LIGHT);
+		page = try_direct(MIGRATE_SYNC_LIGHT, flags);
 	return page;
 }
 

@@ -61,9 +61,10 @@ static bool wants_hint(u64 entry)
 	       pfn_mapcount(pfn) == 1;
 }
 
+/* The write right stays in it, unused while P is clear: who must take it away (fork, mprotect) does so as of any leaf. */
 static u64 hint_entry(const struct vma *v, u64 entry)
 {
-	return entry_modify(entry, vma_rights(v) & ~PTE_P);
+	return entry_modify(entry, (vma_rights(v) & ~PTE_P) | (entry & PTE_RW));
 }
 
 /* One leaf of 2 MiB that the area covers. pt_lock held. Linux: change_huge_pmd */
@@ -158,6 +159,12 @@ u64 numa_scan(struct mm *mm, u64 pages)
 
 /* --- the fault that answers --- */
 
+/* The leaf as it was before the question. */
+static u64 given_back(const struct vma *v, u64 entry)
+{
+	return entry_modify(entry, vma_rights(v) | (entry & PTE_RW));
+}
+
 /* To this CPU's node, or nowhere. Access is back, pt_lock is not held: if the page is gone meanwhile, so is the reason. */
 static void follow(pfn_t pfn, unsigned here)
 {
@@ -171,10 +178,12 @@ static void follow(pfn_t pfn, unsigned here)
 		vmstat_add(VM_numa_pages_migrated, pages);
 }
 
-static void answer(pfn_t pfn)
+static void answer(const struct mm *mm, pfn_t pfn)
 {
 	unsigned here = this_cpu()->node;
 
+	if (mm != current_thread()->mm)
+		return;
 	vmstat_inc(VM_numa_hint_faults);
 	if (pfn_zone(pfn)->node == here)
 		vmstat_inc(VM_numa_hint_faults_local);
@@ -190,10 +199,10 @@ enum fault_result numa_fault_pte(struct vma *v, pte_t *ptep, pte_t seen)
 	spin_lock(&mm->pt_lock);
 	mine = pte_read(ptep).v == seen.v;
 	if (mine)
-		pte_write(ptep, pte_modify(seen, vma_rights(v)));
+		pte_write(ptep, (pte_t){given_back(v, seen.v)});
 	spin_unlock(&mm->pt_lock);
 	if (mine)
-		answer(pte_pfn(seen));
+		answer(mm, pte_pfn(seen));
 	return FAULT_DONE;
 }
 
@@ -205,9 +214,9 @@ enum fault_result numa_fault_pmd(struct vma *v, pmd_t *pmdp, pmd_t seen)
 	spin_lock(&mm->pt_lock);
 	mine = pmd_read(pmdp).v == seen.v;
 	if (mine)
-		pmd_write(pmdp, pmd_modify(seen, vma_rights(v)));
+		pmd_write(pmdp, (pmd_t){given_back(v, seen.v)});
 	spin_unlock(&mm->pt_lock);
 	if (mine)
-		answer(pmd_pfn(seen));
+		answer(mm, pmd_pfn(seen));
 	return FAULT_DONE;
 }

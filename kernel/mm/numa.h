@@ -17,6 +17,12 @@ extern struct numa_settings numa_settings;
 
 void numa_settings_init(void); /* on if there are several nodes */
 
+/* Is this leaf of the area a question? mm->lock held. Without access, in an area that has it, and not on its way. */
+static inline bool numa_is_hint(const struct vma *v, u64 entry)
+{
+	return entry_protnone(entry) && !entry_migrating(entry) && vma_is_accessible(v);
+}
+
 /*
  * numa_scan - take the access to the next `pages` pages of a space away, so that their next use says who uses them.
  *   locks    takes mm->lock for reading, by trylock: a busy space is left for the next turn
@@ -26,7 +32,8 @@ void numa_settings_init(void); /* on if there are several nodes */
 u64 numa_scan(struct mm *mm, u64 pages);
 
 /*
- * The fault that answers: access comes back, and the page comes to this CPU's node if it is on another one.
+ * The fault that answers: access comes back, and the page comes to this CPU's node if it is on another one. Served for
+ * somebody else's space (mm/access.c), it only gives access back: a reader from outside says nothing about who uses it.
  *   locks    mm->lock held for reading; takes pt_lock, and what migrate.c takes
  *   Linux    do_numa_page, do_huge_pmd_numa_page
  */

@@ -236,7 +236,7 @@ static struct page *alloc_block(const struct vma *v)
 	struct page *page = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, flags);
 
 	if (!page && mask & ALLOC_DIRECT)
-		page = compact_alloc_huge(v->flags & VM_HUGEPAGE);
+		page = compact_alloc_huge(v->flags & VM_HUGEPAGE, 0);
 	if (!page && mask & ALLOC_WAKE)
 		compact_wake(HPAGE_PMD_ORDER);
 	if (!page)

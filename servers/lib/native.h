@@ -161,6 +161,14 @@ static inline long thread_set_fpu(uint32_t thread, const void *buf, size_t size)
 {
 	return NATIVE(SYS_thread_set_fpu, thread, buf, size, 0, 0);
 }
+static inline long thread_set_cpus(uint32_t thread, uint64_t mask)
+{
+	return NATIVE(SYS_thread_set_cpus, thread, mask, 0, 0, 0);
+}
+static inline long thread_get_cpus(uint32_t thread)
+{
+	return NATIVE(SYS_thread_get_cpus, thread, 0, 0, 0, 0);
+}
 static inline long thread_interrupt(uint32_t thread)
 {
 	return NATIVE(SYS_thread_interrupt, thread, 0, 0, 0, 0);

@@ -20,8 +20,8 @@
 	X(prlimit64) X(getrusage) X(times) X(getpriority) X(setpriority) X(sched_getparam) \
 	X(sched_setparam) X(sched_getscheduler) X(sched_setscheduler) \
 	X(sched_get_priority_max) X(sched_get_priority_min) X(sched_rr_get_interval) \
-	X(sched_setaffinity) X(ioprio_get) X(ioprio_set) X(uname) X(sysinfo) X(sethostname) \
-	X(setdomainname) X(personality) X(getcpu) X(reboot) X(set_robust_list) \
+	X(sched_setaffinity) X(sched_getaffinity) X(ioprio_get) X(ioprio_set) X(uname) X(sysinfo) X(sethostname) \
+	X(setdomainname) X(personality) X(reboot) X(set_robust_list) \
 	X(get_robust_list) X(rseq) X(clone3) X(syslog) X(time) X(gettimeofday) \
 	X(clock_getres) X(clock_settime) X(settimeofday) X(alarm) X(setitimer) X(getitimer) \
 	X(pause) X(rt_sigaction) X(rt_sigprocmask) X(rt_sigreturn) X(rt_sigpending) \

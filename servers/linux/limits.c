@@ -251,20 +251,52 @@ long sys_sched_rr_get_interval(struct call *c)
 	return error ? error : copy_out(c, c->arg[1], &slice, sizeof(slice));
 }
 
-/* Threads run on any CPU: a mask with at least one CPU of the machine's is accepted, and has no effect. */
+/* The thread that is meant; NULL: none. Of a process that has only its end left to be told, *gone. Linux: find_process_by_pid */
+static struct thread *affinity_of(struct call *c, int tid, bool *gone)
+{
+	struct thread *t = tid ? thread_find(tid) : c->thread;
+
+	*gone = !t && tid > 0 && process_find(tid);
+	return t;
+}
+
+/* A mask that is shorter than ours is filled up with zeroes, of a longer one the rest is not read. */
 long sys_sched_setaffinity(struct call *c)
 {
 	uint64_t mask = 0;
-	uint32_t cpus = 1;
 	size_t bytes = c->arg[1] < sizeof(mask) ? c->arg[1] : sizeof(mask);
-	long error = check_tid(c, (int)c->arg[0]);
+	long error = copy_in(c, &mask, c->arg[2], bytes);
+	struct thread *t;
+	bool gone;
 
-	if (!error)
-		error = copy_in(c, &mask, c->arg[2], bytes);
 	if (error)
 		return error;
+	t = affinity_of(c, (int)c->arg[0], &gone);
+	if (!t)
+		return gone ? 0 : -ESRCH;
+	return thread_set_cpus(t->handle, mask);
+}
+
+/* In whole words, as Linux's kernel writes them; how many bytes that were. */
+long sys_sched_getaffinity(struct call *c)
+{
+	uint32_t cpus = 1;
+	uint64_t mask;
+	struct thread *t;
+	bool gone;
+	long result;
+
 	machine_info(SLOT_MACHINE, MACHINE_CPUS, &cpus, sizeof(cpus));
-	return mask & ((1ull << cpus) - 1) ? 0 : -EINVAL;
+	if (c->arg[1] % sizeof(mask) || c->arg[1] * 8 < cpus)
+		return -EINVAL;
+	t = affinity_of(c, (int)c->arg[0], &gone);
+	if (!t && !gone)
+		return -ESRCH;
+	result = t ? thread_get_cpus(t->handle) : (long)((1ull << cpus) - 1);
+	if (result < 0)
+		return result;
+	mask = (uint64_t)result;
+	return copy_out(c, c->arg[2], &mask, sizeof(mask)) ?: (long)sizeof(mask);
 }
 
 long sys_ioprio_get(struct call *c)

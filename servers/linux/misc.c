@@ -195,19 +195,6 @@ long sys_personality(struct call *c)
 	return old;
 }
 
-/* A thread may be moved before it sees the answer, so any CPU is as true as another. */
-long sys_getcpu(struct call *c)
-{
-	const uint32_t zero = 0;
-	long error = 0;
-
-	if (c->arg[0])
-		error = copy_out(c, c->arg[0], &zero, sizeof(zero));
-	if (!error && c->arg[1])
-		error = copy_out(c, c->arg[1], &zero, sizeof(zero));
-	return error;
-}
-
 #define REBOOT_MAGIC1 0xfee1deadu
 
 static bool reboot_magic2(uint32_t magic)

@@ -59,7 +59,7 @@ static void end(void)
 
 static struct page *fault_block(bool hard)
 {
-	struct page *page = compact_alloc_huge(hard);
+	struct page *page = compact_alloc_huge(hard, 0);
 
 	CHECK_EQ(vmstat_read(VM_nr_isolated_anon), 0); /* X2 */
 	return page;

@@ -5,12 +5,17 @@
  * rest. The ledger counts frames afterwards: servers may be starting meanwhile.
  */
 #include "lab.h"
+#include "mm/access.h"
 #include "mm/buddy.h"
+#include "mm/collapse.h"
+#include "mm/mmap.h"
 #include "mm/numa.h"
 #include "mm/uaccess.h"
+#include "mutex.h"
 #include "numad.h"
 #include "vmstat.h"
 #include "x86/timer.h"
+#include <abi/errno.h>
 
 #define SMALL_AREA (LAB_AREA + 4 * HPAGE_PMD_SIZE)
 #define SMALL_LEN  (64 * PAGE_SIZE)
@@ -157,6 +162,105 @@ KTEST(numa, pages_follow_the_cpu_that_uses_them)
 	}
 	for (u64 at = 0; at < SMALL_LEN; at += PAGE_SIZE)
 		KT_EXPECT(ctx, node_at(mm, SMALL_AREA + at) == cpus[there]->node);
+	KT_EXPECT(ctx, lab_healthy());
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
+/* 512 small pages, all but the last `else_pages` of them first touched on CPU `most`. */
+static struct mm *table_on(u32 most, u32 other, u64 else_pages)
+{
+	u64 len = HPAGE_PMD_SIZE - else_pages * PAGE_SIZE;
+	struct mm *mm = lab_space();
+
+	if (!mm)
+		return NULL;
+	thp_settings.enabled = THP_NEVER;
+	if (lab_area(mm, LAB_AREA, HPAGE_PMD_SIZE) &&
+		on_cpu(most, mm, write_words, LAB_AREA, len) == 0 &&
+		on_cpu(other, mm, write_words, LAB_AREA + len, HPAGE_PMD_SIZE - len) == 0) {
+		thp_settings.enabled = THP_ALWAYS;
+		return mm;
+	}
+	lab_space_end(mm);
+	return NULL;
+}
+
+/* khugepaged's way with one range: its own limits, a scan, then the work. */
+static enum collapse_result collapse_as_khugepaged(struct mm *mm)
+{
+	const struct collapse_limits limits = {.max_none = 511, .max_shared = 256};
+	enum collapse_result r;
+
+	rwsem_read_lock(&mm->lock);
+	r = collapse_scan(mm, vma_find(mm, LAB_AREA), LAB_AREA, &limits);
+	rwsem_read_unlock(&mm->lock);
+	return r == COLLAPSE_SUCCEED ? collapse_range(mm, LAB_AREA, &limits) : r;
+}
+
+/* Questions that nobody has answered do not keep a table from becoming a huge page, on the node of most of its pages. */
+KTEST(numa, a_hinted_table_collapses_where_most_of_it_is)
+{
+	u32 there = cpu_of_other_node(cpus[0]->node), other = there == MAX_CPUS ? 0 : there;
+	struct thp_settings before = lab_begin();
+	u32 turns[2][2] = {{0, other}, {other, 0}};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(turns); i++) {
+		struct mm *mm = table_on(turns[i][0], turns[i][1], 100);
+		u64 faults = vmstat_read(VM_numa_hint_faults);
+
+		KT_REQUIRE(ctx, mm);
+		KT_EXPECT(ctx, numa_scan(mm, ALL_PAGES) == HPAGE_PMD_NR);
+		KT_EXPECT(ctx, entry_protnone(lab_leaf(mm, LAB_AREA)));
+		KT_EXPECT(ctx, collapse_as_khugepaged(mm) == COLLAPSE_SUCCEED);
+		KT_EXPECT(ctx, lab_is_huge(mm, LAB_AREA));
+		KT_EXPECT(ctx, node_at(mm, LAB_AREA) == cpus[turns[i][0]]->zone->node);
+		KT_EXPECT(ctx, on_cpu(0, mm, read_words, LAB_AREA, HPAGE_PMD_SIZE) == 0);
+		KT_EXPECT(ctx, vmstat_read(VM_numa_hint_faults) == faults);
+		KT_EXPECT(ctx, lab_healthy());
+		lab_space_end(mm);
+	}
+	lab_end(ctx, &before);
+}
+
+KTEST(numa, no_access_is_still_no_reason_to_collapse)
+{
+	struct thp_settings before = lab_begin();
+	struct mm *mm = table_on(0, 0, 0);
+
+	KT_REQUIRE(ctx, mm);
+	KT_EXPECT(ctx, mmap_protect(mm, LAB_AREA, HPAGE_PMD_SIZE, 0) == 0);
+	KT_EXPECT(ctx, collapse_as_khugepaged(mm) == COLLAPSE_PAGE_RO);
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
+/* Who reads or writes from outside is no user of the page: the question stays, nothing is counted, nothing moves. */
+KTEST(numa, a_reader_from_outside_answers_nothing)
+{
+	u32 there = cpu_of_other_node(cpus[0]->node);
+	struct thp_settings before = lab_begin();
+	u64 faults, moved, word = 0, at;
+	struct mm *mm;
+
+	mm = space_on(there == MAX_CPUS ? 0 : there);
+	KT_REQUIRE(ctx, mm);
+	numa_settings.balancing = true;
+	numa_scan(mm, ALL_PAGES);
+	faults = vmstat_read(VM_numa_hint_faults);
+	moved = vmstat_read(VM_numa_pages_migrated);
+	for (at = LAB_AREA; at < LAB_AREA + 2 * HPAGE_PMD_SIZE; at += HPAGE_PMD_SIZE)
+		KT_EXPECT(ctx, mm_read(mm, at, &word, 8) == 8 && word == at);
+	for (at = SMALL_AREA; at < SMALL_AREA + SMALL_LEN; at += PAGE_SIZE) {
+		KT_EXPECT(ctx, mm_read(mm, at, &word, 8) == 8 && word == at);
+		KT_EXPECT(ctx, mm_write(mm, at, &at, 8) == 8);
+		KT_EXPECT(ctx, entry_protnone(lab_leaf(mm, at)));
+	}
+	KT_EXPECT(ctx, entry_protnone(lab_leaf(mm, LAB_AREA)));
+	KT_EXPECT(ctx, vmstat_read(VM_numa_hint_faults) == faults);
+	KT_EXPECT(ctx, vmstat_read(VM_numa_pages_migrated) == moved);
+	KT_EXPECT(ctx, mmap_protect(mm, SMALL_AREA, SMALL_LEN, 0) == 0);
+	KT_EXPECT(ctx, mm_read(mm, SMALL_AREA, &word, 8) == -EFAULT); /* that is no hint */
 	KT_EXPECT(ctx, lab_healthy());
 	lab_space_end(mm);
 	lab_end(ctx, &before);
