@@ -1,14 +1,18 @@
 /*
  * numad.c - the thread that asks who uses which memory                        floor 6, below: mm/numa
  *
- * Every scan_period_min_ms it takes the access to the next scan_size_mb of each space away; the faults that follow
- * (mm/numa.c) move pages to the nodes where they are used. With balancing off it sleeps.
+ * It takes the access to the next scan_size_mb of each space away; the faults that follow (mm/numa.c) move pages to the
+ * nodes where they are used, and say how soon the space's next turn is. With balancing off it sleeps.
  *
- * IDEA      turn 1: |====>.......|  turn 2: |.....====>..|  turn 3: |==>.......=>|   each space has a cursor, numa_next
+ * IDEA      turn 1: |====>.......|  turn 2: |.....====>..|  turn 3: |==>.......=>|   each space has a cursor, numa.next
+ *
+ *           numad   1s    2s    3s    4s    5s   ...      it looks every scan_period_min_ms whose turn it is
+ *           space A  .     #     #     #     #            new: left alone for scan_delay_ms; then its pages are remote: soon
+ *           space B        .     #           #            nobody answers: twice as long each time, up to scan_period_max_ms
  *
  * LOCKS     none of its own; numa_scan() takes mm->lock by trylock
  * LINUX     task_numa_work runs in each task at its tick, so that a task that does not run costs nothing and the one that
- *           runs pays; the period of each adapts to how many hints were local.            docs/mm/numa.md
+ *           runs pays; each thread of a space has a period of its own.                    docs/mm/numa.md
  */
 #include "numad.h"
 
@@ -24,7 +28,14 @@ static bool settings_changed;
 
 static bool scan_one(struct mm *mm, void *ctx)
 {
-	numa_scan(mm, *(u64 *)ctx);
+	u64 now = time_ns();
+
+	if (!mm->numa.due_ns) {
+		mm->numa.due_ns = now + READ_ONCE(numa_settings.scan_delay_ms) * NS_PER_MS;
+	} else if (now >= mm->numa.due_ns) {
+		mm->numa.due_ns = now + numa_adapt(mm) * NS_PER_MS;
+		numa_scan(mm, *(u64 *)ctx);
+	}
 	preempt_point();
 	return READ_ONCE(numa_settings.balancing);
 }

@@ -213,7 +213,9 @@ void report_numa_init(void)
 	}
 
 SETTING(balancing, balancing, 0, 1)
-SETTING(scan_period, scan_period_min_ms, 1, 60000)
+SETTING(scan_delay, scan_delay_ms, 0, 3600000)
+SETTING(scan_period_min, scan_period_min_ms, 1, 3600000)
+SETTING(scan_period_max, scan_period_max_ms, 1, 3600000)
 SETTING(scan_size, scan_size_mb, 1, 65536)
 
 bool report_show_numa_balancing(struct report_out *out, struct task *task, u64 *cursor)
@@ -229,8 +231,12 @@ int report_store_numa_balancing(struct task *task, const char *text)
 #define DEBUG_FOLDER "/sys/kernel/debug/sched/numa_balancing/"
 
 const struct report_node report_balancing_nodes[] = {
-	{DEBUG_FOLDER "scan_period_min_ms", 0644, REPORT_LOCK_FREE, show_scan_period, NULL,
-		store_scan_period},
+	{DEBUG_FOLDER "scan_delay_ms", 0644, REPORT_LOCK_FREE, show_scan_delay, NULL,
+		store_scan_delay},
+	{DEBUG_FOLDER "scan_period_max_ms", 0644, REPORT_LOCK_FREE, show_scan_period_max, NULL,
+		store_scan_period_max},
+	{DEBUG_FOLDER "scan_period_min_ms", 0644, REPORT_LOCK_FREE, show_scan_period_min, NULL,
+		store_scan_period_min},
 	{DEBUG_FOLDER "scan_size_mb", 0644, REPORT_LOCK_FREE, show_scan_size, NULL,
 		store_scan_size},
 	{NULL, 0, 0, NULL, NULL, NULL},

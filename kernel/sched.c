@@ -1018,6 +1018,7 @@ void sched_inherit(struct thread *t, const struct thread *from)
 
 	t->allowed = allowed;
 	t->pinned = allowed != sched_all_cpus();
+	t->mempolicy = from->mempolicy;
 }
 
 bool sched_if_blocked(struct thread *t, void (*fn)(struct thread *t, void *ctx), void *ctx)

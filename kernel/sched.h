@@ -58,6 +58,7 @@ struct thread {
 		};
 		u64 pending; /* any of them */
 	};
+	u32 mempolicy;           /* (t) where its pages come from, as VM_POLICY; 0: nothing said */
 	u64 slice_end;           /* (r) ns */
 	u64 runtime_ns;          /* (r) */
 	u64 started_ns;          /* (r) when it last got the CPU */
@@ -237,7 +238,7 @@ void thread_halt(struct thread *t);      /* set suspend_pending; sleeps go on */
 void sched_set_allowed(struct thread *t, u64 allowed);
 u64 sched_all_cpus(void);                                        /* bit n: CPU n is there */
 u64 sched_allowed(const struct thread *t);                       /* of those that are there */
-void sched_inherit(struct thread *t, const struct thread *from); /* t is NEW */
+void sched_inherit(struct thread *t, const struct thread *from); /* and mempolicy; t is NEW */
 
 /*
  * sched_if_blocked - fn(ctx) while t is BLOCKED: its registers are saved, its stack is quiet, and it stays so.

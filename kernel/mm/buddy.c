@@ -165,7 +165,7 @@ static struct page *zones_alloc(unsigned order, enum migratetype mt, enum page_t
 		struct page *p;
 
 		if ((flags & BUDDY_DMA32 && z->id != ZONE_DMA32) ||
-			(flags & BUDDY_THISNODE && z->node != wished))
+			!buddy_allows_node(flags, z->node))
 			continue;
 		p = order ? zone_alloc_block(z, &z->pcp[cpu_id()], order, mt, flags)
 			  : zone_alloc_page(z, mt, flags);

@@ -11,14 +11,23 @@
 #define BUDDY_DMA32   0x2 /* below 4 GiB only */
 #define BUDDY_QUIET   0x4 /* a mere wish: stays above the low watermark ("light", no reclaim) */
 
-/* Somebody else's node first; and BUDDY_THISNODE: that one or none. Without it, the node of this CPU. */
-#define BUDDY_NODE_SHIFT 8
-#define BUDDY_NODE       0x10
-#define BUDDY_THISNODE   0x20
-#define BUDDY_ON(node)   (BUDDY_NODE | (u32)(node) << BUDDY_NODE_SHIFT)
+/* BUDDY_ON: that node first, else the nearest; without it, this CPU's. _AMONG: only nodes of this mask. _ONLY: that one. */
+#define BUDDY_NODE_SHIFT  8
+#define BUDDY_MASK_SHIFT  16
+#define BUDDY_NODE        0x10
+#define BUDDY_ON(node)    (BUDDY_NODE | (u32)(node) << BUDDY_NODE_SHIFT)
+#define BUDDY_AMONG(mask) ((u32)(mask) << BUDDY_MASK_SHIFT)
+#define BUDDY_ONLY(node)  (BUDDY_ON(node) | BUDDY_AMONG(1u << (node)))
+_Static_assert(MAX_NODES == 8, "a mask of nodes is a byte");
 static inline unsigned buddy_wished_node(u32 flags)
 {
-	return flags & BUDDY_NODE ? flags >> BUDDY_NODE_SHIFT : this_cpu()->node;
+	return flags & BUDDY_NODE ? flags >> BUDDY_NODE_SHIFT & 0xff : this_cpu()->node;
+}
+static inline bool buddy_allows_node(u32 flags, unsigned node)
+{
+	u32 mask = flags >> BUDDY_MASK_SHIFT;
+
+	return !mask || mask >> node & 1;
 }
 
 /* The watermark that a caller with these flags has to leave. */

@@ -350,8 +350,10 @@ static void copy_all(struct collapse *c)
 	for (pte_t *end = pte + PTRS_PER_TABLE; pte < end; pte++, to += PAGE_SIZE) {
 		pte_t e = pte_read(pte);
 
-		if (likely(entry_has_page(e)))
-			copy_page(to, phys_to_virt(entry_addr(e.v)));
+		if (likely(e.v & PTE_P && !pfn_is_zero((e.v & PTE_ADDR) >> PAGE_SHIFT)))
+			copy_page(to, phys_to_virt(e.v & PTE_ADDR));
+		else if (entry_has_page(e))
+			copy_page(to, phys_to_virt(entry_addr(e.v))); /* a hint */
 		else
 			clear_page(to);
 	}
@@ -446,7 +448,7 @@ static u32 target_node(struct mm *mm, vaddr_t haddr)
 	for (unsigned node = 1; node < nr_nodes; node++)
 		if (pages[node] > pages[best])
 			best = node;
-	return pages[best] ? BUDDY_ON(best) | BUDDY_THISNODE : 0;
+	return pages[best] ? BUDDY_ONLY(best) : 0;
 }
 
 /* A block to collapse into. khugepaged/defrag, or being asked for it, allows compaction. */

@@ -526,15 +526,14 @@ static enum compact_result try_zone(
 /* The best that any zone came to, in the order in which the buddy asks them. Linux: try_to_compact_pages */
 static enum compact_result try_zones(unsigned order, enum migrate_mode mode, u32 flags)
 {
-	unsigned wished = buddy_wished_node(flags);
-	const struct zonelist *list = &zonelists[wished];
+	const struct zonelist *list = &zonelists[buddy_wished_node(flags)];
 	enum compact_result best = COMPACT_SKIPPED;
 
 	for (unsigned i = 0; i < list->nr; i++) {
 		struct zone *z = &zones[list->zones[i]];
 		enum compact_result r;
 
-		if (flags & BUDDY_THISNODE && z->node != wished)
+		if (!buddy_allows_node(flags, z->node))
 			continue;
 		r = try_zone(z, order, mode, false);
 		if (r == COMPACT_SUCCESS)

@@ -37,7 +37,7 @@ void compact_init(void);
 /*
  * compact_alloc_huge - a block of order 9 when the buddy has none: direct compaction, then the buddy once more.
  *   hard     not only what works at once (async), also what waits for locks (sync-light)
- *   flags    buddy's BUDDY_ON(node), BUDDY_THISNODE, or 0: near this CPU first
+ *   flags    buddy's BUDDY_ON(node), BUDDY_AMONG(mask), or 0: near this CPU first
  *   locks    no spinlock; mm->lock may be held in any mode. Passes preempt_point()s
  *   returns  the block, as buddy_alloc() does; NULL
  *   counts   compact_stall for each try that was not skipped or deferred; compact_success or compact_fail

@@ -202,7 +202,7 @@ struct page *buddy_alloc_contig(unsigned order, enum page_type type, u32 flags)
 	if (CONFIG_INJECT && unlikely(buddy_inject_now(order)))
 		return NULL;
 	buddy_drain_pcp();
-	list = &zonelists[flags & BUDDY_NODE ? flags >> BUDDY_NODE_SHIFT : this_cpu()->node];
+	list = &zonelists[buddy_wished_node(flags)];
 	for (unsigned i = 0; i < list->nr; i++) {
 		struct zone *z = &zones[list->zones[i]];
 		struct page *p = zone_alloc_contig(z, order, type, buddy_mark(z, flags));

@@ -272,7 +272,7 @@ static void copy(const struct migration *m)
 	u64 bytes = page_nr(from) << PAGE_SHIFT;
 
 	to->private = from->private;
-	page_set_index(to, page_index(from));
+	page_copy_index(to, from); /* who asked last, too */
 	if (page_is_huge(to)) {
 		*page_pmd_mapcount_ptr(to) = 0;
 		*page_pte_mappings_ptr(to) = 0;

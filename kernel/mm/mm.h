@@ -32,9 +32,10 @@ struct object;
 #define VM_MERGEABLE   0x1000
 #define VM_LOCKED      0x2000
 #define VM_DONTDUMP    0x4000
-#define VM_SHARED      0x8000  /* VMA_OBJECT: writes go to the object, for everybody to see */
-#define VM_LOCKONFAULT 0x10000 /* with VM_LOCKED: pages are not brought in beforehand */
-#define VM_NOWRITE     0x20000 /* mprotect never gives the right to write */
+#define VM_SHARED      0x8000      /* VMA_OBJECT: writes go to the object, for everybody to see */
+#define VM_LOCKONFAULT 0x10000     /* with VM_LOCKED: pages are not brought in beforehand */
+#define VM_NOWRITE     0x20000     /* mprotect never gives the right to write */
+#define VM_POLICY      0x7ff00000u /* where its pages come from: mm/mempolicy.h; 0: nothing said */
 
 enum vma_kind {
 	VMA_ANON,
@@ -68,6 +69,15 @@ static inline u64 vma_index(const struct vma *v, vaddr_t a)
 	return v->pgoff + ((a - v->start) >> PAGE_SHIFT);
 }
 
+/* What balancing knows of a space. */
+struct mm_numa {
+	vaddr_t next;      /* numad's own: where the next turn takes access away */
+	u64 due_ns;        /* numad's own: when that is; 0: never seen yet */
+	u32 period_ms;     /* numad's own: between two turns */
+	u32 local, remote; /* (p) questions answered since the last turn, by where the page was */
+	bool failed;       /* (x) a page could not come: set by faults, cleared by numad */
+};
+
 struct mm {
 	struct rwsem lock;       /* read for faults, write for changes to vmas */
 	struct spinlock pt_lock; /* every entry of every table of this space */
@@ -98,8 +108,8 @@ struct mm {
 	bool has_huge_zero; /* (p) this space holds one reference on the huge zero page */
 	bool forbid_zero;   /* (c) no zero frames here (Linux: mm_forbids_zeropage) */
 	bool thp_disable;   /* (m) prctl(PR_SET_THP_DISABLE), inherited by fork */
-	vaddr_t numa_next;  /* numad's own: where the next turn takes access away */
-	bool exiting;       /* (m) users fell to 0: khugepaged keeps off */
+	struct mm_numa numa;
+	bool exiting; /* (m) users fell to 0: khugepaged keeps off */
 
 	/* thp.c: khugepaged's list */
 	struct list thp_link; /* LOCK_THP_LIST */

@@ -11,21 +11,25 @@
  *
  *   A 2 MiB page is one entry, one hint and one migration of the whole page. A protnone leaf in an area that may be
  *   accessed can only be a hint: mprotect(PROT_NONE) makes areas that may not, and the door refuses before it looks
- *   at an entry. The write right does not come back with the hint: the fault that misses it is the one that decides
- *   about copying anyway, and fork and mprotect need to know nothing of hints.
+ *   at an entry. Its write right stays in it, unused, and comes back with access; fork and mprotect take it away as of any
+ *   leaf.
  *
- *   Pages that several spaces map are left alone (a shared library's page has no right place), so are zero pages,
- *   devices, objects, and areas without access.
+ *     touched from node   1    0    1    1          a page on node 0 that was never asked about comes at once; after
+ *     it is on node       1    1    1    1          that, one stray touch moves nothing: two in a row from one node do
+ *     asked last          1    0    1    1
+ *
+ *   Small pages that fork shares are left alone, so are parts of huge pages, zero pages, devices, objects, areas without
+ *   access, and areas and threads with a policy of their own (mm/mempolicy.h): they have said where they want to be.
  *
  * INVARIANTS
- *   N3  a hint keeps its frame, its counts and its A and D: taking it and giving it back changes nothing but P and RW
+ *   N3  a hint keeps its frame, its counts and its A and D: taking it and giving it back changes nothing but P
  *   N4  a page is moved only when no lock is held but mm->lock, and with access given back: whoever comes meanwhile
  *       meets a present entry or a migration entry, never a hint that nobody will answer
  *       (tests/kernel/numa.c; pgtable_check() and rmap_check() hold throughout)
  *
  * LOCKS     mm->lock (read) -> pt_lock; migrate.c's without pt_lock
- * LINUX     kernel/sched/fair.c: task_numa_work; mm/memory.c: do_numa_page; mm/huge_memory.c. It moves a page only when two
- *           hints in a row came from one node, moves threads to their memory too, and adapts the period to each task.
+ * LINUX     kernel/sched/fair.c: task_numa_work, should_numa_migrate_memory; mm/memory.c: do_numa_page; mm/huge_memory.c.
+ *           It remembers the thread beside the node, groups threads that share pages, and moves threads to their memory.
  *           docs/mm/numa.md
  */
 #include "mm/numa.h"
@@ -40,7 +44,9 @@
 #include "x86/tlb.h"
 
 struct numa_settings numa_settings = {
+	.scan_delay_ms = 1000,
 	.scan_period_min_ms = 1000,
+	.scan_period_max_ms = 60000,
 	.scan_size_mb = 256,
 };
 
@@ -51,14 +57,22 @@ void numa_settings_init(void)
 
 /* --- taking access away --- */
 
-/* Present, of memory that this space alone maps. */
-static bool wants_hint(u64 entry)
+/* Present, and anonymous memory: not a device's, not the zero page. */
+static bool is_memory(u64 entry)
 {
 	pfn_t pfn = entry_addr(entry) >> PAGE_SHIFT;
 
 	return entry & PTE_P && !(entry & PTE_DEVICE) && pfn_valid(pfn) &&
-	       (pfn_type(pfn) == PAGE_ANON || pfn_type(pfn) == PAGE_ANON_HUGE) &&
-	       pfn_mapcount(pfn) == 1;
+	       (pfn_type(pfn) == PAGE_ANON || pfn_type(pfn) == PAGE_ANON_HUGE);
+}
+
+/*
+ * A small page that fork shared, or that is a part of a huge one, has no right place: whoever asks, somebody else is right
+ * too. One reference says that neither is so, nor is it pinned. A huge page mapped as one may be shared: it is one question.
+ */
+static bool pte_wants_hint(u64 entry)
+{
+	return is_memory(entry) && page_refcount(pfn_head(entry_addr(entry) >> PAGE_SHIFT)) == 1;
 }
 
 /* The write right stays in it, unused while P is clear: who must take it away (fork, mprotect) does so as of any leaf. */
@@ -72,7 +86,7 @@ static u64 hint_pmd(struct vma *v, pmd_t *pmdp)
 {
 	pmd_t old;
 
-	if (!wants_hint(pmd_read(pmdp).v))
+	if (!is_memory(pmd_read(pmdp).v))
 		return 0;
 	old = pmd_take(pmdp);
 	pmd_write(pmdp, (pmd_t){hint_entry(v, old.v)});
@@ -87,7 +101,7 @@ static u64 hint_ptes(struct vma *v, vaddr_t start, vaddr_t end, pmd_t pmd)
 	u64 changed = 0;
 
 	for (vaddr_t a = start; a < end; a += PAGE_SIZE, ptep++) {
-		if (!wants_hint(pte_read(ptep).v))
+		if (!pte_wants_hint(pte_read(ptep).v))
 			continue;
 		old = pte_take(ptep);
 		pte_write(ptep, (pte_t){hint_entry(v, old.v)});
@@ -115,11 +129,11 @@ static u64 hint_range(struct vma *v, vaddr_t start, vaddr_t end, pmd_t *pmdp)
 	return changed;
 }
 
-/* From mm->numa_next to the area's end, or as far as *left reaches. mm->lock held. */
+/* From mm->numa.next to the area's end, or as far as *left reaches. mm->lock held. */
 static u64 hint_area(struct vma *v, u64 *left)
 {
 	struct mm *mm = v->mm;
-	vaddr_t a = MAX(v->start, mm->numa_next), next;
+	vaddr_t a = MAX(v->start, mm->numa.next), next;
 	u64 changed = 0;
 	pmd_t *pmdp;
 
@@ -127,11 +141,11 @@ static u64 hint_area(struct vma *v, u64 *left)
 		next = pmd_range_end(a, v->end);
 		changed += hint_range(v, a, next, pmdp);
 		*left -= MIN(*left, (next - a) >> PAGE_SHIFT);
-		mm->numa_next = a = next;
+		mm->numa.next = a = next;
 		preempt_point();
 	}
 	if (*left > 0)
-		mm->numa_next = v->end;
+		mm->numa.next = v->end;
 	return changed;
 }
 
@@ -142,19 +156,56 @@ u64 numa_scan(struct mm *mm, u64 pages)
 
 	if (!rwsem_read_trylock(&mm->lock))
 		return 0;
-	v = mm->exiting ? NULL : vma_find_from(mm, mm->numa_next);
+	v = mm->exiting ? NULL : vma_find_from(mm, mm->numa.next);
 	while (v) {
-		if (v->kind == VMA_ANON && !(v->flags & VM_SHARED) && vma_is_accessible(v))
+		if (v->kind == VMA_ANON && !(v->flags & (VM_SHARED | VM_POLICY)) &&
+			vma_is_accessible(v))
 			changed += hint_area(v, &left);
 		if (left == 0)
 			break; /* the next turn goes on in this area */
 		v = vma_next(v);
 	}
 	if (!v)
-		mm->numa_next = 0; /* the next turn begins at the front */
+		mm->numa.next = 0; /* the next turn begins at the front */
 	rwsem_read_unlock(&mm->lock);
 	vmstat_add(VM_numa_pte_updates, changed);
 	return changed;
+}
+
+/* --- how often --- */
+
+#define SLOTS     10u /* the period changes by tenths ... */
+#define THRESHOLD 7u  /* ... according to how many tenths of the answers were local */
+
+/*
+ * numa_adapt - how long until the next turn in this space, by what was answered since the last one. Nothing answered, or a
+ * page could not come: half as often. Else 7 of 10 local is good enough, and each tenth more or less makes the period a
+ * tenth longer or shorter. numad only.   Linux: update_task_scan_period
+ */
+u32 numa_adapt(struct mm *mm)
+{
+	u32 min = READ_ONCE(numa_settings.scan_period_min_ms);
+	u32 max = MAX(min, READ_ONCE(numa_settings.scan_period_max_ms));
+	u64 period = MIN(MAX(mm->numa.period_ms, min), max), slot = (period + SLOTS - 1) / SLOTS;
+	u64 local, all, tenths;
+
+	spin_lock(&mm->pt_lock);
+	local = mm->numa.local;
+	all = local + mm->numa.remote;
+	mm->numa.local = mm->numa.remote = 0;
+	spin_unlock(&mm->pt_lock);
+	if (all == 0 || READ_ONCE(mm->numa.failed)) {
+		WRITE_ONCE(mm->numa.failed, false);
+		period *= 2;
+	} else {
+		tenths = local * SLOTS / all;
+		if (tenths >= THRESHOLD)
+			period += MAX(tenths - THRESHOLD, 1) * slot;
+		else
+			period -= (THRESHOLD - tenths) * slot;
+	}
+	mm->numa.period_ms = MIN(MAX(period, min), max);
+	return mm->numa.period_ms;
 }
 
 /* --- the fault that answers --- */
@@ -165,58 +216,73 @@ static u64 given_back(const struct vma *v, u64 entry)
 	return entry_modify(entry, vma_rights(v) | (entry & PTE_RW));
 }
 
+/*
+ * Somebody has come. Counted; true: the page is to come to this CPU's node. It is, when nobody has been asked about it
+ * before, or the one before came from here as well: a page that two nodes use in turns stays where it is. pt_lock held,
+ * and the page mapped under it.   Linux: numa_migrate_prep, should_numa_migrate_memory
+ */
+static bool answer(struct mm *mm, pfn_t pfn)
+{
+	unsigned here = this_cpu()->node;
+	struct page *head = pfn_head(pfn);
+	int last = page_last_node(head);
+
+	if (mm != current_thread()->mm)
+		return false;
+	page_set_last_node(head, here);
+	vmstat_inc(VM_numa_hint_faults);
+	if (pfn_zone(pfn)->node == here) {
+		vmstat_inc(VM_numa_hint_faults_local);
+		mm->numa.local++;
+		return false;
+	}
+	mm->numa.remote++;
+	return (last < 0 || (unsigned)last == here) && READ_ONCE(numa_settings.balancing) &&
+	       !current_thread()->mempolicy;
+}
+
 /* To this CPU's node, or nowhere. Access is back, pt_lock is not held: if the page is gone meanwhile, so is the reason. */
-static void follow(pfn_t pfn, unsigned here)
+static void follow(struct mm *mm, pfn_t pfn)
 {
 	struct page *head = pfn_head(pfn);
 	u64 pages = page_nr(head);
+	enum migrate_result r;
 
-	if (!READ_ONCE(numa_settings.balancing))
-		return;
-	if (migrate_page_alone(head, BUDDY_ON(here) | BUDDY_THISNODE | BUDDY_QUIET) ==
-		MIGRATED_DONE)
+	r = migrate_page_alone(head, BUDDY_ONLY(this_cpu()->node) | BUDDY_QUIET);
+	if (r == MIGRATED_DONE)
 		vmstat_add(VM_numa_pages_migrated, pages);
-}
-
-static void answer(const struct mm *mm, pfn_t pfn)
-{
-	unsigned here = this_cpu()->node;
-
-	if (mm != current_thread()->mm)
-		return;
-	vmstat_inc(VM_numa_hint_faults);
-	if (pfn_zone(pfn)->node == here)
-		vmstat_inc(VM_numa_hint_faults_local);
-	else
-		follow(pfn, here);
+	else if (r != MIGRATED_GONE)
+		WRITE_ONCE(mm->numa.failed, true);
 }
 
 enum fault_result numa_fault_pte(struct vma *v, pte_t *ptep, pte_t seen)
 {
 	struct mm *mm = v->mm;
-	bool mine;
+	bool comes = false;
 
 	spin_lock(&mm->pt_lock);
-	mine = pte_read(ptep).v == seen.v;
-	if (mine)
+	if (pte_read(ptep).v == seen.v) {
 		pte_write(ptep, (pte_t){given_back(v, seen.v)});
+		comes = answer(mm, pte_pfn(seen));
+	}
 	spin_unlock(&mm->pt_lock);
-	if (mine)
-		answer(mm, pte_pfn(seen));
+	if (comes)
+		follow(mm, pte_pfn(seen));
 	return FAULT_DONE;
 }
 
 enum fault_result numa_fault_pmd(struct vma *v, pmd_t *pmdp, pmd_t seen)
 {
 	struct mm *mm = v->mm;
-	bool mine;
+	bool comes = false;
 
 	spin_lock(&mm->pt_lock);
-	mine = pmd_read(pmdp).v == seen.v;
-	if (mine)
+	if (pmd_read(pmdp).v == seen.v) {
 		pmd_write(pmdp, (pmd_t){given_back(v, seen.v)});
+		comes = answer(mm, pmd_pfn(seen));
+	}
 	spin_unlock(&mm->pt_lock);
-	if (mine)
-		answer(mm, pmd_pfn(seen));
+	if (comes)
+		follow(mm, pmd_pfn(seen));
 	return FAULT_DONE;
 }

@@ -10,8 +10,10 @@
 
 struct numa_settings {
 	bool balancing;         /* /proc/sys/kernel/numa_balancing */
-	u32 scan_period_min_ms; /* between two turns */
-	u32 scan_size_mb;       /* of each space in a turn */
+	u32 scan_delay_ms;      /* a new space is left alone so long */
+	u32 scan_period_min_ms; /* between two turns in one space: numa_adapt() */
+	u32 scan_period_max_ms;
+	u32 scan_size_mb; /* of each space in a turn */
 };
 extern struct numa_settings numa_settings;
 
@@ -30,6 +32,8 @@ static inline bool numa_is_hint(const struct vma *v, u64 entry)
  *   Linux    task_numa_work, change_prot_numa
  */
 u64 numa_scan(struct mm *mm, u64 pages);
+u32 numa_adapt(
+	struct mm *mm); /* ms until the space's next turn, by the answers to its last; see numa.c */
 
 /*
  * The fault that answers: access comes back, and the page comes to this CPU's node if it is on another one. Served for

@@ -62,10 +62,10 @@ struct page {
 	u32 mapcount;   /* (a) ptes that map this very frame */
 	u32 next, prev; /* pfns on the list it is on, under that list's lock; 0 ends */
 	u64 private;    /* see IDENTITIES */
-	u32 index_low;  /* 40-bit page index */
-	u8 index_high;
-	u8 order; /* of the block this page heads */
-	u8 type;  /* enum page_type */
+	u32 index_low;  /* 36-bit page index: 47 bits of address need 35 */
+	u8 index_high;  /* bits 0-3; and 4-7: the node that asked last + 1, 0: none (mm/numa.c) */
+	u8 order;       /* of the block this page heads */
+	u8 type;        /* enum page_type */
 	u8 flags; /* PG_*, under the lock of the list they name; one u16 with type for fast tests */
 };
 _Static_assert(sizeof(struct page) == 32, "Linux spends 64");
@@ -162,12 +162,27 @@ static inline unsigned page_nr(const struct page *head)
 
 static inline u64 page_index(const struct page *p)
 {
-	return p->index_low | (u64)p->index_high << 32;
+	return p->index_low | (u64)(p->index_high & 0xf) << 32;
 }
 static inline void page_set_index(struct page *p, u64 index)
 {
 	p->index_low = index;
-	p->index_high = index >> 32;
+	p->index_high = index >> 32 & 0xf;
+}
+/* The node whose CPU touched it last when it was asked, -1: none has been. The page is mapped by an entry whose lock is held. */
+static inline int page_last_node(const struct page *head)
+{
+	return (READ_ONCE(head->index_high) >> 4) - 1;
+}
+static inline void page_set_last_node(struct page *head, unsigned node)
+{
+	WRITE_ONCE(head->index_high, (head->index_high & 0xf) | (node + 1) << 4);
+}
+/* Another frame becomes what `from` was. */
+static inline void page_copy_index(struct page *to, const struct page *from)
+{
+	to->index_low = from->index_low;
+	to->index_high = READ_ONCE(from->index_high);
 }
 static inline struct anon *page_anon(const struct page *p)
 {

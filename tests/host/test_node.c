@@ -331,7 +331,7 @@ TEST(an_empty_node_takes_from_the_next)
 
 	start_two();
 	free = zone_managed_pages();
-	while ((p = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, BUDDY_ON(0) | BUDDY_THISNODE))) {
+	while ((p = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, BUDDY_ONLY(0)))) {
 		CHECK_EQ(node_of(p), 0);
 		here++;
 	}

@@ -8,6 +8,7 @@
 #include "mm/access.h"
 #include "mm/buddy.h"
 #include "mm/collapse.h"
+#include "mm/fork.h"
 #include "mm/mmap.h"
 #include "mm/numa.h"
 #include "mm/uaccess.h"
@@ -163,6 +164,115 @@ KTEST(numa, pages_follow_the_cpu_that_uses_them)
 	for (u64 at = 0; at < SMALL_LEN; at += PAGE_SIZE)
 		KT_EXPECT(ctx, node_at(mm, SMALL_AREA + at) == cpus[there]->node);
 	KT_EXPECT(ctx, lab_healthy());
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
+/* One question, answered on that CPU. */
+static void ask(struct mm *mm, u32 cpu)
+{
+	numa_scan(mm, ALL_PAGES);
+	(void)on_cpu(cpu, mm, read_words, SMALL_AREA, PAGE_SIZE);
+	(void)on_cpu(cpu, mm, read_words, LAB_AREA, PAGE_SIZE);
+}
+
+/* The first answer counts at once; from then on it takes two in a row from one node. */
+KTEST(numa, a_stray_touch_moves_nothing)
+{
+	u32 here = 0, there = cpu_of_other_node(cpus[0]->node);
+	unsigned turns[][2] = {{here, here}, {there, here}, {here, here}, {there, here},
+		{there, there}, {here, there}, {there, there}, {here, there}, {here, here}};
+	struct thp_settings before;
+	struct mm *mm;
+
+	if (there == MAX_CPUS)
+		KT_SKIP(ctx, "one node: run with NUMA=2");
+	before = lab_begin();
+	mm = space_on(here);
+	KT_REQUIRE(ctx, mm);
+	numa_settings.balancing = true;
+	for (unsigned i = 0; i < ARRAY_SIZE(turns); i++) {
+		ask(mm, turns[i][0]);
+		KT_EXPECT(ctx, node_at(mm, SMALL_AREA) == cpus[turns[i][1]]->node);
+		KT_EXPECT(ctx, node_at(mm, LAB_AREA) == cpus[turns[i][1]]->node);
+	}
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
+KTEST(numa, the_period_follows_the_answers)
+{
+	struct numa_settings settings = numa_settings;
+	struct thp_settings before = lab_begin();
+	struct mm *mm = lab_space();
+
+	KT_REQUIRE(ctx, mm);
+	numa_settings.scan_period_min_ms = 1000;
+	numa_settings.scan_period_max_ms = 8000;
+	KT_EXPECT(ctx, numa_adapt(mm) == 2000); /* nobody answers */
+	KT_EXPECT(ctx, numa_adapt(mm) == 4000);
+	KT_EXPECT(ctx, numa_adapt(mm) == 8000);
+	KT_EXPECT(ctx, numa_adapt(mm) == 8000);
+	mm->numa.remote = 10; /* all at the wrong place: 7 tenths shorter */
+	KT_EXPECT(ctx, numa_adapt(mm) == 8000 - 7 * 800);
+	mm->numa.local = 9, mm->numa.remote = 1;
+	KT_EXPECT(ctx, numa_adapt(mm) == 2400 + 2 * 240);
+	mm->numa.local = 7, mm->numa.remote = 3;
+	KT_EXPECT(ctx, numa_adapt(mm) == 2880 + 288);
+	mm->numa.remote = 10;
+	KT_EXPECT(ctx, numa_adapt(mm) == 1000); /* not below the least */
+	mm->numa.remote = 10, mm->numa.failed = true;
+	KT_EXPECT(ctx, numa_adapt(mm) == 2000 && !mm->numa.failed);
+	KT_EXPECT(ctx, !mm->numa.local && !mm->numa.remote);
+	numa_settings.scan_period_max_ms = 500; /* less than the least: that counts */
+	KT_EXPECT(ctx, numa_adapt(mm) == 1000);
+	lab_space_end(mm);
+	numa_settings = settings;
+	lab_end(ctx, &before);
+}
+
+/* A fork shares: small pages are not asked about, a huge page is one question; parts of one are none. */
+KTEST(numa, what_is_shared_by_fork)
+{
+	struct thp_settings before = lab_begin();
+	struct mm *mm = space_on(0), *child;
+
+	KT_REQUIRE(ctx, mm);
+	child = fork_mm(mm);
+	KT_REQUIRE(ctx, child);
+	KT_EXPECT(ctx, numa_scan(mm, ALL_PAGES) == 2 * HPAGE_PMD_NR);
+	KT_EXPECT(ctx, on_cpu(0, mm, write_words, LAB_AREA, 2 * HPAGE_PMD_SIZE) == 0);
+	KT_EXPECT(ctx, on_cpu(0, child, read_words, LAB_AREA, 2 * HPAGE_PMD_SIZE) == 0);
+	KT_EXPECT(ctx, on_cpu(0, child, read_words, SMALL_AREA, SMALL_LEN) == 0);
+	lab_space_end(child);
+	KT_EXPECT(ctx, mmap_protect(mm, LAB_AREA, PAGE_SIZE, 1) == 0); /* splits the first */
+	KT_EXPECT(ctx, numa_scan(mm, ALL_PAGES) == HPAGE_PMD_NR + 64);
+	KT_EXPECT(ctx, lab_healthy());
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
+/* The write right waits in the hint; a fork meanwhile takes it all the same. */
+KTEST(numa, a_fork_takes_the_right_from_a_hint)
+{
+	struct thp_settings before = lab_begin();
+	struct mm *mm = space_on(0), *child;
+	u64 faults, one = 1, value = 0;
+
+	KT_REQUIRE(ctx, mm);
+	numa_scan(mm, ALL_PAGES);
+	KT_EXPECT(ctx, lab_leaf(mm, SMALL_AREA) & PTE_RW);
+	child = fork_mm(mm);
+	KT_REQUIRE(ctx, child);
+	faults = vmstat_read(VM_numa_hint_faults);
+	KT_EXPECT(ctx, !(lab_leaf(mm, SMALL_AREA) & PTE_RW) && !(lab_leaf(mm, LAB_AREA) & PTE_RW));
+	KT_EXPECT(ctx, on_cpu(0, mm, write_words, SMALL_AREA, SMALL_LEN) == 0);
+	KT_EXPECT(ctx, on_cpu(0, mm, write_words, LAB_AREA, HPAGE_PMD_SIZE) == 0);
+	KT_EXPECT(ctx, vmstat_read(VM_numa_hint_faults) > faults);
+	KT_EXPECT(ctx, mm_write(mm, SMALL_AREA, &one, 8) == 8);
+	KT_EXPECT(ctx, mm_read(child, SMALL_AREA, &value, 8) == 8 && value == SMALL_AREA);
+	KT_EXPECT(ctx, lab_healthy());
+	lab_space_end(child);
 	lab_space_end(mm);
 	lab_end(ctx, &before);
 }
