@@ -91,8 +91,8 @@ struct runqueue {
 	u32 cpu;               /* (c) */
 	struct thread *current;
 	struct thread *idle; /* (c) */
-	struct thread
-		*left; /* this CPU only: DEAD, to be freed by the next thread; or READY, to be moved by it */
+	struct thread *
+		left; /* this CPU only: DEAD, to be freed by the next thread; or READY, to be moved by it */
 	u64 stopped_for; /* the newest stop_word this CPU stood still for, or has worked for */
 };
 
