@@ -163,61 +163,72 @@ static bool write_target(struct moves *m)
 	return lab_fill(m->asking, TARGET, PAGE_SIZE);
 }
 
-/* A fault gets its gigabyte; what was there is elsewhere, and holds what it held. */
-KTEST(gigabyte_moves, a_fault_makes_room)
+/* One page of each gigabyte is pinned. How many. */
+static unsigned pin_some(const struct moves *m, struct page **pinned, unsigned most)
 {
-	struct moves m;
-	u64 moved, made, split;
-
-	BEGIN(ctx, &m);
-	KT_EXPECT(ctx, !huge_pud_available());
-	KT_EXPECT(ctx, why(&m) == THP_NO_GIGABYTE);
-	moved = vmstat_read(VM_pgmigrate_success);
-	made = vmstat_read(VM_contig_alloc_success);
-	split = vmstat_read(VM_thp_migration_split);
-	KT_EXPECT(ctx, write_target(&m));
-	KT_EXPECT(ctx, is_pud(m.asking, TARGET));
-	KT_EXPECT(ctx, vmstat_read(VM_contig_alloc_success) == made + 1);
-	KT_EXPECT(ctx, vmstat_read(VM_pgmigrate_success) > moved + GIB / PAGE_SIZE / KINDS / 2);
-	KT_EXPECT(ctx, vmstat_read(VM_thp_migration_split) > split);
-	KT_EXPECT(ctx, is_marked(&m, m.mm) && is_marked(&m, m.child));
-	KT_EXPECT(ctx, lab_healthy());
-	end(ctx, &m);
-}
-
-/* One page of each gigabyte is pinned: it cannot be done, is not tried each time, and nothing has changed. */
-KTEST(gigabyte_moves, what_is_pinned_stays)
-{
-	struct page *pinned[64];
-	u64 failed, deferred, pages = GIB / PAGE_SIZE;
 	unsigned n = 0;
-	struct moves m;
 
-	BEGIN(ctx, &m);
-	for (vaddr_t a = LAB_AREA; a < LAB_AREA + m.len && n < 64; a += HPAGE_PMD_SIZE) {
-		pfn_t pfn = kept(a) ? lab_pfn(m.mm, a) : 0;
+	for (vaddr_t a = LAB_AREA; a < LAB_AREA + m->len && n < most; a += HPAGE_PMD_SIZE) {
+		pfn_t pfn = kept(a) ? lab_pfn(m->mm, a) : 0;
 		bool known = !pfn;
 
 		for (unsigned i = 0; i < n; i++)
-			known |= page_to_pfn(pinned[i]) / pages == pfn / pages;
+			known |= page_to_pfn(pinned[i]) / GIGABYTE_PAGES == pfn / GIGABYTE_PAGES;
 		if (known)
 			continue;
 		pinned[n] = pfn_head(pfn);
 		page_get(pinned[n++]);
 	}
-	failed = vmstat_read(VM_contig_alloc_fail);
-	deferred = vmstat_read(VM_thp_fault_deferred_1g);
-	KT_EXPECT(ctx, write_target(&m) && !is_pud(m.asking, TARGET));
+	return n;
+}
+
+/* It cannot be done, is not tried each time, and nothing has changed. */
+static void expect_refusal(struct ktest_ctx *ctx, struct moves *m)
+{
+	u64 failed = vmstat_read(VM_contig_alloc_fail);
+	u64 deferred = vmstat_read(VM_thp_fault_deferred_1g);
+
+	KT_EXPECT(ctx, write_target(m) && !is_pud(m->asking, TARGET));
 	KT_EXPECT(ctx, vmstat_read(VM_contig_alloc_fail) == failed + 1);
-	KT_EXPECT(ctx, mmap_unmap(m.asking, TARGET, GIB) == 0);
-	KT_EXPECT(ctx, lab_area(m.asking, TARGET, GIB));
-	KT_EXPECT(ctx, why(&m) == THP_NO_GIGABYTE_DEFERRED);
-	KT_EXPECT(ctx, write_target(&m) && !is_pud(m.asking, TARGET));
+	KT_EXPECT(ctx, mmap_unmap(m->asking, TARGET, GIB) == 0);
+	KT_EXPECT(ctx, lab_area(m->asking, TARGET, GIB));
+	KT_EXPECT(ctx, why(m) == THP_NO_GIGABYTE_DEFERRED);
+	KT_EXPECT(ctx, write_target(m) && !is_pud(m->asking, TARGET));
 	KT_EXPECT(ctx, vmstat_read(VM_contig_alloc_fail) == failed + 1);
 	KT_EXPECT(ctx, vmstat_read(VM_thp_fault_deferred_1g) == deferred + 1);
-	KT_EXPECT(ctx, is_marked(&m, m.mm) && is_marked(&m, m.child));
+	KT_EXPECT(ctx, mmap_unmap(m->asking, TARGET, GIB) == 0);
+	KT_EXPECT(ctx, lab_area(m->asking, TARGET, GIB));
+	KT_EXPECT(ctx, is_marked(m, m->mm));
+	huge_pud_forget_failures();
+}
+
+/* The fault gets its gigabyte; what was there is elsewhere, and holds what it held. */
+static void expect_success(struct ktest_ctx *ctx, struct moves *m)
+{
+	u64 moved = vmstat_read(VM_pgmigrate_success), made = vmstat_read(VM_contig_alloc_success);
+	u64 split = vmstat_read(VM_thp_migration_split);
+
+	KT_EXPECT(ctx, !huge_pud_available() && why(m) == THP_NO_GIGABYTE);
+	KT_EXPECT(ctx, write_target(m) && is_pud(m->asking, TARGET));
+	KT_EXPECT(ctx, vmstat_read(VM_contig_alloc_success) == made + 1);
+	KT_EXPECT(ctx, vmstat_read(VM_pgmigrate_success) > moved + GIGABYTE_PAGES / KINDS / 2);
+	KT_EXPECT(ctx, vmstat_read(VM_thp_migration_split) > split);
+	KT_EXPECT(ctx, is_marked(m, m->mm) && is_marked(m, m->child));
+	KT_EXPECT(ctx, lab_healthy());
+}
+
+KTEST(gigabyte_moves, what_is_pinned_stays_the_rest_makes_room)
+{
+	struct page *pinned[64];
+	struct moves m;
+	unsigned n;
+
+	BEGIN(ctx, &m);
+	n = pin_some(&m, pinned, 64);
+	expect_refusal(ctx, &m);
 	while (n > 0)
 		page_put(pinned[--n]);
+	expect_success(ctx, &m);
 	end(ctx, &m);
 }
 

@@ -10,6 +10,7 @@
 #include "mm/gigapage.h"
 #include "mm/huge_pud.h"
 #include "mm/lru.h"
+#include "mm/migrate.h"
 #include "mm/mmap.h"
 #include "mm/pgtable.h"
 #include "mm/thp_split.h"
@@ -273,5 +274,39 @@ KTEST(gigabytes, lazily_free_in_part)
 	KT_EXPECT(ctx, advise(l.mm, HERE, HPAGE_PMD_SIZE + PAGE_SIZE, MADV_FREE) == 0);
 	KT_EXPECT(ctx, splits(&l) == 1 && lab_is_huge(l.mm, HERE));
 	KT_EXPECT(ctx, !lab_is_huge(l.mm, HERE + HPAGE_PMD_SIZE) && lab_healthy());
+	end(ctx, &l);
+}
+
+static bool is_kept(pfn_t pfn)
+{
+	return pfn_block(pfn)->flags & PB_PUD;
+}
+
+/* G2: the parts stay while one of two spaces has the leaf, and move like any huge page when both have split theirs. */
+KTEST(gigabytes, parts_move_when_the_last_leaf_is_split)
+{
+	const vaddr_t part = HERE + 9 * HPAGE_PMD_SIZE;
+	struct mm *child;
+	struct lab_1g l;
+	pfn_t pfn;
+
+	BEGIN(ctx, &l, GIB);
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE, PAGE_SIZE));
+	mark(l.mm, HERE, GIB);
+	pfn = lab_pfn(l.mm, part);
+	child = fork_mm(l.mm);
+	KT_REQUIRE(ctx, child);
+	KT_EXPECT(ctx, migrate_page_alone(pfn_to_page(pfn), 0) == MIGRATED_GIGABYTE);
+	KT_EXPECT(ctx, mmap_protect(l.mm, HERE, HPAGE_PMD_SIZE, PROT_READ) == 0); /* splits */
+	KT_EXPECT(ctx, l.mm->nr_puds == 0 && child->nr_puds == 1 && is_kept(pfn));
+	KT_EXPECT(ctx, migrate_page_alone(pfn_to_page(pfn), 0) == MIGRATED_GIGABYTE);
+	KT_EXPECT(ctx, lab_healthy());
+	KT_EXPECT(ctx, mmap_protect(child, HERE, HPAGE_PMD_SIZE, PROT_READ) == 0);
+	KT_EXPECT(ctx, child->nr_puds == 0 && !is_kept(pfn) && lab_healthy());
+	KT_EXPECT(ctx, migrate_page_alone(pfn_to_page(pfn), 0) == MIGRATED_DONE);
+	KT_EXPECT(ctx, lab_pfn(l.mm, part) != pfn && lab_pfn(child, part) == lab_pfn(l.mm, part));
+	KT_EXPECT(ctx, is_marked(l.mm, HERE, GIB, HERE) && is_marked(child, HERE, GIB, HERE));
+	KT_EXPECT(ctx, lab_healthy());
+	lab_space_end(child);
 	end(ctx, &l);
 }

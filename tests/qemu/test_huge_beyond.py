@@ -21,10 +21,8 @@ def test_a_gigabyte(pagoda):
 
 def test_made_by_moving_pages(pagoda):
     """make run BOOT=pvh MEM=4G SMP=2 CMD='ktest gigabyte_moves && check && ledger'"""
-    output = pagoda(f"ktest gigabyte_moves && grep contig /proc/vmstat && {HEALTH}", smp=2, mem="4G",
-                    limit=240).output
+    output = pagoda(f"ktest gigabyte_moves && {HEALTH}", smp=2, mem="4G", limit=240).output
     assert "# SKIP" not in output and "not ok" not in output
-    assert re.findall(r"^contig_alloc_(?:success|fail) (\d+)", output, re.MULTILINE) == ["2", "1"]
 
 
 def test_kept_apart_from_boot_on(pagoda):
