@@ -28,7 +28,7 @@
 	X(rt_sigsuspend) X(rt_sigtimedwait) X(rt_sigqueueinfo) X(sigaltstack) X(kill) \
 	X(tkill) X(tgkill)
 
-/* io.c open.c names.c stat.c fd.c pipe.c poll.c file_map.c ... */
+/* io.c open.c names.c attr.c place.c stat.c fd.c pipe.c poll.c file_map.c ... */
 #define FILE_CALLS(X) \
 	X(read) X(write) X(readv) X(writev) X(pread64) X(pwrite64) X(preadv) X(pwritev) \
 	X(preadv2) X(pwritev2) X(sendfile) X(copy_file_range) X(vmsplice) X(lseek) X(open) \

@@ -96,6 +96,8 @@ void fd_clear(struct process *p, uint64_t fd); /* undo an install */
 long inode_open(struct call *c, struct inode *inode, uint32_t flags, struct file **file);
 extern const struct file_ops file_ops, directory_ops, path_ops;
 
+#define HERE ((uint64_t)AT_FDCWD) /* `at` of the calls that have none */
+
 /* Where a path given with a descriptor begins. -EBADF, -ENOTDIR */
 int walk_begin(struct process *p, uint64_t at, const char *path, struct walk *w);
 /* A path from the caller's memory; the buffer is good until the next one. */

@@ -1,8 +1,9 @@
 /*
- * procfs.c - /proc and /sys: the kernel's texts, and what only the personality knows.             ring 3
+ * procfs.c - /proc and /sys: which names there are, and where links lead.                         ring 3
  *
- * The kernel writes the texts (its report.c); here are names, descriptors and what hangs on processes: fd/, exe, cwd,
- * task/, mem, mounts. Inodes are made when a path is walked and go when nobody holds them: nothing is kept here.
+ * The kernel writes the texts (its report.c) and knows its names; here are those that hang on processes: fd/, exe, cwd,
+ * task/, mem, mounts. Inodes are made when a path is walked and go when nobody holds them: nothing is kept here. What is
+ * read and written behind a name is procfs_file.c's.
  *
  * IDEA
  *   path of an inode       asked of the kernel
@@ -10,39 +11,17 @@
  *   /proc/1/status         the same path: a task that is no process of ours (a server)
  *   /sys/kernel/mm/...     the same path
  *
- *   A name exists if the kernel opens it: as a file, or -EISDIR. Its texts are read piece by piece, with the position as
- *   the program has it; lseek and reading again gives a new text.
+ *   A name exists if it is in a table of ours, is the number of a process, or if the kernel opens it: as a file, or
+ *   -EISDIR. A folder lists the three in this order, each name once.
  *
  * LINUX  fs/proc/, fs/kernfs/
  */
-#include "procfs.h"
+#include "procfs_file.h"
 #include "calls.h"
 #include "file.h"
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum proc_special {
-	PROC_KERNEL, /* a text or folder of the kernel's */
-	PROC_SELF,
-	PROC_THREAD_SELF,
-	PROC_EXE,
-	PROC_CWD,
-	PROC_ROOT,
-	PROC_FDS,   /* the folder fd */
-	PROC_FD,    /* a link in it */
-	PROC_TASKS, /* the folder task */
-	PROC_TASK,  /* one in it */
-	PROC_MEMORY,
-	PROC_MOUNTS_LINK,
-	PROC_MOUNTS,
-	PROC_MOUNTINFO,
-	PROC_FILESYSTEMS,
-	PROC_LOADAVG,
-	PROC_SYSRQ,
-	PROC_ZOMBIE, /* stat of a process that has ended */
-};
 
 /* Names that are ours, by the kind of folder they are in. */
 struct own_name {
@@ -126,10 +105,7 @@ static bool is_task_folder(const struct proc_place *place)
 	return place->special == PROC_TASK || (place->special == PROC_KERNEL && place->pid);
 }
 
-/*
- * How the kernel is asked about a place: a path and the task that "self" is. False: the process has ended, it has none.
- */
-static bool kernel_path(const struct proc_place *place, char *to, size_t size, uint32_t *task)
+bool proc_kernel_path(const struct proc_place *place, char *to, size_t size, uint32_t *task)
 {
 	const char *rest = place->path;
 	struct process *p;
@@ -214,7 +190,7 @@ static int look_up_kernel(
 	if (err)
 		return err;
 	h = -ENOENT;
-	if (kernel_path(&(*child)->proc, path, sizeof(path), &task))
+	if (proc_kernel_path(&(*child)->proc, path, sizeof(path), &task))
 		h = report_open(SLOT_MACHINE, path, task, true);
 	if (h > 0) {
 		handle_close((uint32_t)h);
@@ -391,221 +367,6 @@ int proc_follow(struct process *self, const struct inode *link, char *text, stru
 	return -EINVAL;
 }
 
-/* --- our own texts -------------------------------------------------------------------------- */
-
-static const char mounts_text[] = "rootfs / rootfs rw 0 0\n"
-				  "proc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\n"
-				  "sysfs /sys sysfs rw,nosuid,nodev,noexec,relatime 0 0\n";
-static const char mountinfo_text[] = "1 1 0:1 / / rw - rootfs rootfs rw\n"
-				     "2 1 0:2 / /proc rw - proc proc rw\n"
-				     "3 1 0:3 / /sys rw - sysfs sysfs rw\n";
-static const char filesystems_text[] = "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\n";
-
-static char *loadavg_text(void)
-{
-	int all = 0, last = 0;
-	char *text = NULL;
-
-	list_each(l, &processes)
-	{
-		const struct process *p = container_of(l, struct process, all);
-
-		all += p->nr_threads;
-		last = p->pid > last ? p->pid : last;
-	}
-	if (asprintf(&text, "0.00 0.00 0.00 1/%d %d\n", all, last) < 0)
-		return NULL;
-	return text;
-}
-
-static char *zombie_text(const struct process *p)
-{
-	char *text = NULL;
-
-	if (asprintf(&text,
-		    "%d (%s) Z %d %d %d 0 -1 0 %llu 0 %llu 0 0 0 0 0 20 0 1 0 %llu 0 0 0 0 0 0 0 0 "
-		    "0 0 0 0 0 0 0 17 "
-		    "0 0 0 0 0 0 0 0 0 0 0 0 0 %d\n",
-		    p->pid, p->name, p->parent ? p->parent->pid : 0, p->pgrp, p->session,
-		    (unsigned long long)p->usage.minflt, (unsigned long long)p->usage.majflt,
-		    (unsigned long long)(p->started_ns / 10000000), p->status) < 0)
-		return NULL;
-	return text;
-}
-
-/* An allocated text, or NULL. */
-static char *own_text(const struct proc_place *place)
-{
-	const struct process *p;
-
-	switch (place->special) {
-	case PROC_MOUNTS:
-		return strdup(mounts_text);
-	case PROC_MOUNTINFO:
-		return strdup(mountinfo_text);
-	case PROC_FILESYSTEMS:
-		return strdup(filesystems_text);
-	case PROC_LOADAVG:
-		return loadavg_text();
-	case PROC_ZOMBIE:
-		p = process_find((int)place->pid);
-		return p ? zombie_text(p) : NULL;
-	}
-	return strdup("");
-}
-
-/* --- texts ---------------------------------------------------------------------------------- */
-
-static uint8_t transfer_buffer[65536]; /* of the call that is being served */
-
-static long read_own(struct call *c, struct file *f, uint64_t at, size_t bytes, uint64_t *pos)
-{
-	size_t left = *pos < f->proc.bytes ? f->proc.bytes - *pos : 0,
-	       n = bytes < left ? bytes : left;
-	long err = n ? copy_out(c, at, f->proc.text + *pos, n) : 0;
-
-	if (err)
-		return err;
-	*pos += n;
-	return (long)n;
-}
-
-static long text_read(struct call *c, struct file *f, uint64_t at, size_t bytes, uint64_t *pos)
-{
-	size_t done = 0;
-
-	if (f->proc.text)
-		return read_own(c, f, at, bytes, pos);
-	while (done < bytes) {
-		size_t want = bytes - done < sizeof(transfer_buffer) ? bytes - done
-								     : sizeof(transfer_buffer);
-		long n = report_read(f->proc.report, *pos, transfer_buffer, want), err;
-
-		if (n <= 0)
-			return done ? (long)done : n;
-		err = copy_out(c, at + done, transfer_buffer, (size_t)n);
-		if (err)
-			return err == -EFAULT && done ? (long)done : err;
-		done += (size_t)n;
-		*pos += (uint64_t)n;
-		if ((size_t)n < want)
-			break;
-	}
-	return (long)done;
-}
-
-static long sysrq(const char *text)
-{
-	static const char reason[] = "sysrq: a crash was asked for";
-
-	if (text[0] == 'c')
-		(void)machine_panic(SLOT_MACHINE, reason, sizeof(reason) - 1);
-	if (text[0] == 'o' || text[0] == 'b')
-		(void)machine_power(SLOT_MACHINE, 0);
-	return 0;
-}
-
-/* One write is one value. */
-static long text_write(struct call *c, struct file *f, uint64_t at, size_t bytes, uint64_t *pos)
-{
-	char value[FILE_PAGE];
-	long err;
-
-	if (bytes > sizeof(value))
-		return -EINVAL;
-	err = bytes ? copy_in(c, value, at, bytes) : 0;
-	if (err)
-		return err;
-	if (f->inode->proc.special == PROC_SYSRQ)
-		err = bytes ? sysrq(value) : 0;
-	else if (!f->proc.report)
-		err = -EIO;
-	else
-		err = report_write(f->proc.report, value, bytes);
-	if (err < 0)
-		return err;
-	*pos += bytes;
-	return (long)bytes;
-}
-
-static unsigned text_poll(struct call *c, struct file *f)
-{
-	(void)c;
-	(void)f;
-	return POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
-}
-
-static void text_release(struct file *f)
-{
-	if (f->proc.report)
-		handle_close(f->proc.report);
-	free(f->proc.text);
-}
-
-static const struct file_ops text_ops = {
-	.read = text_read,
-	.write = text_write,
-	.poll = text_poll,
-	.release = text_release,
-	.seeks = true,
-};
-
-/* --- memory of a process -------------------------------------------------------------------- */
-
-/* A page that its pager has to bring: the caller's own can be waited for, another's cannot. */
-static long page_missing(struct call *c, const struct process *p, uint64_t addr, bool write)
-{
-	if (p != call_process(c))
-		return -EIO;
-	c->fault_addr = addr;
-	c->fault_bytes = 1;
-	c->fault_write = write;
-	return CALL_FAULT_IN;
-}
-
-static long memory_move(
-	struct call *c, struct file *f, uint64_t at, size_t bytes, uint64_t *pos, bool writing)
-{
-	const struct process *p = process_find((int)f->inode->proc.pid);
-	size_t want = bytes < sizeof(transfer_buffer) ? bytes : sizeof(transfer_buffer);
-	long n, err;
-
-	if (!bytes)
-		return 0;
-	if (!p || !p->task)
-		return 0;
-	if (writing) {
-		err = copy_in(c, transfer_buffer, at, want);
-		if (err)
-			return err;
-		n = task_write(p->task, *pos, transfer_buffer, want);
-	} else {
-		n = task_read(p->task, *pos, transfer_buffer, want);
-	}
-	if (n == -EAGAIN)
-		return page_missing(c, p, *pos, writing);
-	if (n <= 0)
-		return -EIO;
-	err = writing ? 0 : copy_out(c, at, transfer_buffer, (size_t)n);
-	if (err)
-		return err;
-	*pos += (uint64_t)n;
-	return n;
-}
-
-static long memory_read(struct call *c, struct file *f, uint64_t at, size_t bytes, uint64_t *pos)
-{
-	return memory_move(c, f, at, bytes, pos, false);
-}
-
-static long memory_write(struct call *c, struct file *f, uint64_t at, size_t bytes, uint64_t *pos)
-{
-	return memory_move(c, f, at, bytes, pos, true);
-}
-
-static const struct file_ops memory_ops = {
-	.read = memory_read, .write = memory_write, .poll = text_poll, .seeks = true};
-
 /* --- folders -------------------------------------------------------------------------------- */
 
 /* Names with a mark in front: '/' a folder, '@' a link, ' ' a file; each with its zero. */
@@ -655,12 +416,12 @@ static void names_add_own(struct names *names, const struct own_name *own)
 
 static void names_add_kernel(struct names *names, const struct proc_place *place)
 {
-	size_t size = sizeof(transfer_buffer);
-	char path[256], *at = (char *)transfer_buffer, *end;
+	size_t size = sizeof(proc_buffer);
+	char path[256], *at = (char *)proc_buffer, *end;
 	uint32_t task;
 	long n;
 
-	if (!kernel_path(place, path, sizeof(path), &task))
+	if (!proc_kernel_path(place, path, sizeof(path), &task))
 		return;
 	n = report_list(SLOT_MACHINE, path, task, at, size);
 	if (n < 0)
@@ -770,62 +531,10 @@ static long folder_read(struct call *c, struct file *f, uint64_t at, size_t byte
 	return -EISDIR;
 }
 
-static const struct file_ops folder_ops = {
+const struct file_ops proc_folder_ops = {
 	.read = folder_read,
-	.poll = text_poll,
+	.poll = proc_poll,
 	.list = folder_list,
-	.release = text_release,
+	.release = proc_release,
 	.seeks = true,
 };
-
-/* --- opening -------------------------------------------------------------------------------- */
-
-static long open_report(struct file *f, const struct proc_place *place, bool write)
-{
-	char path[256];
-	uint32_t task;
-	long h;
-
-	if (!kernel_path(place, path, sizeof(path), &task))
-		return -ENOENT;
-	h = report_open(SLOT_MACHINE, path, task, write);
-	if (h < 0)
-		return h == -EMFILE ? -ENFILE : h;
-	f->proc.report = (uint32_t)h;
-	return 0;
-}
-
-static long open_text(struct file *f, const struct proc_place *place, bool write)
-{
-	if (place->special == PROC_KERNEL)
-		return open_report(f, place, write);
-	if (write && place->special != PROC_SYSRQ)
-		return -EACCES;
-	f->proc.text = own_text(place);
-	if (!f->proc.text)
-		return -ENOMEM;
-	f->proc.bytes = (uint32_t)strlen(f->proc.text);
-	return 0;
-}
-
-long proc_open(struct call *c, struct inode *inode, uint32_t flags, struct file **file)
-{
-	const struct file_ops *ops = inode->kind == INODE_PROC_DIRECTORY ? &folder_ops
-				     : inode->kind == INODE_PROC_TEXT    ? &text_ops
-									 : &memory_ops;
-	struct file *f = file_new(ops, inode, flags);
-	long err = 0;
-
-	(void)c;
-	if (!f)
-		return -ENOMEM;
-	inode_get(inode);
-	if (inode->kind == INODE_PROC_TEXT)
-		err = open_text(f, &inode->proc, (flags & O_ACCMODE) != O_RDONLY);
-	if (err) {
-		file_put(f);
-		return err;
-	}
-	*file = f;
-	return 0;
-}

@@ -11,8 +11,6 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 
-#define HERE ((uint64_t)AT_FDCWD)
-
 #define DEVICE_RAM  1 /* st_dev */
 #define DEVICE_PROC 2
 #define DEVICE_SYS  3

@@ -100,7 +100,7 @@ struct directory {
 struct proc_place {
 	char *path;       /* clean and absolute, never with "self" */
 	uint32_t pid;     /* the process it is about; 0: none */
-	uint16_t special; /* procfs.c: enum proc_special; 0: a text of the kernel's */
+	uint16_t special; /* procfs_file.h: enum proc_special; 0: a text of the kernel's */
 	uint16_t number;  /* of a descriptor */
 };
 
