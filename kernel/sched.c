@@ -1,8 +1,9 @@
 /*
- * sched.c - who runs                                                          floor 4, below: thread.c
+ * sched.c - who runs                                              floor 4, below: thread.c, runqueue.c
  *
- * One run queue for each CPU, switching, blocking and waking. It knows no task: what a killed thread does
- * is a function that task.c leaves here. Wait queues are waitq.c's.
+ * Whose turn it is, switching, blocking, waking, handing over. It knows no task: what a killed thread does
+ * is a function that control.c leaves here. Wait queues are waitq.c's; what others do to a thread, or to
+ * all CPUs at once, is sched_stop.c's.
  *
  * IDEA
  *   run queue of CPU 0          run queue of CPU 1
@@ -14,8 +15,7 @@
  *   it is held across thread_switch(). So whoever sees a thread READY or BLOCKED under that lock knows
  *   that its registers are saved and its stack is quiet: it may run anywhere else at once.
  *
- *   A thread that is woken goes to an idle CPU if there is one, else to the shortest queue. A CPU that
- *   becomes idle takes from the longest queue; at the end of a slice a long queue gives to a short one.
+ *   On which CPU a thread waits for its turn is runqueue.c's choice.
  *
  * WHO IS NEXT
  *   Those who slept and were woken come before those who used up a slice, gave way or are new: the shell
@@ -57,10 +57,7 @@
  *   queue before its registers are saved, so the thread that comes puts it there: `left`, as for the dead.
  *   Kernel threads are bound before they start, for good.
  *
- * INVARIANTS (sched_check() tests them)
- *   S1  a READY thread is on exactly one list, of the run queue of t->cpu; no other thread is on any
- *   S2  a RUNNING thread is the current one of t->cpu
- *   S3  nr_ready is the length of both lists
+ * INVARIANTS  S1 to S3 of runqueue.c
  *
  * LOCKS     runqueue.lock with interrupts off, never two of them.
  * LINUX     kernel/sched/core.c: try_to_wake_up(), __schedule(), finish_task_switch(); its classes,
@@ -70,8 +67,8 @@
 
 #include "config.h"
 #include "panic.h"
-#include "printk.h"
 #include "seeded.h"
+#include "runqueue.h"
 #include "thread.h"
 #include "trace.h"
 #include "x86/fpu.h"
@@ -82,29 +79,11 @@
 
 #define SLICE_NS (10 * NS_PER_MS)
 
-struct runqueue {
-	struct spinlock lock;
-	struct list woken, ready;
-	u32 nr_ready;          /* on both lists */
-	bool took_woken;       /* who has the CPU since took_ns came from woken */
-	u64 took_ns, woken_ns; /* woken_ns: what the woken have had while somebody was ready */
-	u32 cpu;               /* (c) */
-	struct thread *current;
-	struct thread *idle; /* (c) */
-	struct thread *
-		left; /* this CPU only: DEAD, to be freed by the next thread; or READY, to be moved by it */
-	u64 stopped_for; /* the newest stop_word this CPU stood still for, or has worked for */
-};
-
-static struct runqueue runqueues[MAX_CPUS];
 static struct thread idle_threads[MAX_CPUS];
 bool (*sched_idle_work)(void);
 
-/* The stop that is on: its number, what it is and whose, never the same twice; 0: none. */
-static u64 stop_word;
-#define STOP_CALL MAX_CPUS /* nobody stands still: each runs stop_call and goes on */
-static u64 stop_sequence;
-static void (*stop_call)(void); /* NULL until the word's owner has written it */
+u64 sched_stop_word;
+void (*sched_stop_call)(void);
 
 static void nobody_to_stop(void)
 {
@@ -164,7 +143,6 @@ static struct runqueue *this_runqueue(void)
 }
 
 static void thread_reap(void);
-static void thread_send(struct thread *t);
 
 /* The first code of every thread: finish the switch that led here, then its own entry. */
 __noreturn static void thread_first(void *arg)
@@ -207,7 +185,7 @@ static void thread_reap(void)
 		return;
 	rq->left = NULL;
 	if (t->state == THREAD_READY) {
-		thread_send(t);
+		runqueue_send(t);
 		return;
 	}
 	thread_free_stack(t);
@@ -216,138 +194,7 @@ static void thread_reap(void)
 	object_put(&t->object);
 }
 
-/* --- run queues ------------------------------------------------------------------------------------ */
-
-/* The run queue of t, locked. t may be moved until the lock is had: look again then. */
-static struct runqueue *runqueue_lock_of(const struct thread *t)
-{
-	for (;;) {
-		struct runqueue *rq = &runqueues[READ_ONCE(t->cpu)];
-
-		spin_lock(&rq->lock);
-		if (likely(READ_ONCE(t->cpu) == rq->cpu))
-			return rq;
-		spin_unlock(&rq->lock);
-	}
-}
-
-static bool runqueue_is_idle(const struct runqueue *rq)
-{
-	return READ_ONCE(rq->current) == rq->idle && READ_ONCE(rq->nr_ready) == 0;
-}
-
-/* Threads that want this CPU; read without its lock, so only a good guess. */
-static u32 runqueue_load(const struct runqueue *rq)
-{
-	return READ_ONCE(rq->nr_ready) + (READ_ONCE(rq->current) != rq->idle);
-}
-
-static bool may_run_on(const struct thread *t, u32 cpu)
-{
-	return !t->pinned || READ_ONCE(t->allowed) >> cpu & 1;
-}
-
-/* Where should t run? Where it ran, if that CPU is idle; an idle one; the one with the shortest queue. */
-static u32 choose_cpu(const struct thread *t)
-{
-	u32 best = t->cpu, best_load = ~0u;
-
-	if (may_run_on(t, best)) {
-		if (nr_cpus == 1 || runqueue_is_idle(&runqueues[best]))
-			return best;
-		best_load = runqueue_load(&runqueues[best]);
-	}
-	for_each_cpu (c) {
-		u32 load;
-
-		if (!c->runqueue || !may_run_on(t, c->id))
-			continue;
-		load = runqueue_load(c->runqueue);
-		if (load < best_load) {
-			best = c->id;
-			best_load = load;
-		}
-	}
-	return best;
-}
-
-/* Something changed for the CPU of rq: it must come by its scheduler. Lock held. */
-static void runqueue_kick(struct runqueue *rq)
-{
-	if (rq->cpu == cpu_id() && rq->current != rq->idle) {
-		timeout_set_slice(rq->current->slice_end);
-		return;
-	}
-	WRITE_ONCE(cpus[rq->cpu]->need_resched, true);
-	if (rq->cpu != cpu_id())
-		smp_reschedule(rq->cpu);
-}
-
-static void runqueue_add(struct runqueue *rq, struct thread *t)
-{
-	list_add_tail(&t->run_link, t->woken ? &rq->woken : &rq->ready);
-	rq->nr_ready++;
-}
-
-static void runqueue_remove(struct runqueue *rq, struct thread *t)
-{
-	list_del(&t->run_link);
-	rq->nr_ready--;
-}
-
-/* A READY thread on no queue joins the one of `cpu`. Interrupts off; t->cpu says so already. */
-static void thread_enqueue(struct thread *t, u32 cpu)
-{
-	struct runqueue *rq = &runqueues[cpu];
-
-	spin_lock(&rq->lock);
-	runqueue_add(rq, t);
-	runqueue_kick(rq);
-	spin_unlock(&rq->lock);
-}
-
-/* A READY thread on no queue goes where it may run. Its registers are saved. */
-static void thread_send(struct thread *t)
-{
-	u64 flags = irq_save();
-	u32 cpu = choose_cpu(t);
-
-	WRITE_ONCE(t->cpu, cpu);
-	thread_enqueue(t, cpu);
-	irq_restore(flags);
-}
-
-/* The last on the list that may go to that CPU; NULL: none. Lock held. */
-static struct thread *last_movable(const struct list *l, u32 to_cpu)
-{
-	for (struct list *node = l->prev; node != l; node = node->prev) {
-		struct thread *t = list_entry(node, struct thread, run_link);
-
-		if (may_run_on(t, to_cpu))
-			return t;
-	}
-	return NULL;
-}
-
-/*
- * Take a thread from another CPU's queue, the one whose turn is furthest. Interrupts off, no lock held.
- * READY and on no queue for a moment: a waker meanwhile only sets wake_pending.
- */
-static struct thread *runqueue_take_last(struct runqueue *from, u32 to_cpu)
-{
-	struct thread *t;
-
-	spin_lock(&from->lock);
-	t = last_movable(&from->ready, to_cpu);
-	if (!t)
-		t = last_movable(&from->woken, to_cpu);
-	if (t) {
-		runqueue_remove(from, t);
-		WRITE_ONCE(t->cpu, to_cpu);
-	}
-	spin_unlock(&from->lock);
-	return t;
-}
+/* --- whose turn ------------------------------------------------------------------------------------ */
 
 /* Whose turn it is, off its list; NULL: nobody waits. See WHO IS NEXT. Lock held. */
 static struct thread *runqueue_take_next(struct runqueue *rq, u64 now)
@@ -370,55 +217,17 @@ static struct thread *runqueue_take_next(struct runqueue *rq, u64 now)
 	return next;
 }
 
-/* This CPU has nothing to do: help the one with the longest queue. Interrupts off. */
-static void runqueue_steal(struct runqueue *rq)
-{
-	struct runqueue *busiest = NULL;
-	struct thread *t;
-
-	for_each_cpu (c) {
-		struct runqueue *other = c->runqueue;
-
-		if (!other || other == rq || !READ_ONCE(other->nr_ready))
-			continue;
-		if (!busiest || READ_ONCE(other->nr_ready) > READ_ONCE(busiest->nr_ready))
-			busiest = other;
-	}
-	if (!busiest)
-		return;
-	t = runqueue_take_last(busiest, rq->cpu);
-	if (t)
-		thread_enqueue(t, rq->cpu);
-}
-
-/* End of a slice with others waiting: give one to a CPU that has two fewer. Interrupts off. */
-static void runqueue_push(struct runqueue *rq)
-{
-	struct runqueue *to = rq;
-	struct thread *t;
-
-	for_each_cpu (c) {
-		if (c->runqueue && runqueue_load(c->runqueue) < runqueue_load(to))
-			to = c->runqueue;
-	}
-	if (runqueue_load(to) + 2 > runqueue_load(rq))
-		return;
-	t = runqueue_take_last(rq, to->cpu);
-	if (t)
-		thread_enqueue(t, to->cpu);
-}
-
 /* --- the switch ------------------------------------------------------------------------------------- */
 
 /*
  * Clear need_resched; set it again for what must not be forgotten. The exchange is a full barrier: if it
- * took away what sched_stop_others() set, its stop_word is visible behind it. `pending` is written before
+ * took away what sched_stop_others() set, its sched_stop_word is visible behind it. `pending` is written before
  * thread_kill() and its like take the run queue's lock, which we hold.
  */
 static void need_resched_clear(struct cpu *c, const struct thread *next)
 {
 	(void)__atomic_exchange_n(&c->need_resched, false, __ATOMIC_SEQ_CST);
-	if (READ_ONCE(next->pending) || READ_ONCE(stop_word))
+	if (READ_ONCE(next->pending) || READ_ONCE(sched_stop_word))
 		WRITE_ONCE(c->need_resched, true);
 }
 
@@ -511,13 +320,13 @@ static __noinline void stop_here(u64 word)
 
 	if (!(word & STOP_CALL)) {
 		__atomic_store_n(&rq->stopped_for, word, __ATOMIC_SEQ_CST);
-		while (READ_ONCE(stop_word) == word) {
+		while (READ_ONCE(sched_stop_word) == word) {
 			sync_poll();
 			cpu_relax();
 		}
 		return;
 	}
-	fn = __atomic_load_n(&stop_call, __ATOMIC_ACQUIRE);
+	fn = __atomic_load_n(&sched_stop_call, __ATOMIC_ACQUIRE);
 	if (!fn || rq->stopped_for == word) /* not written yet: we come by again. Or done */
 		return;
 	fn();
@@ -531,7 +340,7 @@ static __noinline void stop_here(u64 word)
  */
 static void stop_point(void)
 {
-	u64 word = READ_ONCE(stop_word);
+	u64 word = READ_ONCE(sched_stop_word);
 
 	if (likely(!word) || word % MAX_CPUS == cpu_id())
 		return;
@@ -656,10 +465,10 @@ void sched_wake(struct thread *t)
 	}
 	t->state = THREAD_READY;
 	t->woken = true;
-	cpu = choose_cpu(t);
+	cpu = runqueue_choose(t);
 	WRITE_ONCE(t->cpu, cpu);
 	spin_unlock(&rq->lock);
-	thread_enqueue(t, cpu);
+	runqueue_enqueue(t, cpu);
 	irq_restore(flags);
 }
 
@@ -773,7 +582,7 @@ static void thread_begin(struct thread *t, u32 cpu)
 	ASSERT(t->state == THREAD_NEW);
 	WRITE_ONCE(t->cpu, cpu);
 	t->state = THREAD_READY;
-	thread_enqueue(t, cpu);
+	runqueue_enqueue(t, cpu);
 }
 
 /* sched_start - NEW -> READY, on the least busy CPU. */
@@ -782,7 +591,7 @@ void sched_start(struct thread *t)
 	u64 flags = irq_save();
 
 	t->cpu = cpu_id();
-	thread_begin(t, choose_cpu(t));
+	thread_begin(t, runqueue_choose(t));
 	irq_restore(flags);
 }
 
@@ -945,237 +754,4 @@ void sched_idle(void)
 		cpu_wait_for_interrupt(); /* STI takes effect behind HLT: no interrupt is slept through */
 		c->in_idle = false;
 	}
-}
-
-/* --- kill, interrupt, suspend ---------------------------------------------------------------------- */
-
-/* A flag in t->pending was set: if t runs, it comes by sched_return_to_user() soon; else when it runs again. */
-static void thread_poke(struct thread *t)
-{
-	u64 flags = irq_save();
-	struct runqueue *rq = runqueue_lock_of(t);
-
-	if (t->state == THREAD_RUNNING) {
-		WRITE_ONCE(cpus[rq->cpu]->need_resched, true);
-		if (rq->cpu != cpu_id())
-			smp_reschedule(rq->cpu);
-	}
-	spin_unlock_irqrestore(&rq->lock, flags);
-}
-
-/*
- * thread_kill - t ends at its next return to ring 3, and any killable wait ends now.
- *
- *   locks    none inner to LOCK_RUNQ; the caller keeps t from going away
- */
-void thread_kill(struct thread *t)
-{
-	__atomic_store_n(&t->kill_pending, true, __ATOMIC_SEQ_CST);
-	thread_poke(t);
-	sched_wake(t);
-}
-
-/* thread_interrupt - any interruptible wait of t ends now; then sched_pending(). Locks as thread_kill(). */
-void thread_interrupt(struct thread *t)
-{
-	__atomic_store_n(&t->interrupt_pending, true, __ATOMIC_SEQ_CST);
-	thread_poke(t);
-	sched_wake(t);
-}
-
-/* thread_halt - sched_pending() at the next return of t to ring 3; no wait ends. Locks as thread_kill(). */
-void thread_halt(struct thread *t)
-{
-	__atomic_store_n(&t->suspend_pending, true, __ATOMIC_SEQ_CST);
-	thread_poke(t);
-}
-
-u64 sched_all_cpus(void)
-{
-	return (1ul << nr_cpus) - 1;
-}
-
-u64 sched_allowed(const struct thread *t)
-{
-	return (t->pinned ? READ_ONCE(t->allowed) : ~0ul) & sched_all_cpus();
-}
-
-/* `allowed` first: who sees `pinned` finds it; the flag last, as thread_poke()'s callers do. */
-void sched_set_allowed(struct thread *t, u64 allowed)
-{
-	u64 all = sched_all_cpus();
-
-	ASSERT(allowed & all);
-	WRITE_ONCE(t->allowed, allowed & all);
-	WRITE_ONCE(t->pinned, (allowed & all) != all);
-	__atomic_store_n(&t->move_pending, true, __ATOMIC_SEQ_CST);
-	thread_poke(t);
-}
-
-void sched_inherit(struct thread *t, const struct thread *from)
-{
-	u64 allowed = sched_allowed(from);
-
-	t->allowed = allowed;
-	t->pinned = allowed != sched_all_cpus();
-	t->mempolicy = from->mempolicy;
-}
-
-bool sched_if_blocked(struct thread *t, void (*fn)(struct thread *t, void *ctx), void *ctx)
-{
-	u64 flags = irq_save();
-	struct runqueue *rq = runqueue_lock_of(t);
-	bool blocked = t->state == THREAD_BLOCKED;
-
-	if (blocked)
-		fn(t, ctx);
-	spin_unlock_irqrestore(&rq->lock, flags);
-	return blocked;
-}
-
-/* --- everything at once ------------------------------------------------------------------------------ */
-
-/* The word is ours, marked so: one of us at a time. Whoever was faster is stood still for, or worked for. */
-static u64 stop_begin(u64 mark)
-{
-	u64 sequence = __atomic_add_fetch(&stop_sequence, 1, __ATOMIC_RELAXED), word, none = 0;
-
-	for (;;) {
-		word = (sequence * 2 * MAX_CPUS) | mark |
-		       cpu_id(); /* on whichever CPU we are now */
-		if (__atomic_compare_exchange_n(
-			    &stop_word, &none, word, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-			return word;
-		none = 0;
-		sched_yield();
-	}
-}
-
-static void stop_end(void)
-{
-	__atomic_store_n(&stop_word, 0, __ATOMIC_SEQ_CST);
-}
-
-/*
- * Ask every other CPU for its scheduler, then wait for each: they come by stop_point() as soon as they
- * leave ring 3, their idle loop or their kernel code. Interrupts are on: mailboxes are answered.
- */
-static void stop_wait(u64 word)
-{
-	for_each_cpu (c) {
-		if (c->runqueue && c->id != cpu_id()) {
-			WRITE_ONCE(c->need_resched, true);
-			smp_reschedule(c->id);
-		}
-	}
-	for_each_cpu (c) {
-		struct runqueue *rq = c->runqueue;
-
-		if (!rq || c->id == cpu_id())
-			continue;
-		while (__atomic_load_n(&rq->stopped_for, __ATOMIC_ACQUIRE) != word)
-			cpu_relax();
-	}
-}
-
-/*
- * sched_stop_others - fn(arg) while every other CPU stands in its scheduler; see sched.h.
- *
- *   locks    no spinlock held, interrupts on; may wait for another CPU's stop first
- *   Linux    stop_machine
- */
-void sched_stop_others(void (*fn)(void *), void *arg)
-{
-	u64 word = stop_begin(0);
-
-	stop_wait(word);
-	fn(arg);
-	stop_end();
-}
-
-/*
- * sched_on_each_cpu - fn() on this CPU and, by themselves, on all others; nobody waits but us. See sched.h.
- *
- *   locks    no spinlock held, interrupts on; may wait for another CPU's stop first
- *   Linux    schedule_on_each_cpu
- */
-void sched_on_each_cpu(void (*fn)(void))
-{
-	u64 word = stop_begin(STOP_CALL);
-
-	__atomic_store_n(&stop_call, fn, __ATOMIC_RELEASE);
-	stop_wait(word);
-	fn();
-	__atomic_store_n(&stop_call, NULL, __ATOMIC_RELAXED);
-	stop_end();
-}
-
-static u32 times_queued(const struct thread *t, u32 *where)
-{
-	u32 n = 0;
-
-	for_each_cpu (c) {
-		struct runqueue *rq = c->runqueue;
-		struct list *node;
-
-		if (!rq)
-			continue;
-		for (node = rq->woken.next; node != &rq->woken; node = node->next)
-			n += node == &t->run_link;
-		for (node = rq->ready.next; node != &rq->ready; node = node->next)
-			n += node == &t->run_link;
-		if (n && *where == MAX_CPUS)
-			*where = c->id;
-	}
-	return n;
-}
-
-static bool thread_check(struct thread *t, void *ctx)
-{
-	bool *ok = ctx;
-	u32 where = MAX_CPUS, n = times_queued(t, &where);
-	bool ready = t->state == THREAD_READY && !(t->pinned && t == runqueues[t->cpu].idle);
-
-	if (n != (ready ? 1 : 0) || (ready && where != t->cpu)) {
-		printk("sched_check: S1: thread %u %s, state %u, cpu %u: on %u run queues", t->tid,
-			t->name, t->state, t->cpu, n);
-		*ok = false;
-	}
-	if (t->state == THREAD_RUNNING && runqueues[t->cpu].current != t) {
-		printk("sched_check: S2: thread %u %s runs, but is not current on cpu %u", t->tid,
-			t->name, t->cpu);
-		*ok = false;
-	}
-	return *ok;
-}
-
-/*
- * sched_check - S1, S2, S3.
- *
- *   locks    the other CPUs stand still (sched_stop_others); takes the list's lock
- */
-bool sched_check(void)
-{
-	bool ok = true;
-	u64 flags = irq_save();
-
-	thread_for_each(thread_check, &ok);
-	for_each_cpu (c) {
-		struct runqueue *rq = c->runqueue;
-		u32 n = 0;
-
-		if (!rq)
-			continue;
-		for (struct list *node = rq->woken.next; node != &rq->woken; node = node->next)
-			n++;
-		for (struct list *node = rq->ready.next; node != &rq->ready; node = node->next)
-			n++;
-		if (n != rq->nr_ready) {
-			printk("sched_check: S3: cpu %u: nr_ready %u, %u on the list", c->id,
-				rq->nr_ready, n);
-			ok = false;
-		}
-	}
-	irq_restore(flags);
-	return ok;
 }
