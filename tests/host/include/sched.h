@@ -15,6 +15,7 @@ struct task;
 struct pager_wait;
 
 struct thread {
+	u32 mempolicy;
 	u32 tid;
 	bool kill_pending;
 	struct mm *mm;
