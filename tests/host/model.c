@@ -529,6 +529,26 @@ void model_exit(struct model_space *s)
 	s->in_use = 0;
 }
 
+bool model_is_huge(struct model_space *s, vaddr_t addr)
+{
+	pmd_t *pmdp = pgtable_find_pmd(s->mm, addr);
+
+	return pmdp && pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF;
+}
+
+static u64 measured[NR_VM_STATS];
+
+void measure(void)
+{
+	for (unsigned i = 0; i < NR_VM_STATS; i++)
+		measured[i] = vmstat_read(i);
+}
+
+u64 delta(enum vm_stat stat)
+{
+	return vmstat_read(stat) - measured[stat];
+}
+
 int model_split_page(struct model_space *s, vaddr_t addr)
 {
 	pfn_t pfn = mmu_frame(s->mm, addr);

@@ -59,6 +59,12 @@ enum fault_result model_access(struct model_space *s, vaddr_t addr, enum mmu_kin
 struct model_space *model_fork(struct model_space *s); /* NULL: no memory */
 void model_exit(struct model_space *s);
 
+bool model_is_huge(struct model_space *s, vaddr_t addr); /* mapped by a leaf of 2 MiB */
+
+/* What the counters have grown by since measure(). */
+void measure(void);
+u64 delta(enum vm_stat stat);
+
 /* Split the huge page behind addr, as by its number: 0, -EBUSY; -ENOENT: there is none. */
 int model_split_page(struct model_space *s, vaddr_t addr);
 

@@ -24,22 +24,10 @@
 #define RW   (PROT_READ | PROT_WRITE)
 
 static struct model_space *s;
-static u64 before[NR_VM_STATS];
 
 static const struct collapse_limits forced = {
 	.max_none = 512, .max_swap = 512, .max_shared = 512, .forced = true};
 static const struct collapse_limits usual = {.max_none = 511, .max_swap = 64, .max_shared = 256};
-
-static void measure(void)
-{
-	for (unsigned i = 0; i < NR_VM_STATS; i++)
-		before[i] = vmstat_read(i);
-}
-
-static u64 delta(enum vm_stat stat)
-{
-	return vmstat_read(stat) - before[stat];
-}
 
 /* An area at HERE in which small pages will be touched first, then huge ones allowed. */
 static void begin(u64 len)
@@ -69,13 +57,6 @@ static void write_pages(vaddr_t a, u64 pages)
 		CHECK_EQ(model_access(s, a + i * PAGE_SIZE, MMU_WRITE), FAULT_DONE);
 }
 
-static bool is_huge(struct model_space *of, vaddr_t a)
-{
-	pmd_t *pmdp = pgtable_find_pmd(of->mm, a);
-
-	return pmdp && pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF;
-}
-
 static enum collapse_result scan(const struct collapse_limits *limits)
 {
 	enum collapse_result r;
@@ -94,7 +75,7 @@ TEST(case_24_all_present)
 	write_pages(HERE, 512);
 	CHECK_EQ(s->mm->nr_tables, 3);
 	CHECK_EQ(model_advise(s, HERE, 2 * MIB, MADV_COLLAPSE), 0);
-	CHECK(is_huge(s, HERE));
+	CHECK(model_is_huge(s, HERE));
 	CHECK_EQ(s->mm->nr_anon, 512);
 	CHECK_EQ(s->mm->nr_tables, 3); /* the old table is the deposit now */
 	CHECK_EQ(delta(VM_thp_collapse_alloc), 1);
@@ -144,10 +125,10 @@ TEST(case_28_a_huge_page_mapped_by_ptes)
 	old = mmu_frame(s->mm, HERE);
 	model_protect(s, HERE, PAGE_SIZE, PROT_READ);
 	model_protect(s, HERE, PAGE_SIZE, RW);
-	CHECK(!is_huge(s, HERE));
+	CHECK(!model_is_huge(s, HERE));
 	measure();
 	CHECK_EQ(model_advise(s, HERE, 2 * MIB, MADV_COLLAPSE), 0);
-	CHECK(is_huge(s, HERE));
+	CHECK(model_is_huge(s, HERE));
 	CHECK(mmu_frame(s->mm, HERE) != old);
 	CHECK_EQ(delta(VM_thp_collapse_alloc), 1);
 	CHECK_EQ(delta(VM_thp_deferred_split_page), 1);
@@ -172,10 +153,11 @@ TEST(ranges_and_holes)
 	begin(8 * MIB);
 	write_pages(HERE, 2048);
 	CHECK_EQ(model_advise(s, HERE + PAGE_SIZE, 4 * MIB, MADV_COLLAPSE), 0);
-	CHECK(!is_huge(s, HERE) && is_huge(s, HERE + 2 * MIB) && !is_huge(s, HERE + 4 * MIB));
+	CHECK(!model_is_huge(s, HERE) && model_is_huge(s, HERE + 2 * MIB) &&
+		!model_is_huge(s, HERE + 4 * MIB));
 	model_unmap(s, HERE + 4 * MIB, PAGE_SIZE);
 	CHECK_EQ(model_advise(s, HERE, 8 * MIB, MADV_COLLAPSE), -ENOMEM);
-	CHECK(is_huge(s, HERE) && is_huge(s, HERE + 6 * MIB));
+	CHECK(model_is_huge(s, HERE) && model_is_huge(s, HERE + 6 * MIB));
 	end();
 }
 
@@ -253,7 +235,7 @@ TEST(case_33_a_read_only_range)
 	model_protect(s, HERE, 2 * MIB, PROT_READ);
 	CHECK_EQ(scan(&usual), COLLAPSE_PAGE_RO);
 	model_khugepaged_pass();
-	CHECK(!is_huge(s, HERE));
+	CHECK(!model_is_huge(s, HERE));
 	end();
 }
 
@@ -285,7 +267,7 @@ TEST(case_29_one_page_is_enough)
 	write_pages(HERE, 1);
 	allow(2 * MIB);
 	model_khugepaged_pass();
-	CHECK(is_huge(s, HERE));
+	CHECK(model_is_huge(s, HERE));
 	CHECK_EQ(delta(VM_thp_collapse_alloc), 1);
 	CHECK_EQ(khugepaged_stats.pages_collapsed, 1);
 	end();
@@ -299,11 +281,11 @@ TEST(case_30_max_ptes_none)
 	allow(2 * MIB);
 	model_khugepaged_pass();
 	model_khugepaged_pass();
-	CHECK(!is_huge(s, HERE));
+	CHECK(!model_is_huge(s, HERE));
 	CHECK_EQ(delta(VM_thp_scan_exceed_none_pte), 2);
 	write_pages(HERE + 511 * PAGE_SIZE, 1);
 	model_khugepaged_pass();
-	CHECK(is_huge(s, HERE));
+	CHECK(model_is_huge(s, HERE));
 	end();
 }
 
@@ -328,15 +310,15 @@ TEST(case_41_shared_pages)
 	write_pages(HERE, 512);
 	child = model_fork(s);
 	CHECK_EQ(model_access(child, HERE, MMU_WRITE), FAULT_DONE);
-	CHECK(!is_huge(child, HERE));
+	CHECK(!model_is_huge(child, HERE));
 	model_khugepaged_pass();
-	CHECK(!is_huge(child, HERE)); /* 511 shared > 256 */
+	CHECK(!model_is_huge(child, HERE)); /* 511 shared > 256 */
 	CHECK_EQ(delta(VM_thp_scan_exceed_share_pte), 1);
 	model_check();
 	thp_settings.max_ptes_shared = 511;
 	model_khugepaged_pass();
-	CHECK(is_huge(child, HERE));
-	CHECK(is_huge(s, HERE));
+	CHECK(model_is_huge(child, HERE));
+	CHECK(model_is_huge(s, HERE));
 	end();
 }
 
@@ -352,7 +334,7 @@ TEST(shared_small_pages)
 		model_access(child, HERE + i * PAGE_SIZE, MMU_WRITE);
 	model_advise(child, HERE, 2 * MIB, MADV_HUGEPAGE);
 	model_khugepaged_pass();
-	CHECK(is_huge(child, HERE) && !is_huge(s, HERE));
+	CHECK(model_is_huge(child, HERE) && !model_is_huge(s, HERE));
 	CHECK_EQ(s->mm->nr_anon, 512);
 	end();
 }
@@ -364,15 +346,15 @@ TEST(the_cursor_goes_on)
 	write_pages(HERE, 2048);
 	allow(8 * MIB);
 	model_khugepaged_turn(1);
-	CHECK(!is_huge(s, HERE)); /* the area itself costs one */
+	CHECK(!model_is_huge(s, HERE)); /* the area itself costs one */
 	model_khugepaged_turn(513);
-	CHECK(is_huge(s, HERE) && !is_huge(s, HERE + 2 * MIB));
+	CHECK(model_is_huge(s, HERE) && !model_is_huge(s, HERE + 2 * MIB));
 	model_khugepaged_turn(1025);
-	CHECK(is_huge(s, HERE + 4 * MIB) && !is_huge(s, HERE + 6 * MIB));
+	CHECK(model_is_huge(s, HERE + 4 * MIB) && !model_is_huge(s, HERE + 6 * MIB));
 	CHECK_EQ(khugepaged_stats.full_scans, 0);
 	CHECK_EQ(khugepaged_stats.address, HERE + 6 * MIB);
 	model_khugepaged_turn(4096);
-	CHECK(is_huge(s, HERE + 6 * MIB));
+	CHECK(model_is_huge(s, HERE + 6 * MIB));
 	CHECK(khugepaged_stats.full_scans >= 1);
 	CHECK_EQ(khugepaged_stats.pages_collapsed, 4);
 	end();
@@ -396,7 +378,7 @@ TEST(the_space_goes_while_the_cursor_is_there)
 	for (u64 i = 0; i < 8; i++)
 		model_khugepaged_turn(600);
 	model_advise(s, HERE + PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
-	CHECK(!is_huge(s, HERE));
+	CHECK(!model_is_huge(s, HERE));
 	model_khugepaged_pass();
 	CHECK_EQ(model_access(s, HERE + PAGE_SIZE, MMU_WRITE), FAULT_DONE);
 	end();
@@ -410,7 +392,7 @@ TEST(nobody_is_looked_at_when_it_is_off)
 	thp_settings.enabled = THP_NEVER;
 	model_khugepaged_turn(4096);
 	model_khugepaged_pass();
-	CHECK(!is_huge(s, HERE));
+	CHECK(!model_is_huge(s, HERE));
 	CHECK_EQ(khugepaged_stats.pages_collapsed, 0);
 	end();
 }
@@ -423,10 +405,10 @@ TEST(no_block_ends_the_turn)
 	thp_settings.khugepaged_defrag = false;
 	buddy_inject_fail(1, HPAGE_PMD_ORDER);
 	model_khugepaged_turn(4096);
-	CHECK(!is_huge(s, HERE) && !is_huge(s, HERE + 2 * MIB));
+	CHECK(!model_is_huge(s, HERE) && !model_is_huge(s, HERE + 2 * MIB));
 	buddy_inject_fail(0, -1);
 	CHECK_EQ(delta(VM_thp_collapse_alloc_failed), 1);
 	model_khugepaged_turn(4096);
-	CHECK(is_huge(s, HERE + 2 * MIB));
+	CHECK(model_is_huge(s, HERE + 2 * MIB));
 	end();
 }

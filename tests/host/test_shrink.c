@@ -26,18 +26,6 @@
 #define RW   (PROT_READ | PROT_WRITE)
 
 static struct model_space *s;
-static u64 before[NR_VM_STATS];
-
-static void measure(void)
-{
-	for (unsigned i = 0; i < NR_VM_STATS; i++)
-		before[i] = vmstat_read(i);
-}
-
-static u64 delta(enum vm_stat stat)
-{
-	return vmstat_read(stat) - before[stat];
-}
 
 /* An aligned area of len bytes at HERE that gets huge pages. */
 static void begin(u64 len)
@@ -59,13 +47,6 @@ static void end(void)
 static void write_at(struct model_space *of, vaddr_t a)
 {
 	CHECK_EQ(model_access(of, a, MMU_WRITE), FAULT_DONE);
-}
-
-static bool is_huge(vaddr_t a)
-{
-	pmd_t *pmdp = pgtable_find_pmd(s->mm, a);
-
-	return pmdp && pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF;
 }
 
 static u64 rss(struct model_space *of)
@@ -215,7 +196,7 @@ TEST(the_default_and_the_knob_keep_them)
 	thp_settings.max_ptes_none = 0;
 	thp_settings.shrink_underused = false;
 	CHECK_EQ(thp_shrink_underused(), 0);
-	CHECK(is_huge(HERE));
+	CHECK(model_is_huge(s, HERE));
 	end();
 }
 
@@ -317,7 +298,7 @@ TEST(a_huge_page_goes_whole)
 	write_at(s, HERE + 2 * MIB + 77 * PAGE_SIZE); /* one write keeps all of it */
 	reclaim_run();
 	CHECK_EQ(rss(s), 512);
-	CHECK(is_huge(HERE + 2 * MIB));
+	CHECK(model_is_huge(s, HERE + 2 * MIB));
 	CHECK_EQ(delta(VM_pglazyfreed), 512);
 	CHECK_EQ(delta(VM_thp_split_pmd), 0);
 	end();
@@ -411,7 +392,7 @@ TEST(pageout_splits_and_keeps)
 	write_at(s, HERE + 2 * MIB);
 	model_advise(s, HERE, 2 * MIB, MADV_PAGEOUT);
 	CHECK_EQ(rss(s), 1024);
-	CHECK(!is_huge(HERE));
+	CHECK(!model_is_huge(s, HERE));
 	CHECK_EQ(delta(VM_thp_split_page), 1);
 	CHECK_EQ(delta(VM_thp_swpout_fallback), 1);
 	model_advise(s, HERE + 2 * MIB, PAGE_SIZE,
@@ -439,13 +420,14 @@ TEST(cold_is_inactive)
 	CHECK_EQ(vmstat_read(VM_nr_inactive_anon), 0);
 	model_advise(s, HERE, 2 * MIB, MADV_COLD);
 	CHECK_EQ(vmstat_read(VM_nr_inactive_anon), 512);
-	CHECK(is_huge(HERE));
+	CHECK(model_is_huge(s, HERE));
 	reclaim_run();
 	CHECK_EQ(rss(s), 512); /* cold, not given up */
 	model_advise(s, HERE, MIB, MADV_COLD);
-	CHECK(!is_huge(HERE));
+	CHECK(!model_is_huge(s, HERE));
 	CHECK_EQ(delta(VM_thp_split_page), 1);
-	CHECK_EQ(vmstat_read(VM_nr_inactive_anon), 512); /* the other half is as old as the page was */
+	CHECK_EQ(vmstat_read(VM_nr_inactive_anon),
+		512); /* the other half is as old as the page was */
 	CHECK_EQ(vmstat_read(VM_nr_active_anon), 0);
 	end();
 }

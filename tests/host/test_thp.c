@@ -31,19 +31,13 @@
 #define RW   (PROT_READ | PROT_WRITE)
 
 static struct model_space *s;
-static u64 before[NR_VM_STATS], faults_before;
+static u64 faults_before;
 
 /* Counters from here on. */
-static void measure(void)
+static void measure_faults(void)
 {
-	for (unsigned i = 0; i < NR_VM_STATS; i++)
-		before[i] = vmstat_read(i);
+	measure();
 	faults_before = mmu_faults;
-}
-
-static u64 delta(enum vm_stat stat)
-{
-	return vmstat_read(stat) - before[stat];
 }
 
 static u64 faults(void)
@@ -61,7 +55,7 @@ static void begin(u64 len)
 	s = model_create();
 	model_map(s, HERE, len, RW, MAP_FIXED);
 	model_advise(s, HERE, len, MADV_HUGEPAGE);
-	measure();
+	measure_faults();
 }
 
 static void end(void)
@@ -186,7 +180,7 @@ TEST(case_4_write_over_the_huge_zero_page)
 {
 	begin(2 * MIB);
 	read_at(HERE);
-	measure();
+	measure_faults();
 	write_at(HERE + 5 * PAGE_SIZE);
 	CHECK_EQ(rss(s), 4);
 	CHECK_EQ(ahp(s), 0);
@@ -201,7 +195,7 @@ TEST(case_4_as_in_4_11_and_from_6_13)
 	begin(2 * MIB);
 	thp_settings.cow = COW_COPY;
 	read_at(HERE);
-	measure();
+	measure_faults();
 	write_at(HERE + 5 * PAGE_SIZE);
 	CHECK_EQ(ahp(s), 2048);
 	CHECK_EQ(delta(VM_thp_fault_alloc), 1);
@@ -307,7 +301,7 @@ TEST(a_write_takes_what_was_cleared)
 
 	begin(4 * MIB);
 	pfn = clear_in_advance();
-	measure();
+	measure_faults();
 	write_at(HERE + 2 * MIB); /* prezero is 0: left alone */
 	CHECK_EQ(delta(VM_thp_prezero_alloc), 0);
 	CHECK(pmd_pfn(pmd_read(pgtable_find_pmd(s->mm, HERE + 2 * MIB))) != pfn);
@@ -330,7 +324,7 @@ TEST(over_the_huge_zero_page_too)
 	clear_in_advance();
 	read_at(HERE);
 	read_at(HERE + 2 * MIB);
-	measure();
+	measure_faults();
 	write_at(HERE);
 	write_at(HERE + 2 * MIB);
 	CHECK_EQ(delta(VM_thp_prezero_alloc), 1);
@@ -349,7 +343,7 @@ TEST(case_12_13_15_one_page_is_not_needed)
 	begin(2 * MIB);
 	free = buddy_free_pages();
 	write_at(HERE);
-	measure();
+	measure_faults();
 	model_advise(s, HERE + 9 * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED);
 	CHECK_EQ(rss(s), 2044);
 	CHECK_EQ(ahp(s), 0);
@@ -378,7 +372,7 @@ TEST(case_14_all_of_it_is_not_needed)
 {
 	begin(2 * MIB);
 	write_at(HERE);
-	measure();
+	measure_faults();
 	model_advise(s, HERE, 2 * MIB, MADV_DONTNEED);
 	CHECK_EQ(rss(s), 0);
 	CHECK_EQ(delta(VM_thp_split_pmd), 0);
@@ -392,7 +386,7 @@ TEST(case_17_other_rights_for_one_page)
 {
 	begin(2 * MIB);
 	write_at(HERE);
-	measure();
+	measure_faults();
 	CHECK_EQ(model_protect(s, HERE + 100 * PAGE_SIZE, PAGE_SIZE, PROT_READ), 0);
 	CHECK_EQ(delta(VM_thp_split_pmd), 1);
 	CHECK_EQ(delta(VM_thp_deferred_split_page), 0);
@@ -411,7 +405,7 @@ TEST(other_rights_for_all_of_it)
 {
 	begin(2 * MIB);
 	write_at(HERE);
-	measure();
+	measure_faults();
 	CHECK_EQ(model_protect(s, HERE, 2 * MIB, PROT_NONE), 0);
 	CHECK_EQ(ahp(s), 2048);
 	CHECK_EQ(model_access(s, HERE, MMU_READ), FAULT_BAD_ACCESS);
@@ -431,7 +425,7 @@ TEST(case_18_the_upper_half_is_unmapped)
 {
 	begin(2 * MIB);
 	write_at(HERE);
-	measure();
+	measure_faults();
 	model_unmap(s, HERE + MIB, MIB);
 	CHECK_EQ(rss(s), 1024);
 	CHECK_EQ(delta(VM_thp_split_pmd), 1);
@@ -443,7 +437,7 @@ TEST(advice_for_a_part_cuts_the_leaf)
 {
 	begin(2 * MIB);
 	write_at(HERE);
-	measure();
+	measure_faults();
 	model_advise(s, HERE + MIB, MIB, MADV_DONTFORK);
 	CHECK_EQ(delta(VM_thp_split_pmd), 1); /* no leaf lies in two areas: T4 */
 	end();
@@ -453,7 +447,7 @@ TEST(case_20_lazily_free)
 {
 	begin(2 * MIB);
 	write_at(HERE);
-	measure();
+	measure_faults();
 	CHECK_EQ(model_advise(s, HERE, 2 * MIB, MADV_FREE), 0);
 	CHECK_EQ(rss(s), 2048);
 	CHECK_EQ(ahp(s), 2048);
@@ -468,7 +462,7 @@ TEST(lazily_free_in_part)
 {
 	begin(2 * MIB);
 	write_at(HERE);
-	measure();
+	measure_faults();
 	CHECK_EQ(model_advise(s, HERE, MIB, MADV_FREE), 0);
 	CHECK_EQ(rss(s), 2048);
 	CHECK_EQ(ahp(s), 0);
@@ -502,7 +496,7 @@ TEST(case_36_fork_shares)
 
 	begin(2 * MIB);
 	write_at(HERE);
-	measure();
+	measure_faults();
 	child = model_fork(s);
 	CHECK_EQ(rss(child), 2048);
 	CHECK_EQ(ahp(child), 2048);
@@ -520,7 +514,7 @@ TEST(case_37_38_39_write_after_fork)
 	begin(2 * MIB);
 	write_at(HERE);
 	child = model_fork(s);
-	measure();
+	measure_faults();
 	write_pages(child, HERE + 3 * PAGE_SIZE, 1);
 	CHECK_EQ(ahp(child), 0);
 	CHECK_EQ(ahp(s), 2048);
@@ -536,7 +530,7 @@ TEST(case_37_38_39_write_after_fork)
 	model_check();
 
 	model_exit(child);
-	measure();
+	measure_faults();
 	write_pages(s, HERE, 512);
 	/* the child was the only other one: what is left of the huge page is reused frame by frame */
 	CHECK_EQ(delta(VM_pgreuse), 511);
@@ -549,7 +543,7 @@ TEST(case_38_the_only_one_left_reuses)
 	begin(2 * MIB);
 	write_at(HERE);
 	model_exit(model_fork(s));
-	measure();
+	measure_faults();
 	write_at(HERE + 3 * PAGE_SIZE);
 	CHECK_EQ(ahp(s), 2048);
 	CHECK_EQ(delta(VM_thp_split_pmd), 0);
@@ -566,7 +560,7 @@ TEST(case_37_as_in_4_11)
 	thp_settings.cow = COW_COPY;
 	write_pages(s, HERE, 512);
 	child = model_fork(s);
-	measure();
+	measure_faults();
 	write_pages(child, HERE, 1);
 	CHECK_EQ(ahp(child), 2048);
 	CHECK_EQ(ahp(s), 2048);
@@ -586,7 +580,7 @@ TEST(case_37_as_in_4_11_without_a_block)
 	thp_settings.defrag = DEFRAG_NEVER;
 	write_pages(s, HERE, 512);
 	child = model_fork(s);
-	measure();
+	measure_faults();
 	buddy_inject_fail(1, HPAGE_PMD_ORDER);
 	write_pages(child, HERE, 1);
 	CHECK_EQ(buddy_inject_fired, 1);
@@ -598,7 +592,7 @@ TEST(case_37_as_in_4_11_without_a_block)
 	CHECK_EQ(delta(VM_thp_wp_fallback), 1);
 	CHECK_EQ(delta(VM_nr_anon_pages), 512);
 	model_check();
-	measure();
+	measure_faults();
 	write_at(HERE); /* the parent has it alone now */
 	CHECK_EQ(delta(VM_thp_wp_reuse), 1);
 	end();
@@ -640,7 +634,7 @@ TEST(case_42_moved)
 	begin(2 * MIB);
 	write_at(HERE + 17);
 	write_at(HERE + 5 * PAGE_SIZE);
-	measure();
+	measure_faults();
 	CHECK_EQ(model_remap(s, HERE, 2 * MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
 	CHECK_EQ(ahp(s), 2048);
 	CHECK_EQ(delta(VM_thp_split_pmd), 0);
@@ -678,7 +672,7 @@ TEST(case_43_split_the_page)
 	begin(2 * MIB);
 	write_pages(s, HERE, 512);
 	first = mmu_frame(s->mm, HERE);
-	measure();
+	measure_faults();
 	CHECK_EQ(model_split_page(s, HERE + 5 * PAGE_SIZE), 0);
 	CHECK_EQ(rss(s), 2048);
 	CHECK_EQ(ahp(s), 0);
@@ -704,7 +698,7 @@ TEST(a_shared_page_is_split_everywhere)
 	model_unmap(s, HERE + MIB, MIB);
 	model_unmap(child, HERE + MIB + MIB / 2, MIB / 2);
 	free = buddy_free_pages();
-	measure();
+	measure_faults();
 	CHECK_EQ(model_split_page(s, HERE), 0);
 	CHECK_EQ(delta(VM_thp_split_page), 1);
 	CHECK_EQ(buddy_free_pages(), free + 128);
@@ -721,7 +715,7 @@ TEST(a_page_that_somebody_holds_is_not_split)
 	write_at(HERE);
 	head = pfn_head(mmu_frame(s->mm, HERE));
 	page_get(head);
-	measure();
+	measure_faults();
 	CHECK_EQ(model_split_page(s, HERE), -EBUSY);
 	CHECK_EQ(delta(VM_thp_split_page_failed), 1);
 	CHECK_EQ(ahp(s), 2048);
