@@ -12,28 +12,9 @@ import sys
 
 import pytest
 import qemu
+from console import MONITOR, ask, at_prompt, healthy
 
-PROMPT = r"pagoda> $"
 STOPPED = r"pagoda \(stopped\)> $"
-
-
-def at_prompt(guest, **options):
-    one = guest(**options)
-    one.expect(PROMPT, limit=30)
-    return one
-
-
-def ask(one, line, limit=20):
-    """Type a line; what was printed between it and the next prompt."""
-    start = one.seen
-    one.send(line + "\r")
-    end = one.expect(r"\n" + PROMPT, limit).start()
-    return one.text[start:end + 1].split("\n", 1)[1]
-
-
-def healthy(one):
-    assert "BROKEN" not in ask(one, "check", 60)
-    assert "ledger exact" in ask(one, "ledger", 60)
 
 
 # ---- keys ------------------------------------------------------------------------------------------
@@ -43,7 +24,7 @@ def test_banner(guest):
     one = guest(smp=2)
     one.expect(r"Pagoda \S+: 2 CPUs, \d+ MiB of memory, transparent huge pages: always")
     one.expect(r"Ctrl-\] x quits QEMU; help lists commands")
-    one.expect(PROMPT)
+    one.expect(MONITOR)
 
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
@@ -51,7 +32,7 @@ def test_line_ends(guest, end):
     one = at_prompt(guest)
     one.send("echo one" + end + "echo two" + end)
     one.expect(r"^one\n")
-    one.expect(r"^two\n" + PROMPT)
+    one.expect(r"^two\n" + MONITOR)
 
 
 @pytest.mark.parametrize("typed", ["echo early", "echo early; version; free; echo last"])
@@ -83,36 +64,36 @@ def test_tab(guest):
     assert "order" not in ask(one, "ver\t")                      # a command, unique
     one.send("cat /proc/bud\t\r")
     one.expect(r"Node 0, zone")
-    one.expect(PROMPT)
+    one.expect(MONITOR)
     one.send("cat /sys/ker\tm\ttr\tenab\t\r")                    # folders, one after another
     one.expect(r"\[always\] madvise never")
-    one.expect(PROMPT)
+    one.expect(MONITOR)
     one.send("khugepaged set max_ptes_n\t300; cat /sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none\r")
     one.expect(r"^300$")
-    one.expect(PROMPT)
+    one.expect(MONITOR)
     one.send("run thpt\twrite 2M\r")
     one.expect(r"thp_fault_alloc 1")
-    one.expect(PROMPT)
+    one.expect(MONITOR)
     one.send("z\t\t")                                            # several: they are listed
     one.expect(r"zoneinfo\s+zero")
     one.send("\x03")
-    one.expect(PROMPT)
+    one.expect(MONITOR)
 
 
 def test_ctrl_c(guest):
     one = at_prompt(guest)
     one.send("echo not this\x03")
-    one.expect(r"\^C\n" + PROMPT)
+    one.expect(r"\^C\n" + MONITOR)
     one.send("watch -n 1 echo again\r")
     one.expect(r"Jagain\n", limit=20)                           # behind the sequence that clears the screen
     one.expect(r"Jagain\n", limit=20)
     one.send("\x03")
-    one.expect(PROMPT)
+    one.expect(MONITOR)
     one.send("run thptouch write 2M --hold 1000\r")
     one.expect(r"AnonHugePages")
     one.send("\x03")
     one.expect(r"interrupted \(signal 2\)")
-    one.expect(PROMPT)
+    one.expect(MONITOR)
     assert "130" in ask(one, "echo $?")
     healthy(one)
 
@@ -125,7 +106,7 @@ def test_long_lines(guest):
     for _ in range(3):
         one.send("x" * 10000 + "\r")
         one.expect(r"a line has at most 4095 characters; nothing was done", limit=60)
-        one.expect(PROMPT)
+        one.expect(MONITOR)
     assert "2" in ask(one, "echo $?")
     one.send("echo " + "y" * 4000 + "\r")
     one.expect(r"^y{4000}\n", limit=60)
@@ -142,7 +123,7 @@ def test_garbage(guest):
     one.send(b"\x03\r\x15\r")
     one.send("echo still-here\r")
     one.expect(r"^still-here\n", limit=120)
-    one.expect(PROMPT)
+    one.expect(MONITOR)
     healthy(one)
 
 
@@ -268,7 +249,7 @@ def test_break_and_back(guest, smp):
         one.send("continue\r")
         one.expect(r"pagoda> \x1b\[K")  # the line that was being typed is shown again, by itself
         one.send("\r")
-        one.expect(PROMPT)
+        one.expect(MONITOR)
         assert "alive" in ask(one, "echo alive")
     ask(one, "kill 1")
     healthy(one)
@@ -293,7 +274,7 @@ def test_break_while_a_program_spins(guest):
     assert re.search(r"cpu \d+ +abi", who), who
     one.send("\x03")
     one.expect(r"interrupted \(signal 2\)", limit=30)
-    one.expect(PROMPT)
+    one.expect(MONITOR)
     ask(one, "kill 1; kill 2")
     healthy(one)
 

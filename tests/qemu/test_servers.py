@@ -6,40 +6,21 @@ A server is killed by the monitor's `kill`, from the shell that it serves.
 import random
 
 import pytest
+from console import SHELL, ask, at_prompt, healthy
 
-PROMPT = r"pagoda:/# (?:\x1b\[6n)?$"
 SERVERS = ("console", "pager", "linux")
 NUMBER = "$(ps | awk '$3==\"/servers/%s\"{print $1}')"
-
-
-def at_prompt(guest, **options):
-    one = guest(shell=True, **options)
-    one.expect(PROMPT, limit=30)
-    return one
-
-
-def ask(one, line, limit=20):
-    """Type a line; what was printed between it and the next prompt."""
-    start = one.seen
-    one.send(line + "\r")
-    end = one.expect(r"\n" + PROMPT, limit).start()
-    return one.text[start:end + 1].split("\n", 1)[1]
 
 
 def prompt_again(one):
     """Whether the prompt stood before what was just read or behind it."""
     one.send("echo on''ward\r")
     one.expect("onward")
-    one.expect(PROMPT)
+    one.expect(SHELL)
 
 
 def kill(name):
     return f"pagoda kill {NUMBER % name}"
-
-
-def healthy(one):
-    assert "BROKEN" not in ask(one, "check", 60)
-    assert "ledger exact" in ask(one, "ledger", 60)
 
 
 # ---- death -------------------------------------------------------------------------------------------
@@ -47,37 +28,37 @@ def healthy(one):
 
 @pytest.mark.parametrize("smp", [1, 4])
 def test_each_server_is_replaced(guest, smp):
-    one = at_prompt(guest, smp=smp)
+    one = at_prompt(guest, shell=True, smp=smp)
     for name in SERVERS:
         one.send(kill(name) + "\r")
         one.expect(rf"init: {name} ended \(signal 9\), started again")
         if name != "linux":  # whose shell is a new one: its prompt comes later. The other's may have come before that line
             one.send("echo set''tled\r")
             one.expect(r"^settled\n")
-        one.expect(PROMPT)
+        one.expect(SHELL)
         assert ask(one, "cat /proc/uptime | wc -l").endswith("1\n")
         assert ask(one, "stty -a | grep -c icanon").endswith("1\n")
     healthy(one)
 
 
 def test_init_and_all_with_it(guest):
-    one = at_prompt(guest, smp=2)
+    one = at_prompt(guest, shell=True, smp=2)
     one.send(kill("init") + "\r")
     one.expect(r"init: ended with status 0x9, the servers with it; starting anew")
-    one.expect(PROMPT)
+    one.expect(SHELL)
     assert ask(one, "echo a new $((6*7))") == "a new 42\n"
     healthy(one)
 
 
 def test_linux_again_and_again(guest):
     """Its programs run, sleep, are stopped when it dies; nothing of them is left."""
-    one = at_prompt(guest, smp=4)
+    one = at_prompt(guest, shell=True, smp=4)
     for _ in range(3):
         one.send("(while :; do ls -l /bin | md5sum; done) > /dev/null & sleep 100 | sleep 100 & sleep 1\r")
-        one.expect(PROMPT)
+        one.expect(SHELL)
         one.send(kill("linux") + "\r")
         one.expect("init: linux ended .* started again")
-        one.expect(PROMPT)
+        one.expect(SHELL)
     assert "md5sum" not in ask(one, "ps")
     healthy(one)
 
@@ -105,7 +86,7 @@ def test_a_command_is_not_run_twice(guest, name, says):
 
 
 def test_one_that_always_dies_is_given_up(guest):
-    one = at_prompt(guest)
+    one = at_prompt(guest, shell=True)
     for _ in range(9):
         one.send(kill("pager") + "\r")
         one.expect("init: pager ended .* started again")
@@ -125,7 +106,7 @@ def test_one_that_always_dies_is_given_up(guest):
 def test_anything_typed(guest, command, left_out, many):
     """Random bytes at full rate, to the shell, which edits them in raw mode, and to a program, line by line."""
     rng = random.Random(1)
-    one = at_prompt(guest, smp=2)
+    one = at_prompt(guest, shell=True, smp=2)
     one.send(f"echo go; {command}\r")
     one.expect(r"^go\n")
     keys = [byte for byte in range(256) if chr(byte) not in left_out]
@@ -141,13 +122,13 @@ def test_anything_typed(guest, command, left_out, many):
 
 
 def test_a_very_long_line(guest):
-    one = at_prompt(guest)
+    one = at_prompt(guest, shell=True)
     one.send("echo go; cat | wc -c\r")
     one.expect(r"^go\n")
     one.pump(1)
     one.send("x" * 10000 + "\rshort\r\x04")
     one.expect(r"^4102\r?\n", 30)  # 4095 and the line's end; five and theirs
-    one.expect(PROMPT)
+    one.expect(SHELL)
 
 
 # ---- the monitor's commands on PATH --------------------------------------------------------------------

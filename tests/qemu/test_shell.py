@@ -1,14 +1,9 @@
 """The shell in ring 3: its commands are programs and the monitor's, and the way into the monitor and out again."""
 
 import pytest
+from console import at_prompt
 
 PROMPT = r"pagoda:/# "
-
-
-def at_prompt(guest, **options):
-    one = guest(shell=True, **options)
-    one.expect(PROMPT, 30)
-    return one
 
 
 @pytest.mark.parametrize("smp", [1, 2])
@@ -38,7 +33,7 @@ def test_programs_of_the_monitor_when_servers_run(pagoda):
 @pytest.mark.parametrize("way", ["break", "quit"])
 def test_into_the_monitor_and_back(guest, way):
     """BREAK, or Ctrl-\\ twice in a row: everything stops, and goes on."""
-    one = at_prompt(guest, qmp=True)
+    one = at_prompt(guest, shell=True, qmp=True)
     if way == "break":
         one.send_break()
     else:
