@@ -62,6 +62,12 @@ static void *reserve_aligned(u64 bytes)
 	return (void *)ALIGN_UP((u64)reserve(bytes + HPAGE_PMD_SIZE), HPAGE_PMD_SIZE);
 }
 
+void machine_zero(void *at, u64 bytes)
+{
+	CHECK_EQ(madvise(at, bytes, 4),
+		0); /* MADV_DONTNEED; the kernel's headers know its name, too */
+}
+
 void machine_power_on(u64 bytes, u32 count)
 {
 	machine_memory = reserve_aligned(bytes);

@@ -11,8 +11,10 @@
 #include "mm/gigapage.h"
 #include "mm/huge_pud.h"
 #include "mm/mmap.h"
+#include "mm/migrate.h"
 #include "mm/numa.h"
 #include "mm/pgtable.h"
+#include "mm/reclaim.h"
 #include "mm/rmap.h"
 #include "mm/thp.h"
 #include "mm/thp_split.h"
@@ -186,5 +188,265 @@ TEST(hints_reach_the_end_of_the_last_area)
 	mmu_enter(mm);
 	for (vaddr_t a = HERE; a < HERE + 8 * MIB; a += 2 * MIB)
 		CHECK_EQ(get(a), 1);
+	end();
+}
+
+/* ---- who may have one, and when it is worth trying ---- */
+
+static enum thp_reason why(vaddr_t addr)
+{
+	enum thp_reason r;
+
+	rwsem_read_lock(&mm->lock);
+	r = huge_pud_why(vma_find(mm, addr), addr);
+	rwsem_read_unlock(&mm->lock);
+	return r;
+}
+
+TEST(a_cpu_without)
+{
+	begin(HERE, GIB);
+	huge_pud_init(false);
+	CHECK_EQ(why(HERE), THP_NO_1G_CPU);
+	put(HERE, 1);
+	CHECK(!is_pud(mm, HERE) && mm->nr_anon == HPAGE_PMD_NR);
+	end();
+}
+
+/* One gigabyte is in the reserve, and there is no second: after each failure twice as many faults do without. */
+TEST(failures_are_followed_by_longer_and_longer_rests)
+{
+	unsigned tries = 0, rests = 0;
+
+	begin(HERE, GIB);
+	put(HERE, 1);
+	CHECK(is_pud(mm, HERE));
+	thp_settings.defrag = DEFRAG_ALWAYS;
+	for (unsigned i = 1; i <= 16; i++) {
+		CHECK_EQ(mmap_map(mm, HERE + GIB, GIB, RW, ANON | MAP_FIXED), (s64)(HERE + GIB));
+		put(HERE + GIB, 1);
+		CHECK(!is_pud(mm, HERE + GIB));
+		tries += i == 1 || i == 3 || i == 7 || i == 15;
+		rests = i - tries;
+		CHECK_EQ(vmstat_read(VM_contig_alloc_fail), tries);
+		CHECK_EQ(vmstat_read(VM_thp_fault_deferred_1g), rests);
+		CHECK_EQ(vmstat_read(VM_thp_fault_fallback_1g), i);
+		CHECK_EQ(mmap_unmap(mm, HERE + GIB, GIB), 0);
+	}
+	CHECK_EQ(mmap_map(mm, HERE + GIB, GIB, RW, ANON | MAP_FIXED), (s64)(HERE + GIB));
+	CHECK_EQ(why(HERE + GIB), THP_NO_GIGABYTE_DEFERRED);
+	huge_pud_forget_failures();
+	CHECK_EQ(why(HERE + GIB), THP_NO_GIGABYTE);
+	thp_settings.defrag = DEFRAG_NEVER;
+	CHECK_EQ(why(HERE + GIB), THP_NO_GIGABYTE_LIGHT);
+	end();
+}
+
+/* ---- G1, G2 ---- */
+
+TEST(the_checkers_see_it)
+{
+	struct page *first, *kept;
+
+	begin(HERE, GIB);
+	kept = pfn_to_page(zones[0].end & ~(GIGABYTE_PAGES - 1)) - GIGABYTE_PAGES;
+	for_each_zone (z)
+		if (z->managed_pages)
+			kept = pfn_to_page((z->end & ~(GIGABYTE_PAGES - 1)) - GIGABYTE_PAGES);
+	CHECK(gigapage_check() && kept->type == PAGE_PINNED);
+	kept[7 * HPAGE_PMD_NR].refcount++;
+	CHECK(!gigapage_check() && machine_said("G1"));
+	kept[7 * HPAGE_PMD_NR].refcount--;
+	CHECK(gigapage_check());
+
+	put(HERE, 1);
+	first = pfn_to_page(mmu_frame(mm, HERE));
+	CHECK(is_pud(mm, HERE) && huge_pud_check() && gigapage_leaves(first) == 1);
+	pfn_block(page_to_pfn(first) + 9 * HPAGE_PMD_NR)->flags &= ~PB_PUD;
+	CHECK(!huge_pud_check() && machine_said("G2"));
+	pfn_block(page_to_pfn(first) + 9 * HPAGE_PMD_NR)->flags |= PB_PUD;
+	first[1].index_low++;
+	CHECK(!huge_pud_check() && machine_said("G2"));
+	first[1].index_low--;
+	end();
+}
+
+/* Two spaces: the marks stay until the second has lost its leaf, whichever way it does. */
+static void lose_leaf(struct mm *of, unsigned way)
+{
+	if (way == 0)
+		CHECK_EQ(mmap_unmap(of, HERE, PAGE_SIZE), 0);
+	else if (way == 1)
+		CHECK_EQ(mmap_unmap(of, HERE, GIB), 0); /* whole: no split at all */
+	else
+		CHECK_EQ(mmap_protect(of, HERE + GIB / 2, MIB, PROT_NONE), 0);
+}
+
+static void lose_both_leaves(unsigned way)
+{
+	struct mm *child;
+	pfn_t part;
+
+	begin(HERE, GIB);
+	put(HERE + 6 * MIB, 1);
+	part = mmu_frame(mm, HERE + 6 * MIB);
+	child = fork_mm(mm);
+	CHECK(child);
+	mmu_enter(child);
+	CHECK_EQ(gigapage_leaves(pfn_to_page(mmu_frame(mm, HERE))), 2);
+	CHECK_EQ(mmap_protect(mm, HERE, PAGE_SIZE, PROT_READ), 0);
+	CHECK_EQ(migrate_page_alone(pfn_head(part), 0), MIGRATED_GIGABYTE);
+	CHECK(huge_pud_check() && pgtable_check(mm) && pgtable_check(child));
+	lose_leaf(child, way);
+	CHECK_MSG(huge_pud_check() && rmap_check(), "%s", machine_words);
+	CHECK_EQ(migrate_page_alone(pfn_head(part), 0), MIGRATED_DONE);
+	CHECK(mmu_frame(mm, HERE + 6 * MIB) != part);
+	CHECK_EQ(get(HERE + 6 * MIB), 1);
+	leave(child);
+	end();
+}
+
+TEST(parts_move_after_a_part_is_unmapped)
+{
+	lose_both_leaves(0);
+}
+
+TEST(parts_move_after_the_whole_is_unmapped)
+{
+	lose_both_leaves(1);
+}
+
+TEST(parts_move_after_the_last_split)
+{
+	lose_both_leaves(2);
+}
+
+/* The child has let go of the first part, and shares all others: the parent's leaf is not its own yet. */
+TEST(a_write_asks_for_every_part)
+{
+	struct mm *child, *parent;
+
+	begin(HERE, GIB);
+	put(HERE + 6 * MIB, 1);
+	child = fork_mm(mm);
+	CHECK(child);
+	mmu_enter(child);
+	CHECK_EQ(mmap_unmap(child, HERE, 2 * MIB), 0);
+	CHECK(is_pud(mm, HERE));
+	put(HERE + 6 * MIB, 2);
+	CHECK(!is_pud(mm, HERE) && huge_pud_check());
+	parent = mm;
+	mm = child;
+	CHECK_EQ(get(HERE + 6 * MIB), 1);
+	mm = parent;
+	leave(child);
+	CHECK_EQ(get(HERE + 6 * MIB), 2);
+	end();
+}
+
+/* ---- what others make of a leaf ---- */
+
+static int advise(u64 at, u64 len, int advice)
+{
+	return mmap_advise(mm, HERE + at, len, advice, &(u64){0});
+}
+
+static int leave_it(unsigned how)
+{
+	u8 vec[4];
+
+	switch (how) {
+	case 0: /* all of it is in memory */
+		CHECK_EQ(mmap_mincore(mm, HERE + 5 * MIB, 4, vec), 0);
+		return vec[0] & vec[1] & vec[2] & vec[3] & 1 ? 0 : -EFAULT;
+	case 1:
+		return advise(2 * MIB, 4 * MIB, MADV_COLLAPSE); /* is huge already */
+	case 2:
+		model_khugepaged_pass();
+		return 0;
+	case 3:
+		return numa_scan(mm, GIGABYTE_PAGES) == 0 ? 0 : -EFAULT; /* no hints on it */
+	case 4:
+		(void)reclaim_run();
+		return 0;
+	case 5:
+		return advise(0, GIB, MADV_POPULATE_WRITE);
+	case 6: /* the whole is locked, and let go */
+		CHECK_EQ(mmap_lock(mm, HERE, GIB, 0, &(u64){0}), 0);
+		CHECK_EQ(advise(0, GIB, MADV_DONTNEED), -EINVAL);
+		return mmap_unlock(mm, HERE, GIB);
+	case 7:
+		return advise(0, GIB, MADV_NOHUGEPAGE);
+	case 8:
+		model_compact();
+		return 0;
+	}
+	return 1;
+}
+
+TEST(these_leave_it_whole)
+{
+	begin(HERE, GIB);
+	put(HERE + 5 * MIB, 1);
+	for (unsigned how = 0;; how++) {
+		int r = leave_it(how);
+
+		if (r == 1)
+			break;
+		CHECK_MSG(r == 0 && is_pud(mm, HERE), "case %u: %d", how, r);
+		CHECK(pgtable_check(mm) && huge_pud_check());
+		CHECK_EQ(get(HERE + 5 * MIB), 1);
+	}
+	CHECK_EQ(vmstat_read(VM_thp_split_pud), 0);
+	end();
+}
+
+static int split_it(unsigned how)
+{
+	switch (how) {
+	case 0:
+		return advise(4 * MIB, 2 * MIB, MADV_COLD);
+	case 1:
+		return advise(0, GIB, MADV_FREE);
+	case 2:
+		return advise(4 * MIB, 2 * MIB, MADV_PAGEOUT);
+	case 3:
+		return advise(GIB / 2, PAGE_SIZE, MADV_DONTNEED);
+	case 4: /* an area of its own */
+		return mmap_lock(mm, HERE + GIB / 2, PAGE_SIZE, MLOCK_ONFAULT, &(u64){0});
+	case 5:
+		return mmap_unmap(mm, HERE + GIB / 2, 2 * MIB);
+	case 6:
+		return mmap_protect(mm, HERE + GIB / 2, 2 * MIB, PROT_READ);
+	case 7:
+		return advise(GIB / 2, 2 * MIB, MADV_NOHUGEPAGE);
+	}
+	return 1;
+}
+
+TEST(these_split_it)
+{
+	int r = 0;
+
+	begin(HERE, GIB);
+	for (unsigned how = 0;; how++) {
+		u64 mapped = GIGABYTE_PAGES, before = vmstat_read(VM_thp_split_pud);
+
+		put(HERE + 5 * MIB, 1);
+		CHECK(is_pud(mm, HERE));
+		r = split_it(how);
+		if (r == 1)
+			break;
+		mapped -= how == 3 ? 1 : how == 5 ? HPAGE_PMD_NR : 0;
+		CHECK_MSG(r == 0 && !is_pud(mm, HERE) && mm->nr_anon == mapped, "case %u: %d", how,
+			r);
+		CHECK_EQ(vmstat_read(VM_thp_split_pud), before + 1);
+		CHECK_EQ(get(HERE + 5 * MIB), 1);
+		CHECK(huge_pud_check());
+		CHECK_EQ(mmap_unmap(mm, HERE, GIB), 0); /* it comes together again */
+		buddy_drain_pcp();
+		gigapage_refill();
+		CHECK_EQ(mmap_map(mm, HERE, GIB, RW, ANON | MAP_FIXED), (s64)HERE);
+	}
 	end();
 }
