@@ -58,6 +58,7 @@ static void init_thread(void *arg)
 			printk("init: %s", err);
 			return;
 		}
+		current_thread()->patient = true; /* a program may do nothing for hours */
 		status = task_wait(t);
 		if (machine_has_shell() && machine_cmd()) {
 			printk("init: ended with status 0x%x while the command ran", status);

@@ -54,6 +54,7 @@
 #include "sched.h"
 #include "task.h"
 #include "trap.h"
+#include "watchdog.h"
 #include "x86/apic.h"
 #include "x86/debugport.h"
 #include "x86/features.h"
@@ -376,6 +377,7 @@ static void init_tasks(void)
 	kcompactd_init();
 	prezerod_init();
 	numad_init();
+	watchdog_start(WATCHDOG_NS);
 	init_initrd();
 	machine_init(boot_info.cmdline);
 	spawn_init();

@@ -712,9 +712,11 @@ u64 sched_idle_ns(const struct cpu *c)
  * sched_wake_idle - there is idle work again: one CPU that is halted comes and asks.
  *
  *   locks    any; nothing happens when no CPU is halted: who is at work asks when it becomes idle
+ *   order    the caller has written the work; in_idle is set before a CPU looks for it: one of them sees the other
  */
 void sched_wake_idle(void)
 {
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	for_each_cpu (c) {
 		if (!READ_ONCE(c->in_idle) || READ_ONCE(c->need_resched))
 			continue;
@@ -731,7 +733,7 @@ void sched_idle(void)
 	struct runqueue *rq = c->runqueue;
 
 	ASSERT(current_thread() == rq->idle);
-	for (;;) {
+	for (;; WRITE_ONCE(c->in_idle, false)) {
 		irq_disable();
 		stop_point();
 		if (!READ_ONCE(rq->nr_ready))
@@ -743,6 +745,8 @@ void sched_idle(void)
 			continue;
 		}
 		if (unlikely(sched_idle_work)) {
+			/* Before the look: work that comes behind it finds a CPU to wake (sched_wake_idle). */
+			__atomic_store_n(&c->in_idle, true, __ATOMIC_SEQ_CST);
 			irq_enable();
 			if (sched_idle_work())
 				continue;
@@ -750,8 +754,6 @@ void sched_idle(void)
 			if (READ_ONCE(rq->nr_ready) || READ_ONCE(c->need_resched))
 				continue;
 		}
-		c->in_idle = true;
 		cpu_wait_for_interrupt(); /* STI takes effect behind HLT: no interrupt is slept through */
-		c->in_idle = false;
 	}
 }

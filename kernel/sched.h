@@ -46,6 +46,7 @@ struct thread {
 	u32 cpu;              /* (r) where it runs or waits to run */
 	bool wake_pending;    /* (r) woken while not blocked: see sched.c, NO LOST WAKE-UP */
 	bool pinned;          /* (r) `allowed` has not all CPUs */
+	bool patient;         /* (t) may wait for a task for ever: watchdog.c leaves it alone */
 	bool woken;           /* (r) READY: it slept, and stands among the woken */
 	u64 allowed; /* (r) pinned: bit n: it may run on CPU n in ring 3. See sched.c, BOUND TO CPUS */
 	union { /* (a) what to do before the next return to ring 3; see thread_kill() and its like */
@@ -95,6 +96,8 @@ struct thread {
 	int exit_status;   /* (t) as wait4 reports it */
 	bool last_of_task; /* the last whose memory came back */
 	u64 peak_rss;      /* of the task, when that was */
+	u64 watch_mark;    /* watchdog.c: what it saw at its last look, */
+	u32 watch_checks;  /* ... and at how many before */
 	struct waitq stopped; /* it stands, or is gone: for thread_suspend() */
 	struct event exit_event;
 };

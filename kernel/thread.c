@@ -147,15 +147,31 @@ void thread_free(struct thread *t)
 	kmem_cache_free(&thread_cache, t);
 }
 
-/* thread_for_each - under the list's lock: fn neither sleeps nor creates threads. */
-void thread_for_each(bool (*fn)(struct thread *t, void *ctx), void *ctx)
+/* For the lock's holder. */
+static void for_each_locked(bool (*fn)(struct thread *t, void *ctx), void *ctx)
 {
 	struct thread *t;
 
-	spin_lock(&threads_lock);
 	list_for_each_entry (t, &threads, all_link) {
 		if (!fn(t, ctx))
 			break;
 	}
+}
+
+/* thread_for_each - under the list's lock: fn neither sleeps nor creates threads. */
+void thread_for_each(bool (*fn)(struct thread *t, void *ctx), void *ctx)
+{
+	spin_lock(&threads_lock);
+	for_each_locked(fn, ctx);
 	spin_unlock(&threads_lock);
+}
+
+/* thread_try_for_each - the same in an interrupt, unless somebody has the lock: then false, and nothing was done. */
+bool thread_try_for_each(bool (*fn)(struct thread *t, void *ctx), void *ctx)
+{
+	if (!spin_trylock(&threads_lock))
+		return false;
+	for_each_locked(fn, ctx);
+	spin_unlock(&threads_lock);
+	return true;
 }

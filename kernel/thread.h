@@ -1,5 +1,5 @@
 /*
- * thread.h - the memory of a thread: for sched.c alone. Everybody else: sched.h.                floor 4
+ * thread.h - the memory of a thread: for sched.c and watchdog.c alone. Everybody else: sched.h.                floor 4
  */
 #ifndef THREAD_H
 #define THREAD_H
@@ -15,6 +15,8 @@ struct thread *thread_alloc(const char *name, void (*entry)(void *), void *arg, 
 void thread_free_stack(
 	struct thread *t);          /* all but the struct: it never ran, or never will again */
 void thread_free(struct thread *t); /* the struct: the last reference went */
+
+bool thread_try_for_each(bool (*fn)(struct thread *t, void *ctx), void *ctx); /* for watchdog.c */
 
 static inline vaddr_t thread_stack_top(const struct thread *t)
 {

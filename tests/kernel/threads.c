@@ -8,6 +8,7 @@
 #include "mutex.h"
 #include "sched.h"
 #include "timeout.h"
+#include "watchdog.h"
 #include "x86/timer.h"
 
 #define LIMIT_NS (60 * NS_PER_SEC) /* far more than the slowest emulator needs */
@@ -666,4 +667,90 @@ KTEST(rwsem, try_locks)
 	KT_EXPECT(ctx, !rwsem_write_trylock(&l.rwsem));
 	rwsem_read_unlock(&l.rwsem);
 	KT_EXPECT(ctx, !rwsem_is_locked(&l.rwsem));
+}
+
+/* --- the watchdog -------------------------------------------------------------------------------- */
+
+#define LOOK_NS (40 * NS_PER_MS)
+
+/* It has written another line within a minute? It is awaited without giving way, or asleep. */
+static bool reported(u64 before, bool asleep)
+{
+	for (u64 end = time_ns() + LIMIT_NS; watchdog_reports() == before && time_ns() < end;) {
+		if (asleep)
+			sched_sleep_until(time_ns() + LOOK_NS);
+		else
+			cpu_relax();
+	}
+	return watchdog_reports() != before;
+}
+
+/* Who waits for a lock that its holder keeps is named, once. */
+KTEST(watchdog, names_who_waits_for_a_lock)
+{
+	static struct lock_test l;
+	u64 before = watchdog_reports();
+
+	lock_test_init(&l);
+	l.alive = 1;
+	rwsem_read_lock(&l.rwsem);
+	watchdog_start(LOOK_NS);
+	KT_EXPECT(ctx, start("ktest writer", rwsem_writer, &l) && wait_waiting(&l.rwsem, 1));
+	KT_EXPECT(ctx, reported(before, true));
+	sched_sleep_until(time_ns() + 2 * (WATCHDOG_CHECKS + 1) * LOOK_NS);
+	KT_EXPECT(ctx, watchdog_reports() == before + 1);
+	watchdog_start(WATCHDOG_NS);
+	rwsem_read_unlock(&l.rwsem);
+	KT_EXPECT(ctx, wait_count(&l.q, &l.alive, 0));
+}
+
+static void leave_at_once(void *arg)
+{
+	struct lock_test *l = arg;
+
+	leave(&l->q, &l->alive);
+}
+
+/* A loop in the kernel keeps its CPU from a thread that is ready: both are named. */
+KTEST(watchdog, names_who_gets_no_cpu)
+{
+	static struct lock_test l;
+	u64 before = watchdog_reports();
+	struct thread *t = thread_create("ktest late", leave_at_once, &l, NULL, NULL);
+
+	KT_REQUIRE(ctx, t);
+	lock_test_init(&l);
+	l.alive = 1;
+	watchdog_start(LOOK_NS);
+	sched_start_on(t, cpu_id());
+	KT_EXPECT(ctx, reported(before, false));
+	KT_EXPECT(ctx, reported(before + 1, false));
+	watchdog_start(WATCHDOG_NS);
+	KT_EXPECT(ctx, wait_count(&l.q, &l.alive, 0));
+}
+
+static void wait_for_nobody(void *arg)
+{
+	struct lock_test *l = arg;
+
+	waitq_wait(&l->q, READ_ONCE(l->nr_order), "task");
+	leave(&l->q, &l->alive);
+}
+
+/* All CPUs halted, and one waits for another thread of the kernel: the wake-up was lost. */
+KTEST(watchdog, names_who_sleeps_among_sleepers)
+{
+	static struct lock_test l;
+	u64 before = watchdog_reports();
+
+	lock_test_init(&l);
+	l.alive = 1;
+	KT_EXPECT(ctx, start("ktest forgotten", wait_for_nobody, &l));
+	watchdog_start(5 * LOOK_NS);
+	waitq_wait_until(&l.q, watchdog_reports() != before, time_ns() + 40 * LOOK_NS, "ktest");
+	KT_EXPECT(ctx, watchdog_reports() != before);
+	watchdog_start(WATCHDOG_NS);
+	WRITE_ONCE(l.nr_order, 1);
+	waitq_wake_all(&l.q);
+	KT_EXPECT(ctx, wait_count(&l.q, &l.alive, 0));
 }
