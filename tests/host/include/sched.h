@@ -18,7 +18,6 @@ struct thread {
 	u32 mempolicy;
 	u32 tid;
 	bool kill_pending;
-	u32 mempolicy; /* as in the kernel: 0, nothing said */
 	struct mm *mm;
 };
 
