@@ -29,7 +29,7 @@ extern void (*panic_monitor)(void);
 
 #define panic(code, ...) panic_at(__FILE__, __LINE__, code, __VA_ARGS__)
 
-/* ASSERT: constant time, always compiled in. ASSERT_RULE names the invariant it proves ("B4"). */
+/* ASSERT: constant time, always compiled in. ASSERT_RULE names the invariant it proves ("B4", of buddy_check.c). */
 #define ASSERT(cond)                                                                               \
 	do {                                                                                       \
 		if (unlikely(!(cond)))                                                             \

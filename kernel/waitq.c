@@ -31,7 +31,7 @@ void waitq_init(struct waitq *q, const char *name)
 }
 
 /*
- * waitq_prepare - S1: from here on, no wake-up of q is missed. Call before each look at the condition.
+ * waitq_prepare - S1 of sched.c: from here on, no wake-up of q is missed. Call before each look at the condition.
  *
  *   w        zeroed before the first call
  *   why      a word for ps
@@ -68,7 +68,7 @@ void waitq_finish(struct waitq *q, struct waiter *w)
 	current_thread()->waiting_name = NULL;
 }
 
-/* W2 for the first waiter. The lock of q keeps it from leaving while it is woken. */
+/* W2 of sched.c for the first waiter. The lock of q keeps it from leaving while it is woken. */
 static void wake_first(struct waitq *q)
 {
 	struct waiter *w = list_first_entry(&q->waiters, struct waiter, link);

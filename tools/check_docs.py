@@ -13,6 +13,10 @@ Links are followed from the page they stand on. In `code` and in indented blocks
 docs/linux-abi.md has every call that is served and no other (kernel/syscall.c, servers/linux/calls.h), docs/ipc.md every native
 call (include/abi/native.h): the first column of their tables that names one. Numbers are compared with the C library's.
 
+An invariant's number (B4, H2) is its file's own: the file whose head explains it says "B4" alone, every other comment names that file
+or the checker in the same breath: "B4 of buddy_check.c". The words L4 and D0 to D7 are no invariants (a family of kernels, debug
+registers).
+
 What is Linux's is not: columns headed "Linux", sections headed "What Linux does more", /proc and /sys.
 No page may name a place of one machine (an absolute path into somebody's home or work folder).
 """
@@ -92,6 +96,24 @@ def call_tables():
             yield f"docs/{page}: {name} is served, and not on the page"
         for name in sorted(name for name in set(on_page) if name not in there or on_page.count(name) > 1):
             yield f"docs/{page}: {name} is not served, or there twice"
+
+
+def invariants():
+    """Comments of the sources that name an invariant of another file, and not that file."""
+    paths = [path for folder in ("kernel", "servers", "boot") for path in sorted((ROOT / folder).rglob("*.[ch]"))]
+    texts = {path: path.read_text() for path in paths}
+    head = {path: text[:text.find("*/")] for path, text in texts.items()}
+    explained = {path: set(re.findall(r"(?:^ \*\s+|INVARIANTS?\s+|\s{2}|, )([A-Z]\d\d?)(?=\s{2}|, [A-Z]\d)", text, re.MULTILINE))
+                 for path, text in head.items()}
+    everywhere = set().union(*explained.values()) - {"L4"} - {f"D{n}" for n in range(8)}
+    for path, text in texts.items():
+        own = explained[path] | explained.get(path.with_suffix(".c"), set())
+        for comment in re.finditer(r"/\*.*?\*/", text, re.DOTALL):
+            for name in re.finditer(r"(?<![\w.%/#&-])([A-Z]\d\d?)(?![\w(%/])", comment[0]):
+                near = comment[0][max(0, name.start() - 160):name.end() + 160]
+                if name[1] in everywhere - own and not re.search(r"\w\.[ch]\b|_check\b", near):
+                    line = text.count("\n", 0, comment.start() + name.start()) + 1
+                    yield f"{path.relative_to(ROOT)}:{line}: whose {name[1]}? Name the file that explains it"
 
 
 def commands():
@@ -208,6 +230,7 @@ def main():
              "programs": {path.stem for path in (ROOT / "user/programs").glob("*.c")}}
     problems = [problem for page in PAGES for problem in Checker(page, known).run()]
     problems += call_tables()
+    problems += invariants()
     for page in (page for page in PAGES if page.is_relative_to(ROOT / "docs")):
         name = str(page.relative_to(ROOT / "docs"))
         if name != "README.md" and f"({name})" not in (ROOT / "docs/README.md").read_text():

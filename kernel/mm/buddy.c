@@ -124,7 +124,8 @@ static __always_inline void prepare(struct page *p, unsigned order, enum page_ty
 
 /*
  * buddy_prepare - the descriptors of a new block. 511 of a huge page's are left alone: its record says what they
- * are, and they are FREE, unmapped and unreferenced (B2). Only [1] has words of its own to set.
+ * are, and they are FREE, unmapped and unreferenced (B2 of buddy_check.c). Only [1] has words of
+ * its own to set.
  */
 void buddy_prepare(struct page *p, unsigned order, enum page_type type)
 {

@@ -17,10 +17,10 @@
  *     unisolate      |uf....|f.....|ffffff|ffffff|        each pageblock is of its former type
  *
  * INVARIANTS  I1  ranges are isolated and given back in pieces of 4 MiB (asserted): no block lies
- *                 half in one (B3, B6)
+ *                 half in one (B3, B6 of buddy_check.c)
  *             I2  nobody but buddy_take_isolated() takes a page off the list of MIGRATE_ISOLATE
- *             I3  who gives a range back leaves each pageblock with the type it had (host test; but B6: a whole
- *                 free block of 4 MiB has one type)
+ *             I3  who gives a range back leaves each pageblock with the type it had (host test; but B6 of
+ *                 buddy_check.c: a whole free block of 4 MiB has one type)
  *             I4  isolated pages do not count above a watermark: zone_available_pages()
  * LOCKS       zone.lock, one zone at a time, for 4 MiB at most (taking a whole range: for all of it)
  * LINUX       mm/page_isolation.c; mm/page_alloc.c: __isolate_free_page, alloc_contig_range.

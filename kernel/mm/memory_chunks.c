@@ -280,7 +280,7 @@ static int withdraw_in_chunk(struct memory *m, u64 first, u64 end, bool copies)
 	return err;
 }
 
-/* An error does not end it: nothing may stay behind the end of an object (O3). The last one is the result. */
+/* An error does not end it: nothing may stay behind the end of an object (O3 of memory.c). The last one is the result. */
 static int withdraw(struct memory *m, u64 first, u64 end, bool copies)
 {
 	int err = 0;

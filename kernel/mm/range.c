@@ -32,7 +32,10 @@ static bool is_inside_leaf(struct mm *mm, vaddr_t addr)
 	return pmdp && pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF;
 }
 
-/* A huge leaf never belongs to two areas (T4): where addr lies inside one, split it. Linux: vma_adjust_trans_huge */
+/*
+ * A huge leaf never belongs to two areas (T4 of pgtable.c): where addr lies inside one, split it. Linux:
+ * vma_adjust_trans_huge
+ */
 static void cut_huge(struct vma *v, vaddr_t addr)
 {
 	pmd_t *pmdp;

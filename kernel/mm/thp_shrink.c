@@ -157,7 +157,7 @@ static void zero_table(struct vma *v, vaddr_t start, vaddr_t end, struct zeroes 
 	spin_unlock(&mm->pt_lock);
 	if (!nr)
 		return;
-	tlb_assert_acked(&mm->tlb, gen); /* U1 */
+	tlb_assert_acked(&mm->tlb, gen); /* U1 of zap.c */
 	page_put_batch(pfns, nr);
 	z->freed += nr;
 }

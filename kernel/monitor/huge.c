@@ -386,7 +386,7 @@ int cmd_demo(struct monitor *m, int argc, char **argv)
 	status = monitor_program(m, 2, words);
 	thp_settings = saved;
 	compact_settings = compact_saved;
-	prezerod_update(); /* Z5 */
+	prezerod_update(); /* Z5 of prezerod.c */
 	khugepaged_wake();
 	kcompactd_wake();
 	if (status)
