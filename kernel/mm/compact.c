@@ -301,7 +301,7 @@ static void drop_moved(struct compaction *c, struct page *from)
 /* Move what was isolated. False: a page could not be moved, so this pageblock will not be free. X2 */
 static bool move_isolated(struct compaction *c)
 {
-	bool mlocked = READ_ONCE(compact_settings.unevictable_allowed), all = true;
+	bool mlocked = READ_ONCE(compact_settings.unevictable_allowed), all = true, out = false;
 
 	find_targets(c, c->nr);
 	for (unsigned i = 0; i < c->nr; i++) {
@@ -314,6 +314,9 @@ static bool move_isolated(struct compaction *c)
 			r = migrate_page(from, to, c->mode, mlocked);
 			if (r != MIGRATED_DONE)
 				page_list_add(&c->targets, to);
+		} else if (!c->targets.first && !out) { /* Linux gives up, and counts this one */
+			r = migrate_no_target(from);
+			out = true;
 		}
 		if (r == MIGRATED_DONE) {
 			drop_moved(c, from);

@@ -1,5 +1,5 @@
 /*
- * contig.c - memory in one piece above the largest block      floor 5, below: migrate, thp_split, isolate
+ * contig.c - memory in one piece above the largest block      floor 5, below: migrate, isolate
  *
  * The buddy's largest block is 4 MiB, and after a while hardly two of them lie side by side. A gigabyte has to be made:
  * some range that holds nothing but free and movable pages is set apart, and what is in it moves out.
@@ -12,8 +12,8 @@
  *     take      all free: it is ours.    not all: unisolate, and look further
  *
  *   Of the ranges that can be emptied the one with the least in use comes first: least is copied, and if even that one
- *   cannot be made, little was spent. A huge page for which there is no block elsewhere, or of which only 4 KiB entries are
- *   left, is split, and its pages move one by one.
+ *   cannot be made, little was spent. A huge page for which there is no block elsewhere is split, and
+ *   its pages move one by one.
  *
  *   NOBODY STANDS STILL. A list of pages that belongs to a CPU has no lock, so only that CPU can give back what
  *   is on it; but it needs no partner for that, only a moment at its scheduler: sched_on_each_cpu(). Isolated before, what is
@@ -28,9 +28,7 @@
 #include "mm/contig.h"
 
 #include "mm/buddy.h"
-#include "mm/lru.h"
 #include "mm/migrate.h"
-#include "mm/thp_split.h"
 #include "sched.h"
 #include "vmstat.h"
 
@@ -136,31 +134,6 @@ static bool next_range(
 
 /* --- one range --- */
 
-/* A huge page for which there is no block elsewhere, or whose pmds are gone. Linux: try_split_thp */
-static bool split(struct page *head)
-{
-	bool done;
-
-	if (!lru_get(head))
-		return false;
-	done = page_is_huge(head) && thp_split_page(head) == 0;
-	page_put(head);
-	if (done)
-		vmstat_inc(VM_thp_migration_split);
-	return done;
-}
-
-/* Where to go on: behind it, or at its first page, which is a page of its own now. */
-static pfn_t move_huge(struct page *head)
-{
-	pfn_t pfn = page_to_pfn(head);
-	enum migrate_result r = migrate_page_alone(head, 0);
-
-	if ((r == MIGRATED_NO_MEMORY || r == MIGRATED_PTE_MAPPED) && split(head))
-		return pfn;
-	return pfn + HPAGE_PMD_NR;
-}
-
 /* What is in use in there moves out, as far as it can; for nobody if the thread is killed. */
 static void move_out(pfn_t start, pfn_t end)
 {
@@ -171,12 +144,14 @@ static void move_out(pfn_t start, pfn_t end)
 		int free = pfn_free_order(pfn);
 
 		if (IS_ALIGNED(pfn, HPAGE_PMD_NR) && page_is_huge(p)) {
-			pfn = move_huge(p);
+			/* If it came apart, it is met once more, page by page. */
+			if (migrate_page_alone(p, 0, true) != MIGRATED_SPLIT)
+				pfn += HPAGE_PMD_NR;
 		} else if (free >= 0) {
 			pfn += 1ul << free;
 		} else {
 			if (is_movable(p))
-				(void)migrate_page_alone(p, 0);
+				(void)migrate_page_alone(p, 0, true);
 			pfn++;
 		}
 		preempt_point();

@@ -1,5 +1,5 @@
 /*
- * migrate.c - a page moves to another frame, with every mapping of it       floor 5, below: rmap, pgtable, lru, buddy
+ * migrate.c - a page moves to another frame, with every mapping of it       floor 5, below: thp_split, rmap, pgtable, lru
  *
  * Moves one page of 4 KiB or one whole page of 2 MiB. It does not choose: which page, where to and why is
  * compact.c's business, or that of who wants memory on another node.
@@ -8,7 +8,8 @@
  *
  *   begin   [ anon lock + pt_lock of all three ]
  *             count: references = mappings + mine?  all mappings found?    no: nothing has happened
- *             A A A  -->  (A) (A) (A)   migration entries: no access, still counted on A
+ *             A A A  -->  (A) (A) (A)   migration entries: no access, still counted on A; a huge page may have
+ *                                       pmds, ptes, or both over it: each becomes one
  *             flush every CPU of each space             <- nobody can write into A any more
  *   copy    [ no lock ]                  A ====> B
  *   end     [ anon lock, one pt_lock after the other ]
@@ -34,7 +35,9 @@
  * THE BEGINNING IS ONE STEP. With all pt_locks held nobody can add, drop or use a mapping between counting and replacing. A
  *   reference that is no mapping (a pin, a copy under way, another walker) would be seen in the count, and it could not be
  *   taken later: who has no mapping finds pages on the LRU, and A is off it. Nothing has to be undone. The one exception
- *   is the shrinker of the deferred queue: it may hold a reference for a moment, finds A off the LRU, and gives up.
+ *   is the shrinker of the deferred queue: it may hold a reference for a moment, finds A off the LRU, and gives up. It puts A
+ *   back on the queue, perhaps too late, so whether B belongs there is not read off the queue alone (finish()).
+ *   The spaces whose tables are locked hang on a chain through struct mm, as many as there are.
  *
  * INVARIANTS (asserted here; migrate_check() tests M1 and M5)
  *   M1  a migration entry stands only while its migrator runs: from the beginning to the end it neither sleeps nor
@@ -56,14 +59,14 @@
 #include "mm/lru.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
+#include "mm/thp_split.h"
 #include "printk.h"
 #include "seeded.h"
 #include "trace.h"
 #include "vmstat.h"
 #include "x86/cpu.h"
 
-#define MIGRATE_SPACES 16   /* mappings that are replaced in one step */
-#define LOCK_TRIES     2000 /* for a second table's lock, where waiting is allowed */
+#define LOCK_TRIES 2000 /* for a second table's lock, where waiting is allowed */
 
 u64 migrate_counts[NR_MIGRATE_RESULTS];
 
@@ -110,24 +113,75 @@ void migrate_putback(struct page *head)
 	page_put(head);
 }
 
-/* --- the beginning: every mapping becomes a migration entry --- */
-
-/* One entry that maps the page: at addr in mm, whose tables are locked. */
-struct place {
-	struct mm *mm;
-	vaddr_t addr;
-	u64 *entry;
-	bool locks; /* the lock was taken for this place */
-};
-
 struct migration {
 	struct page *from, *to;
 	enum migrate_mode mode;
 	bool mlocked;
+	bool queued;             /* it waited on the deferred-split queue when it began */
 	enum migrate_result why; /* why the walk was stopped */
-	unsigned nr;
-	struct place places[MIGRATE_SPACES];
+	struct mm *locked; /* the spaces whose tables are locked: a chain through migration_next */
+	u64 found;         /* mappings of the page in them */
+	u64 replaced;      /* in the area at hand */
 };
+
+/* --- every entry over the page in one area --- */
+
+typedef void visit_t(struct migration *m, u64 *entry, pfn_t pfn);
+
+static __always_inline void visit_pte(struct migration *m, pte_t *ptep, pfn_t pfn, visit_t *visit)
+{
+	pte_t pte = pte_read(ptep);
+
+	if (pte_kind(pte) == ENTRY_LEAF && pte_pfn(pte) == pfn)
+		visit(m, &ptep->v, pfn);
+}
+
+/*
+ * Of a huge page the area has the frames from addr up to `end`. It may stand here as a leaf or as 4 KiB entries, at an
+ * address that mremap chose: so whatever tables serve the range are looked at.
+ */
+static __always_inline void visit_huge(struct migration *m, struct vma *v, vaddr_t addr,
+	vaddr_t end, visit_t *on_pmd, visit_t *on_pte)
+{
+	pfn_t head = page_to_pfn(m->from), pfn = head + vma_index(v, addr) - page_index(m->from);
+
+	for (vaddr_t next; addr < end; pfn += (next - addr) >> PAGE_SHIFT, addr = next) {
+		pmd_t *pmdp = pgtable_find_pmd(v->mm, addr);
+		pmd_t pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
+
+		next = pmd_range_end(addr, end);
+		if (pmd_kind(pmd) == ENTRY_LEAF && pmd_pfn(pmd) == head)
+			on_pmd(m, &pmdp->v, head);
+		for (u64 i = 0; pmd_kind(pmd) == ENTRY_TABLE && i < (next - addr) >> PAGE_SHIFT;
+			i++)
+			visit_pte(m, pte_ptr(pmd, addr) + i, pfn + i, on_pte);
+	}
+}
+
+/* What the area has of the page ends here. */
+static inline vaddr_t end_in(const struct migration *m, const struct vma *v, vaddr_t addr)
+{
+	u64 left = page_index(m->from) + page_nr(m->from) - vma_index(v, addr);
+
+	return MIN(v->end, addr + (left << PAGE_SHIFT));
+}
+
+/* addr: of the first frame that the area has. pt_lock held. */
+static __always_inline void visit_area(
+	struct migration *m, struct vma *v, vaddr_t addr, visit_t *on_pmd, visit_t *on_pte)
+{
+	pte_t *ptep;
+
+	if (page_is_huge(m->from)) {
+		visit_huge(m, v, addr, end_in(m, v, addr), on_pmd, on_pte);
+		return;
+	}
+	ptep = pgtable_find_pte(v->mm, addr);
+	if (ptep)
+		visit_pte(m, ptep, page_to_pfn(m->from), on_pte);
+}
+
+/* --- the beginning: every mapping becomes a migration entry --- */
 
 static bool stop(struct migration *m, enum migrate_result why)
 {
@@ -135,20 +189,12 @@ static bool stop(struct migration *m, enum migrate_result why)
 	return false;
 }
 
-static bool locked_already(const struct migration *m, const struct mm *mm)
-{
-	for (unsigned i = 0; i < m->nr; i++)
-		if (m->places[i].mm == mm)
-			return true;
-	return false;
-}
-
 /* The first may be waited for; a second one is only tried, since another migration may hold it and try the first. */
-static bool lock_tables(const struct migration *m, struct mm *mm)
+static bool try_tables(const struct migration *m, struct mm *mm)
 {
 	if (m->mode == MIGRATE_ASYNC)
 		return spin_trylock(&mm->pt_lock);
-	if (m->nr == 0) {
+	if (!m->locked) {
 		spin_lock(&mm->pt_lock);
 		return true;
 	}
@@ -160,93 +206,118 @@ static bool lock_tables(const struct migration *m, struct mm *mm)
 	return false;
 }
 
-/* The entry in which the page may be mapped at addr: a leaf over this very frame, or NULL. pt_lock held. */
-static u64 *find_entry(struct mm *mm, vaddr_t addr, const struct page *page)
+/* Ours already? This CPU came here with no table's lock. */
+static inline bool tables_locked(const struct mm *mm)
 {
-	pmd_t *pmdp = pgtable_find_pmd(mm, addr), pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
-	pte_t *ptep;
-
-	if (page_is_huge(page))
-		return pmd_kind(pmd) == ENTRY_LEAF && pmd_pfn(pmd) == page_to_pfn(page) ? &pmdp->v
-											: NULL;
-	if (pmd_kind(pmd) != ENTRY_TABLE)
-		return NULL;
-	ptep = pte_ptr(pmd, addr);
-	if (pte_kind(pte_read(ptep)) != ENTRY_LEAF || pte_pfn(pte_read(ptep)) != page_to_pfn(page))
-		return NULL;
-	return &ptep->v;
+	return spin_held(&mm->pt_lock);
 }
 
-/* One area of the family: if the page is mapped there, the tables stay locked and the place is noted. */
-static bool find_place(struct vma *v, vaddr_t addr, void *ctx)
+static bool lock_tables(struct migration *m, struct mm *mm)
+{
+	if (!try_tables(m, mm))
+		return false;
+	mm->migration_next = m->locked;
+	m->locked = mm;
+	return true;
+}
+
+/* The one that was locked last. */
+static void unlock_tables(struct migration *m)
+{
+	struct mm *mm = m->locked;
+
+	m->locked = mm->migration_next;
+	spin_unlock(&mm->pt_lock);
+}
+
+static void count_entry(struct migration *m, u64 *entry, pfn_t pfn)
+{
+	(void)entry, (void)pfn;
+	m->found++;
+}
+
+/* One area of the family: if the page is mapped there, its tables stay locked. */
+static bool find_in_area(struct vma *v, vaddr_t addr, void *ctx)
 {
 	struct migration *m = ctx;
-	bool held = locked_already(m, v->mm);
-	u64 *entry;
+	bool held = tables_locked(v->mm);
+	u64 before = m->found;
 
 	if (unlikely(v->flags & VM_LOCKED) && !m->mlocked)
 		return stop(m, MIGRATED_MLOCKED);
 	if (!held && !lock_tables(m, v->mm))
 		return stop(m, MIGRATED_LOCK);
-	entry = find_entry(v->mm, addr, m->from);
-	if (entry && m->nr < MIGRATE_SPACES) {
-		m->places[m->nr++] = (struct place){v->mm, addr, entry, !held};
-		return true;
-	}
-	if (!held)
-		spin_unlock(&v->mm->pt_lock);
-	return !entry || stop(m, MIGRATED_SPACES);
+	visit_area(m, v, addr, count_entry, count_entry);
+	if (!held && m->found == before)
+		unlock_tables(m);
+	return true;
 }
 
-/* All tables that map it are locked, but for those of a space with a leaf of 1 GiB. May it move? */
+/* All tables that map it are locked. May it move? */
 static enum migrate_result verdict(const struct migration *m)
 {
-	u64 mappings = page_total_mapcount(m->from);
-
 	if (page_is_huge(m->from) && pfn_block(page_to_pfn(m->from))->flags & PB_PUD)
 		return MIGRATED_GIGABYTE;
+	u64 mappings = page_total_mapcount(m->from);
+
 	if (mappings == 0)
 		return MIGRATED_GONE;
-	if (page_is_huge(m->from) && page_pte_mappings(m->from))
-		return MIGRATED_PTE_MAPPED;
 	if (page_refcount(m->from) != mappings + 1)
 		return MIGRATED_COUNT;
-	return m->nr == mappings ? MIGRATED_DONE
-				 : MIGRATED_LOCK; /* one is being moved or copied just now */
-}
-
-/* M2: when it returns, no CPU reads or writes through the old entry any more. */
-static void flush(const struct migration *m, const struct place *p)
-{
-	u64 size = page_nr(m->from) << PAGE_SHIFT;
-	u64 gen = tlb_flush(&p->mm->tlb, p->addr, p->addr + size, size, TLB_migrate);
-
-	tlb_assert_acked(&p->mm->tlb, gen);
+	return m->found == mappings ? MIGRATED_DONE
+				    : MIGRATED_LOCK; /* one is being moved or copied just now */
 }
 
 /* No access from here on. The exchange keeps A and D that a CPU set up to this instant. */
-static void replace(const struct migration *m, const struct place *p)
+static void replace_entry(struct migration *m, u64 *entry, pfn_t pfn)
 {
-	u64 leaf = __atomic_exchange_n(p->entry, 0, __ATOMIC_ACQ_REL);
+	u64 leaf = __atomic_exchange_n(entry, 0, __ATOMIC_ACQ_REL);
 
-	WRITE_ONCE(*p->entry, entry_to_migrating(leaf));
-	if (!seeded(MIGRATE_FLUSH))
-		flush(m, p);
+	(void)pfn;
+	WRITE_ONCE(*entry, entry_to_migrating(leaf));
+	m->replaced++;
+}
+
+/* M2: when it returns, no CPU reads or writes through an old entry any more. */
+static bool flush_area(struct vma *v, vaddr_t addr, void *ctx)
+{
+	const struct migration *m = ctx;
+	bool leaf = page_is_huge(m->from) && !page_pte_mappings(m->from);
+	u64 gen = tlb_flush(&v->mm->tlb, addr, end_in(m, v, addr),
+		leaf ? HPAGE_PMD_SIZE : PAGE_SIZE, TLB_migrate);
+
+	tlb_assert_acked(&v->mm->tlb, gen);
+	return true;
+}
+
+static bool replace_in_area(struct vma *v, vaddr_t addr, void *ctx)
+{
+	struct migration *m = ctx;
+
+	if (!tables_locked(v->mm))
+		return true; /* nothing of it is mapped there */
+	m->replaced = 0;
+	visit_area(m, v, addr, replace_entry, replace_entry);
+	if (m->replaced && !seeded(MIGRATE_FLUSH))
+		flush_area(v, addr, m);
+	return true;
 }
 
 static enum migrate_result begin_locked(struct migration *m, struct anon *anon)
 {
+	u64 index = page_index(m->from), pages = page_nr(m->from);
 	enum migrate_result r = MIGRATED_DONE;
 
-	if (!rmap_walk_locked(anon, page_index(m->from), 1, find_place, m))
+	if (!rmap_walk_locked(anon, index, pages, find_in_area, m))
 		r = m->why;
 	if (r == MIGRATED_DONE)
 		r = verdict(m);
-	for (unsigned i = 0; r == MIGRATED_DONE && i < m->nr; i++)
-		replace(m, &m->places[i]);
-	for (unsigned i = m->nr; i-- > 0;)
-		if (m->places[i].locks)
-			spin_unlock(&m->places[i].mm->pt_lock);
+	if (r == MIGRATED_DONE) {
+		m->queued = m->from->flags & PG_DEFERRED;
+		rmap_walk_locked(anon, index, pages, replace_in_area, m);
+	}
+	while (m->locked)
+		unlock_tables(m);
 	return r;
 }
 
@@ -283,69 +354,40 @@ static void copy(const struct migration *m)
 
 /* --- the end: migration entries become leaves over the new frame --- */
 
-/* One entry: if it is a migration entry over frame `old`, it names `new` from now on. pt_lock held. */
-static inline void end_pte(pte_t *ptep, pfn_t old, pfn_t new)
+/* If it is a migration entry, it names the new frame from now on. pt_lock held. */
+static void end_pte(struct migration *m, u64 *entry, pfn_t old)
 {
-	u64 e = pte_read(ptep).v;
+	pfn_t new = page_to_pfn(m->to) + (old - page_to_pfn(m->from));
 
-	if (!entry_migrating(e) || entry_addr(e) >> PAGE_SHIFT != old)
+	if (!entry_migrating(*entry))
 		return;
 	rmap_move_pte(old, new);
-	pte_write(ptep, (pte_t){entry_from_migrating(e, new)});
+	WRITE_ONCE(*entry, entry_from_migrating(*entry, new));
 }
 
-static void end_pmd(const struct migration *m, pmd_t *pmdp)
+static void end_pmd(struct migration *m, u64 *entry, pfn_t old)
 {
-	pmd_t pmd = pmd_read(pmdp);
-
-	if (!entry_migrating(pmd.v) || pmd_pfn(pmd) != page_to_pfn(m->from))
+	(void)old;
+	if (!entry_migrating(*entry))
 		return;
 	rmap_move_pmd(m->from, m->to);
-	pmd_write(pmdp, (pmd_t){entry_from_migrating(pmd.v, page_to_pfn(m->to))});
+	WRITE_ONCE(*entry, entry_from_migrating(*entry, page_to_pfn(m->to)));
 }
 
-/* One area, where a small page would be at addr. */
-static bool end_small(struct vma *v, vaddr_t addr, void *ctx)
+static bool end_area(struct vma *v, vaddr_t addr, void *ctx)
 {
-	const struct migration *m = ctx;
-	pte_t *ptep;
-
 	spin_lock(&v->mm->pt_lock);
-	ptep = pgtable_find_pte(v->mm, addr);
-	if (ptep)
-		end_pte(ptep, page_to_pfn(m->from), page_to_pfn(m->to));
+	visit_area(ctx, v, addr, end_pmd, end_pte);
 	spin_unlock(&v->mm->pt_lock);
 	return true;
 }
 
 /*
- * The same for a huge page, of which the area has the frames from addr on. It may stand here as 512 entries by now, at an
- * address that mremap chose: so whatever tables serve the range are looked at.
+ * The mappings are gone from `from`; its place on the lists is the new page's now. M4
+ *
+ * On the queue of pages to be split, too, which is read in three ways, for the shrinker may hold `from` in its hand just now:
+ * it stands there; it did when it began; or a part of it was unmapped since then.
  */
-static bool end_huge(struct vma *v, vaddr_t addr, void *ctx)
-{
-	const struct migration *m = ctx;
-	u64 at = vma_index(v, addr) - page_index(m->from);
-	vaddr_t end = MIN(v->end, addr + ((HPAGE_PMD_NR - at) << PAGE_SHIFT));
-
-	spin_lock(&v->mm->pt_lock);
-	while (addr < end) {
-		pmd_t *pmdp = pgtable_find_pmd(v->mm, addr);
-		pmd_t pmd = pmdp ? pmd_read(pmdp) : (pmd_t){0};
-		vaddr_t next = pmd_range_end(addr, end);
-
-		if (pmd_kind(pmd) == ENTRY_LEAF)
-			end_pmd(m, pmdp);
-		for (; addr < next; addr += PAGE_SIZE, at++)
-			if (pmd_kind(pmd) == ENTRY_TABLE)
-				end_pte(pte_ptr(pmd, addr), page_to_pfn(m->from) + at,
-					page_to_pfn(m->to) + at);
-	}
-	spin_unlock(&v->mm->pt_lock);
-	return true;
-}
-
-/* The mappings are gone from `from`; its place on the lists is the new page's now. M4 */
 static void finish(const struct migration *m)
 {
 	struct page *from = m->from, *to = m->to;
@@ -354,8 +396,8 @@ static void finish(const struct migration *m)
 	ASSERT_RULE("M4", page_total_mapcount(from) == 0, "pfn %#lx is still mapped %lu times",
 		page_to_pfn(from), page_total_mapcount(from));
 	vmstat_add(VM_nr_isolated_anon, -(s64)page_nr(from));
-	if (lru_deferred_del(from))
-		lru_deferred_add(to);
+	if (lru_deferred_del(from) || m->queued || (page_is_huge(to) && rmap_is_partly_mapped(to)))
+		lru_deferred_add(to); /* it was counted when it came there */
 	/* Off the LRU the marks of its lists are ours alone: the frame can be freed without its lock. */
 	__atomic_and_fetch(&from->flags, (u8) ~(PG_ACTIVE | PG_LAZYFREE), __ATOMIC_RELAXED);
 	__atomic_or_fetch(&to->flags, kept, __ATOMIC_RELAXED);
@@ -365,26 +407,27 @@ static void finish(const struct migration *m)
 
 /* --- the whole --- */
 
-static enum migrate_result counted(const struct migration *m, enum migrate_result r)
+/* As Linux counts: who was freed meanwhile has left his frame as well; a huge page that came apart failed as one. */
+static enum migrate_result counted(
+	const struct page *from, const struct page *to, u64 pages, enum migrate_result r)
 {
-	u64 pages = page_nr(m->from);
+	bool left = r == MIGRATED_DONE || r == MIGRATED_GONE;
 
 	__atomic_add_fetch(&migrate_counts[r], 1, __ATOMIC_RELAXED);
-	if (r == MIGRATED_DONE)
-		vmstat_add(VM_pgmigrate_success, pages);
-	else if (r != MIGRATED_GONE) /* Linux: a page that was freed meanwhile is a success */
-		vmstat_add(VM_pgmigrate_fail, pages);
-	if (pages > 1 && r == MIGRATED_DONE)
-		vmstat_inc(VM_thp_migration_success);
-	else if (pages > 1 && r != MIGRATED_GONE)
-		vmstat_inc(VM_thp_migration_fail);
-	trace(TRACE_mm_migrate_pages, page_to_pfn(m->from), r, page_to_pfn(m->to));
+	if (r != MIGRATED_SPLIT)
+		vmstat_add(left ? VM_pgmigrate_success : VM_pgmigrate_fail, pages);
+	if (pages > 1)
+		vmstat_inc(left ? VM_thp_migration_success : VM_thp_migration_fail);
+	if (r == MIGRATED_SPLIT)
+		vmstat_inc(VM_thp_migration_split);
+	trace(TRACE_mm_migrate_pages, page_to_pfn(from), r, to ? page_to_pfn(to) : 0);
 	return r;
 }
 
 enum migrate_result migrate_page(
 	struct page *from, struct page *to, enum migrate_mode mode, bool mlocked)
 {
+	u64 pages = page_nr(from);
 	struct migration m;
 	struct anon *anon;
 	enum migrate_result r;
@@ -393,30 +436,48 @@ enum migrate_result migrate_page(
 	m.to = to;
 	m.mode = mode;
 	m.mlocked = mlocked;
-	m.nr = 0;
+	m.locked = NULL;
+	m.found = 0;
 	if (unlikely(from->flags & PG_SHARED))
-		return counted(&m, MIGRATED_TYPE);
+		return counted(from, to, pages, MIGRATED_TYPE);
 	anon = rmap_pin_anon(from);
 	if (!anon)
-		return counted(&m, MIGRATED_GONE);
+		return counted(from, to, pages, MIGRATED_GONE);
 	DCHECK(to->type == from->type && page_refcount(to) == 1);
 
 	r = begin(&m, anon);
 	if (r == MIGRATED_DONE) {
 		copy(&m);
-		for (unsigned i = 0; seeded_window(MIGRATE_FLUSH) && i < m.nr; i++)
-			flush(&m, &m.places[i]);
+		if (seeded_window(MIGRATE_FLUSH))
+			rmap_walk(anon, page_index(from), pages, flush_area, &m);
 		do
-			rmap_walk(anon, page_index(from), page_nr(from),
-				page_is_huge(from) ? end_huge : end_small, &m);
+			rmap_walk(anon, page_index(from), pages, end_area, &m);
 		while (page_total_mapcount(from) > 0);
 		finish(&m);
 	}
 	rmap_unpin_anon(anon);
-	return counted(&m, r);
+	return counted(from, to, pages, r);
 }
 
-enum migrate_result migrate_page_alone(struct page *head, u32 buddy_flags)
+enum migrate_result migrate_no_target(struct page *head)
+{
+	return counted(head, NULL, page_nr(head), MIGRATED_NO_MEMORY);
+}
+
+/* Isolated, and nowhere to go. The reference is dropped. Linux: try_split_folio */
+static enum migrate_result split_instead(struct page *head)
+{
+	bool done;
+
+	vmstat_add(VM_nr_isolated_anon, -(s64)HPAGE_PMD_NR);
+	lru_putback(head);
+	done = thp_split_page(head) == 0;
+	(void)counted(head, NULL, HPAGE_PMD_NR, done ? MIGRATED_SPLIT : MIGRATED_NO_MEMORY);
+	page_put(head);
+	return done ? MIGRATED_SPLIT : MIGRATED_NO_MEMORY;
+}
+
+enum migrate_result migrate_page_alone(struct page *head, u32 buddy_flags, bool may_split)
 {
 	enum migrate_result r;
 	struct page *to;
@@ -427,7 +488,9 @@ enum migrate_result migrate_page_alone(struct page *head, u32 buddy_flags)
 	if (r != MIGRATED_DONE)
 		return r;
 	to = buddy_alloc(head->order, MIGRATE_MOVABLE, head->type, buddy_flags);
-	r = to ? migrate_page(head, to, MIGRATE_SYNC_LIGHT, true) : MIGRATED_NO_MEMORY;
+	if (!to && may_split && page_is_huge(head))
+		return split_instead(head);
+	r = to ? migrate_page(head, to, MIGRATE_SYNC_LIGHT, true) : migrate_no_target(head);
 	if (r == MIGRATED_DONE) {
 		page_put(head);
 		return r;

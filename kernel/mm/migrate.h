@@ -22,10 +22,9 @@ enum migrate_mode {
 	X(MLOCKED, "locked in memory, and compact_unevictable_allowed is 0")                       \
 	X(COUNT, "somebody else holds a reference: it is pinned")                                  \
 	X(GIGABYTE, "a leaf of 1 GiB maps it: its place is the point")                             \
-	X(PTE_MAPPED, "a huge page that 4 KiB entries map: it has to be split first")              \
-	X(SPACES, "more spaces map it than are locked at once")                                    \
 	X(LOCK, "a table's lock did not come in time")                                             \
-	X(NO_MEMORY, "no frame to move it to")
+	X(NO_MEMORY, "no frame to move it to")                                                     \
+	X(SPLIT, "no huge frame to move it to: it is small pages now")
 
 enum migrate_result {
 #define X(name, text) MIGRATED_##name,
@@ -54,17 +53,24 @@ void migrate_putback(
  *   locks    none inner to LOCK_ANON; mm->lock in any mode or not at all. Never sleeps
  *   returns  DONE: `to` has the mappings, is on the LRU, and the caller's reference on it is gone; `from` has only the
  *            caller's reference: page_put(). Else nothing has changed, and both are the caller's
- *   counts   pgmigrate_success / _fail in 4 KiB pages, thp_migration_success / _fail; migrate_counts[]
+ *   counts   as Linux: pgmigrate_success / _fail in 4 KiB pages, thp_migration_success / _fail, a page that was freed
+ *            meanwhile among the successes; migrate_counts[]
  *   Linux    unmap_and_move
  */
 enum migrate_result migrate_page(
 	struct page *from, struct page *to, enum migrate_mode mode, bool mlocked);
 
+/* There was no `to` for this one: counts that, as a failure. Returns NO_MEMORY. */
+enum migrate_result migrate_no_target(struct page *head);
+
 /*
- * migrate_page_alone - all of it for one page: isolate, allocate, move, free; `to_node` hints are buddy's flags.
- *   returns  DONE, or why not; nothing has changed then.     Linux: migrate_misplaced_page, move_pages
+ * migrate_page_alone - all of it for one page: isolate, allocate, move, free; `buddy_flags` say where to.
+ *   may_split  a huge page for which there is no block comes apart (Linux: all but NUMA balancing)
+ *   returns    DONE; SPLIT: its pages are on the LRU, to be moved one by one; or why not: nothing has changed then
+ *   counts     as migrate_page(); SPLIT: thp_migration_split and thp_migration_fail
+ *   Linux      migrate_pages, for migrate_misplaced_page and alloc_contig_range
  */
-enum migrate_result migrate_page_alone(struct page *head, u32 buddy_flags);
+enum migrate_result migrate_page_alone(struct page *head, u32 buddy_flags, bool may_split);
 
 bool migrate_check(void); /* M1: see migrate.c. The other CPUs are stopped */
 

@@ -102,6 +102,9 @@ struct mm {
 	u32 nr_puds;   /* (p) leaves of 1 GiB; mostly none, and then nobody looks for them */
 	u64 peak_rss;  /* (p) the most both were before one last fell: VmHWM */
 
+	struct mm
+		*migration_next; /* (p) the next whose tables are locked for a step of migrate.c */
+
 	u32 users;          /* (a) tasks that run in it; at 0 the space is emptied */
 	u32 refs;           /* (a) users count as one; khugepaged and /proc hold others */
 	u32 clearing;       /* (a) faults that are clearing memory just now: do they overlap? */

@@ -248,7 +248,7 @@ static void follow(struct mm *mm, pfn_t pfn)
 	u64 pages = page_nr(head);
 	enum migrate_result r;
 
-	r = migrate_page_alone(head, BUDDY_ONLY(this_cpu()->node) | BUDDY_QUIET);
+	r = migrate_page_alone(head, BUDDY_ONLY(this_cpu()->node) | BUDDY_QUIET, false);
 	if (r == MIGRATED_DONE)
 		vmstat_add(VM_numa_pages_migrated, pages);
 	else if (r != MIGRATED_GONE)
@@ -263,7 +263,8 @@ enum fault_result numa_fault_pte(struct vma *v, pte_t *ptep, pte_t seen)
 	spin_lock(&mm->pt_lock);
 	if (pte_read(ptep).v == seen.v) {
 		pte_write(ptep, (pte_t){given_back(v, seen.v)});
-		comes = answer(mm, pte_pfn(seen));
+		/* A huge page follows its whole leaves only, as in Linux. */
+		comes = !pfn_in_huge(pte_pfn(seen)) && answer(mm, pte_pfn(seen));
 	}
 	spin_unlock(&mm->pt_lock);
 	if (comes)

@@ -356,6 +356,15 @@ static u64 frames_without_pte(const struct page *head)
 	return n;
 }
 
+/* rmap_is_partly_mapped - is some frame of this huge page mapped, and some not? A hint, unless nobody maps or unmaps. */
+bool rmap_is_partly_mapped(const struct page *head)
+{
+	u64 ptes = page_pte_mappings(head);
+
+	return !page_pmd_mapcount(head) && ptes &&
+	       (ptes < HPAGE_PMD_NR || frames_without_pte(head) != 0);
+}
+
 /* Queue a huge page of which a frame is not mapped, unless none is. Linux: deferred_split_huge_page */
 static void queue_partly_mapped(struct page *head)
 {
@@ -366,9 +375,7 @@ static void queue_partly_mapped(struct page *head)
 /* The last pmd is gone: do the ptes that are left map every frame? */
 static void queue_if_partly_mapped(struct page *head)
 {
-	if (READ_ONCE(head->flags) & PG_DEFERRED || page_pmd_mapcount(head))
-		return;
-	if (page_pte_mappings(head) < HPAGE_PMD_NR || frames_without_pte(head) != 0)
+	if (!(READ_ONCE(head->flags) & PG_DEFERRED) && rmap_is_partly_mapped(head))
 		queue_partly_mapped(head);
 }
 

@@ -111,6 +111,7 @@ static inline void rmap_remove_pte(pfn_t pfn)
 		vmstat_add(VM_nr_anon_pages, -1);
 }
 void rmap_remove_pmd(struct page *head);
+bool rmap_is_partly_mapped(const struct page *head);
 /* One pmd mapping becomes 512 pte mappings: counts of all 512 frames, 511 more references. */
 void rmap_pmd_to_ptes(struct page *head);
 

@@ -576,7 +576,7 @@ enum migrate_result model_migrate(struct model_space *s, vaddr_t addr)
 	if (!pfn)
 		return MIGRATED_GONE;
 	model_migrating++;
-	r = migrate_page_alone(pfn_head(pfn), 0);
+	r = migrate_page_alone(pfn_head(pfn), 0, false);
 	model_migrating--;
 	if (r == MIGRATED_NO_MEMORY)
 		refused("migration");

@@ -152,14 +152,6 @@ TEST(refusals_change_nothing)
 	end();
 }
 
-TEST(a_huge_page_mapped_by_ptes)
-{
-	begin(2 * MIB, true);
-	model_protect(s, HERE, PAGE_SIZE, PROT_READ);
-	move_with(NULL, MIGRATED_PTE_MAPPED);
-	end();
-}
-
 /* ---- in the middle ---- */
 
 static void look(void)
@@ -170,6 +162,45 @@ static void look(void)
 	CHECK(((e & PTE_ADDR) >> PAGE_SHIFT) >= page_max_pfn); /* inverted: no frame there is */
 	CHECK_EQ(model_access(s, HERE, MMU_WRITE), FAULT_MIGRATING);
 	CHECK_EQ(model_access(s, HERE, MMU_READ), FAULT_MIGRATING);
+}
+
+TEST(a_huge_page_mapped_by_ptes)
+{
+	begin(2 * MIB, true);
+	pfn_t pfn = mmu_frame(s->mm, HERE);
+
+	model_protect(s, HERE + 5 * PAGE_SIZE, PAGE_SIZE, PROT_READ);
+	move_with(look, MIGRATED_DONE);
+	CHECK(mmu_frame(s->mm, HERE) != pfn && pfn_in_huge(mmu_frame(s->mm, HERE)));
+	CHECK_EQ(mmu_frame(s->mm, HERE + 100 * PAGE_SIZE), mmu_frame(s->mm, HERE) + 100);
+	CHECK_EQ(vmstat_read(VM_pgmigrate_success), 512);
+	CHECK_EQ(vmstat_read(VM_thp_migration_success), 1);
+	end();
+}
+
+static pfn_t moving;
+
+static void take_off_the_queue(void)
+{
+	CHECK(lru_deferred_take() == pfn_to_page(moving)); /* as the shrinker does */
+}
+
+/* The shrinker has it in its hand while it moves: the new page waits to be split all the same. */
+TEST(a_place_on_the_queue_is_not_lost)
+{
+	begin(2 * MIB, true);
+	model_unmap(s, HERE + MIB, 64 * PAGE_SIZE);
+	moving = mmu_frame(s->mm, HERE);
+	CHECK(pfn_to_page(moving)->flags & PG_DEFERRED);
+	in_the_middle = take_off_the_queue;
+	CHECK_EQ(model_migrate(s, HERE), MIGRATED_DONE);
+	CHECK_EQ(met, 1);
+	lru_deferred_add(pfn_to_page(moving)); /* it could not be split */
+	page_put(pfn_to_page(moving));
+	CHECK(mmu_frame(s->mm, HERE) != moving);
+	CHECK(pfn_head(mmu_frame(s->mm, HERE))->flags & PG_DEFERRED);
+	CHECK_EQ(lru.deferred.count, 1);
+	end();
 }
 
 TEST(a_fault_waits)

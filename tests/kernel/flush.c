@@ -198,7 +198,8 @@ static bool migrate(struct stage *s)
 {
 	struct page *head = pfn_head(lab_pfn(s->mm, s->at));
 
-	return migrate_page_alone(head, 0) == MIGRATED_DONE && lab_pfn(s->mm, s->at) != s->pfn;
+	return migrate_page_alone(head, 0, false) == MIGRATED_DONE &&
+	       lab_pfn(s->mm, s->at) != s->pfn;
 }
 
 static bool make_free(struct stage *s)

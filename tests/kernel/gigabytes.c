@@ -296,14 +296,14 @@ KTEST(gigabytes, parts_move_when_the_last_leaf_is_split)
 	pfn = lab_pfn(l.mm, part);
 	child = fork_mm(l.mm);
 	KT_REQUIRE(ctx, child);
-	KT_EXPECT(ctx, migrate_page_alone(pfn_to_page(pfn), 0) == MIGRATED_GIGABYTE);
+	KT_EXPECT(ctx, migrate_page_alone(pfn_to_page(pfn), 0, false) == MIGRATED_GIGABYTE);
 	KT_EXPECT(ctx, mmap_protect(l.mm, HERE, HPAGE_PMD_SIZE, PROT_READ) == 0); /* splits */
 	KT_EXPECT(ctx, l.mm->nr_puds == 0 && child->nr_puds == 1 && is_kept(pfn));
-	KT_EXPECT(ctx, migrate_page_alone(pfn_to_page(pfn), 0) == MIGRATED_GIGABYTE);
+	KT_EXPECT(ctx, migrate_page_alone(pfn_to_page(pfn), 0, false) == MIGRATED_GIGABYTE);
 	KT_EXPECT(ctx, lab_healthy());
 	KT_EXPECT(ctx, mmap_protect(child, HERE, HPAGE_PMD_SIZE, PROT_READ) == 0);
 	KT_EXPECT(ctx, child->nr_puds == 0 && !is_kept(pfn) && lab_healthy());
-	KT_EXPECT(ctx, migrate_page_alone(pfn_to_page(pfn), 0) == MIGRATED_DONE);
+	KT_EXPECT(ctx, migrate_page_alone(pfn_to_page(pfn), 0, false) == MIGRATED_DONE);
 	KT_EXPECT(ctx, lab_pfn(l.mm, part) != pfn && lab_pfn(child, part) == lab_pfn(l.mm, part));
 	KT_EXPECT(ctx, is_marked(l.mm, HERE, GIB, HERE) && is_marked(child, HERE, GIB, HERE));
 	KT_EXPECT(ctx, lab_healthy());

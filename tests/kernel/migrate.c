@@ -60,7 +60,7 @@ static enum migrate_result move(struct mm *mm, vaddr_t addr)
 	rwsem_read_lock(&mm->lock);
 	pfn = lab_pfn(mm, addr);
 	rwsem_read_unlock(&mm->lock);
-	return pfn ? migrate_page_alone(pfn_head(pfn), 0) : MIGRATED_GONE;
+	return pfn ? migrate_page_alone(pfn_head(pfn), 0, false) : MIGRATED_GONE;
 }
 
 /* --- one page, nobody else at work --- */
@@ -135,9 +135,9 @@ KTEST(migrate, refuses_by_name)
 	KT_REQUIRE(ctx, small && huge);
 	page = pfn_to_page(lab_pfn(small, LAB_AREA));
 	page_get(page);
-	KT_EXPECT(ctx, migrate_page_alone(page, 0) == MIGRATED_COUNT);
+	KT_EXPECT(ctx, migrate_page_alone(page, 0, false) == MIGRATED_COUNT);
 	page_put(page);
-	KT_EXPECT(ctx, migrate_page_alone(virt_to_page(small->pgd), 0) == MIGRATED_TYPE);
+	KT_EXPECT(ctx, migrate_page_alone(virt_to_page(small->pgd), 0, false) == MIGRATED_TYPE);
 
 	KT_EXPECT(ctx, mmap_lock(small, LAB_AREA, PAGE_SIZE, 0, &faults) == 0);
 	to = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
@@ -147,8 +147,6 @@ KTEST(migrate, refuses_by_name)
 	migrate_putback(page);
 	page_put(to);
 
-	KT_EXPECT(ctx, mmap_protect(huge, LAB_AREA, PAGE_SIZE, PROT_READ) == 0);
-	KT_EXPECT(ctx, move(huge, LAB_AREA) == MIGRATED_PTE_MAPPED);
 	if (CONFIG_INJECT) {
 		buddy_inject_fail(1, 0);
 		KT_EXPECT(ctx, move(small, LAB_AREA + PAGE_SIZE) == MIGRATED_NO_MEMORY);
@@ -159,6 +157,114 @@ KTEST(migrate, refuses_by_name)
 	lab_space_end(small);
 	lab_space_end(huge);
 	lab_end(ctx, &before);
+}
+
+/* A huge page that 4 KiB entries map, some of it not at all: it stays one page, and waits to be split as before. */
+KTEST(migrate, a_huge_page_in_parts)
+{
+	struct thp_settings before = lab_begin();
+	struct mm *mm = space_of(HPAGE_PMD_SIZE, true), *child;
+	u64 moved = vmstat_read(VM_thp_migration_success), anon, hole = 40;
+	pfn_t pfn;
+
+	KT_REQUIRE(ctx, mm);
+	child = fork_mm(mm); /* as a whole there */
+	KT_REQUIRE(ctx, child);
+	KT_EXPECT(ctx, advise(mm, LAB_AREA + hole * PAGE_SIZE, PAGE_SIZE, MADV_DONTNEED) == 0);
+	for (u32 round = 0; round < 2; round++) {
+		anon = vmstat_read(VM_nr_anon_pages);
+		pfn = lab_pfn(mm, LAB_AREA);
+		KT_EXPECT(ctx, move(mm, LAB_AREA) == MIGRATED_DONE);
+		KT_EXPECT(ctx, vmstat_read(VM_thp_migration_success) == ++moved);
+		KT_EXPECT(ctx, lab_pfn(mm, LAB_AREA) != pfn && pfn_in_huge(lab_pfn(mm, LAB_AREA)));
+		KT_EXPECT(ctx, vmstat_read(VM_nr_anon_pages) == anon);
+		KT_EXPECT(ctx, is_marked(mm, LAB_AREA, hole * PAGE_SIZE));
+		KT_EXPECT(ctx, is_marked(mm, LAB_AREA + (hole + 1) * PAGE_SIZE,
+				       HPAGE_PMD_SIZE - (hole + 1) * PAGE_SIZE));
+		KT_EXPECT(ctx, !lab_leaf(mm, LAB_AREA + hole * PAGE_SIZE));
+		KT_EXPECT(ctx, !!(pfn_head(lab_pfn(mm, LAB_AREA))->flags & PG_DEFERRED) == round);
+		KT_EXPECT(ctx, lab_healthy());
+		if (round == 0) {
+			KT_EXPECT(ctx, lab_is_huge(child, LAB_AREA));
+			lab_space_end(child); /* now a frame of it is mapped by nobody */
+		}
+	}
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
+/* No block to move it to: it comes apart, and its pages move; NUMA's balancing leaves it whole. */
+KTEST(migrate, a_huge_page_without_a_target)
+{
+	struct thp_settings before = lab_begin();
+	struct mm *mm = space_of(HPAGE_PMD_SIZE, true);
+	u64 split = vmstat_read(VM_thp_migration_split),
+	    failed = vmstat_read(VM_thp_migration_fail);
+	u64 pages = vmstat_read(VM_pgmigrate_fail), moved = vmstat_read(VM_pgmigrate_success);
+
+	KT_REQUIRE(ctx, mm);
+	if (!CONFIG_INJECT)
+		KT_SKIP(ctx, "no injection in this build");
+	buddy_inject_fail(1, HPAGE_PMD_ORDER);
+	KT_EXPECT(ctx, move(mm, LAB_AREA) == MIGRATED_NO_MEMORY && lab_is_huge(mm, LAB_AREA));
+	KT_EXPECT(ctx, vmstat_read(VM_thp_migration_split) == split);
+	KT_EXPECT(ctx, vmstat_read(VM_thp_migration_fail) == failed + 1);
+	KT_EXPECT(ctx, vmstat_read(VM_pgmigrate_fail) == pages + HPAGE_PMD_NR);
+	buddy_inject_fail(1, HPAGE_PMD_ORDER);
+	KT_EXPECT(ctx,
+		migrate_page_alone(pfn_head(lab_pfn(mm, LAB_AREA)), 0, true) == MIGRATED_SPLIT);
+	buddy_inject_fail(0, -1);
+	KT_EXPECT(ctx, vmstat_read(VM_thp_migration_split) == split + 1);
+	KT_EXPECT(ctx, vmstat_read(VM_thp_migration_fail) == failed + 2);
+	KT_EXPECT(ctx, vmstat_read(VM_pgmigrate_fail) == pages + HPAGE_PMD_NR);
+	for (vaddr_t at = LAB_AREA; at < LAB_AREA + HPAGE_PMD_SIZE; at += PAGE_SIZE)
+		KT_EXPECT(ctx, move(mm, at) == MIGRATED_DONE);
+	KT_EXPECT(ctx, vmstat_read(VM_pgmigrate_success) == moved + HPAGE_PMD_NR);
+	KT_EXPECT(ctx, is_marked(mm, LAB_AREA, HPAGE_PMD_SIZE) && lab_healthy());
+	KT_EXPECT(ctx, vmstat_read(VM_nr_isolated_anon) == 0);
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
+#define MANY 40
+
+/* Forty children: however many share it, it moves. */
+static void move_among_many(struct ktest_ctx *ctx, bool huge)
+{
+	struct thp_settings before = lab_begin();
+	struct mm *mm = space_of(HPAGE_PMD_SIZE, huge), *children[MANY] = {NULL};
+	u64 used, good = 0;
+	pfn_t pfn;
+
+	KT_REQUIRE(ctx, mm);
+	used = lab_frames_used();
+	for (u32 i = 0; i < MANY; i++)
+		children[i] = fork_mm(i % 2 ? children[i - 1] : mm); /* grandchildren among them */
+	pfn = lab_pfn(mm, LAB_AREA);
+	KT_EXPECT(ctx, move(mm, LAB_AREA) == MIGRATED_DONE);
+	KT_EXPECT(ctx, lab_pfn(mm, LAB_AREA) != pfn);
+	for (u32 i = 0; i < MANY; i++)
+		good += children[i] && lab_pfn(children[i], LAB_AREA) == lab_pfn(mm, LAB_AREA) &&
+			is_marked(children[i], LAB_AREA, HPAGE_PMD_SIZE);
+	KT_EXPECT(ctx, good == MANY);
+	KT_EXPECT(ctx, page_total_mapcount(pfn_head(lab_pfn(mm, LAB_AREA))) == MANY + 1);
+	KT_EXPECT(ctx, lab_healthy());
+	for (u32 i = 0; i < MANY; i++)
+		if (children[i])
+			lab_space_end(children[i]);
+	KT_EXPECT(ctx, lab_frames_back(used));
+	lab_space_end(mm);
+	lab_end(ctx, &before);
+}
+
+KTEST(migrate, a_page_that_forty_map)
+{
+	move_among_many(ctx, false);
+}
+
+KTEST(migrate, a_huge_page_that_forty_map)
+{
+	move_among_many(ctx, true);
 }
 
 /* --- races --- */

@@ -265,7 +265,7 @@ static int migrate_it(struct attempt *a)
 {
 	struct page *head = pfn_head(lab_pfn(a->mm, INSIDE));
 
-	return migrate_page_alone(head, 0) == MIGRATED_NO_MEMORY ? -ENOMEM : 0;
+	return migrate_page_alone(head, 0, false) == MIGRATED_NO_MEMORY ? -ENOMEM : 0;
 }
 
 static int compact_it(struct attempt *a)
