@@ -201,7 +201,7 @@ struct page *buddy_alloc_contig(unsigned order, enum page_type type, u32 flags)
 
 	if (CONFIG_INJECT && unlikely(buddy_inject_now(order)))
 		return NULL;
-	buddy_drain_pcp();
+	buddy_drain_cpu(); /* not what was cleared in advance: who wants it all asks every CPU */
 	list = &zonelists[buddy_wished_node(flags)];
 	for (unsigned i = 0; i < list->nr; i++) {
 		struct zone *z = &zones[list->zones[i]];

@@ -15,6 +15,8 @@
 #include "mm/pgtable.h"
 #include "mm/thp_split.h"
 #include "mm/vma.h"
+#include "mutex.h"
+#include "report.h"
 #include "vmstat.h"
 #include "x86/timer.h"
 #include <abi/errno.h>
@@ -307,6 +309,46 @@ KTEST(gigabytes, parts_move_when_the_last_leaf_is_split)
 	KT_EXPECT(ctx, lab_pfn(l.mm, part) != pfn && lab_pfn(child, part) == lab_pfn(l.mm, part));
 	KT_EXPECT(ctx, is_marked(l.mm, HERE, GIB, HERE) && is_marked(child, HERE, GIB, HERE));
 	KT_EXPECT(ctx, lab_healthy());
+	lab_space_end(child);
+	end(ctx, &l);
+}
+
+static struct report_usage usage(struct mm *mm)
+{
+	struct report_usage u = {0};
+
+	rwsem_read_lock(&mm->lock);
+	report_usage(vma_find(mm, HERE), &u);
+	rwsem_read_unlock(&mm->lock);
+	return u;
+}
+
+/* 2 MiB of 4 KiB pages, a gigabyte, 2 MiB: smaps counts each once, whole or split, alone or shared. */
+KTEST(gigabytes, smaps_counts_it_once)
+{
+	const u64 all = GIB + 2 * HPAGE_PMD_SIZE;
+	struct report_usage u;
+	struct mm *child;
+	struct lab_1g l;
+
+	BEGIN(ctx, &l, 4 * GIB);
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE + GIB, PAGE_SIZE));
+	thp_settings.enabled_1g = THP_NEVER;
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE + GIB - HPAGE_PMD_SIZE, PAGE_SIZE));
+	KT_EXPECT(ctx, lab_fill(l.mm, HERE + 2 * GIB, PAGE_SIZE));
+	u = usage(l.mm);
+	KT_EXPECT(ctx, is_pud(l.mm, HERE + GIB) && u.rss == all && u.anon_huge == all);
+	KT_EXPECT(ctx, u.pss >> REPORT_PSS_SHIFT == all && u.private_dirty == all);
+	child = fork_mm(l.mm);
+	KT_REQUIRE(ctx, child);
+	u = usage(child);
+	KT_EXPECT(ctx, u.rss == all && u.pss >> REPORT_PSS_SHIFT == all / 2);
+	KT_EXPECT(ctx, u.private_dirty == 0 && u.shared_dirty + u.shared_clean == all);
+	KT_EXPECT(ctx, advise(child, HERE + GIB, PAGE_SIZE, MADV_DONTNEED) == 0); /* splits */
+	u = usage(child);
+	KT_EXPECT(ctx, u.rss == all - PAGE_SIZE && u.anon_huge == all - HPAGE_PMD_SIZE);
+	u = usage(l.mm);
+	KT_EXPECT(ctx, is_pud(l.mm, HERE + GIB) && u.rss == all && u.anon_huge == all);
 	lab_space_end(child);
 	end(ctx, &l);
 }
