@@ -41,6 +41,7 @@
  *   and then calls sched_wake(); S1 clears wake_pending by an exchange, a full barrier, and then reads
  *   them: if the exchange took that wake-up away, it was there before, and so was its W1.
  *   The price: sched_block() may return for a reason that is long gone. Every caller looks again.
+ *   Models: tests/spin/waitq.pml for the sleeper and its wakers, wake.pml for the CPU that halts.
  *
  * HANDING OVER
  *   sched_handoff() is W2 for `next` and S3 for the current thread under one hold of this CPU's lock. A next

@@ -27,6 +27,10 @@ search() {
 search waitq 0 "" -DSAFETY -noclaim
 search waitq 0 "" "" "-a -f"
 search waitq 1 -DBROKEN "" "-a -f"
+search wake 0 "" -DSAFETY "-m100000"
+for broken in HALT CLEAR KICK STOP PENDING IDLE FENCE; do
+	search wake 1 -DBROKEN_$broken -DSAFETY "-m100000"
+done
 search rwsem 0 "" -DSAFETY ""
 search rwsem 1 -DBROKEN -DSAFETY ""
 search pager 0 "" -DNFAIR=3 "-a -f -m100000"
