@@ -295,11 +295,11 @@ static void lose_both_leaves(unsigned way)
 	mmu_enter(child);
 	CHECK_EQ(gigapage_leaves(pfn_to_page(mmu_frame(mm, HERE))), 2);
 	CHECK_EQ(mmap_protect(mm, HERE, PAGE_SIZE, PROT_READ), 0);
-	CHECK_EQ(migrate_page_alone(pfn_head(part), 0), MIGRATED_GIGABYTE);
+	CHECK_EQ(migrate_page_alone(pfn_head(part), 0, false), MIGRATED_GIGABYTE);
 	CHECK(huge_pud_check() && pgtable_check(mm) && pgtable_check(child));
 	lose_leaf(child, way);
 	CHECK_MSG(huge_pud_check() && rmap_check(), "%s", machine_words);
-	CHECK_EQ(migrate_page_alone(pfn_head(part), 0), MIGRATED_DONE);
+	CHECK_EQ(migrate_page_alone(pfn_head(part), 0, false), MIGRATED_DONE);
 	CHECK(mmu_frame(mm, HERE + 6 * MIB) != part);
 	CHECK_EQ(get(HERE + 6 * MIB), 1);
 	leave(child);

@@ -358,6 +358,7 @@ static void do_by_page(struct plain *s)
 {
 	pfn_t pfn = mmu_frame(s->mm, addr_of(places[check_below(PLACES)]));
 	struct page *head = pfn ? pfn_head(pfn) : NULL;
+	bool kept = pfn && pfn_block(pfn)->flags & PB_PUD;
 	enum migrate_result r;
 
 	if (!head || (head->type != PAGE_ANON && head->type != PAGE_ANON_HUGE))
@@ -368,9 +369,7 @@ static void do_by_page(struct plain *s)
 		page_put(head);
 		return;
 	}
-	bool kept = pfn_block(pfn)->flags & PB_PUD;
-
-	r = migrate_page_alone(head, 0);
+	r = migrate_page_alone(head, 0, check_below(2));
 	CHECK(!kept || r == MIGRATED_GIGABYTE);
 	CHECK(kept || r != MIGRATED_GIGABYTE);
 }
