@@ -95,10 +95,8 @@ void sched_set_allowed(struct thread *t, u64 allowed)
 
 void sched_inherit(struct thread *t, const struct thread *from)
 {
-	u64 allowed = sched_allowed(from);
-
-	t->allowed = allowed;
-	t->pinned = allowed != sched_all_cpus();
+	t->allowed = from->allowed;
+	t->pinned = from->pinned;
 	t->mempolicy = from->mempolicy;
 }
 

@@ -35,14 +35,6 @@
 
 typedef s64 syscall_fn(struct regs *r);
 
-/* Arguments in their order. */
-#define ARG0(r) ((r)->rdi)
-#define ARG1(r) ((r)->rsi)
-#define ARG2(r) ((r)->rdx)
-#define ARG3(r) ((r)->r10)
-#define ARG4(r) ((r)->r8)
-#define ARG5(r) ((r)->r9)
-
 static s64 forward(struct regs *r)
 {
 	ipc_forward(current_task()->personality, r);
@@ -414,16 +406,6 @@ static s64 sys_prctl(struct regs *r)
 	}
 }
 
-/* Where it runs at this moment; it may have been moved before it reads the answer. The third argument is history. */
-static s64 sys_getcpu(struct regs *r)
-{
-	u32 __user *cpu = (u32 __user *)ARG0(r), *node = (u32 __user *)ARG1(r);
-
-	if (cpu && put_user_u32(cpu, cpu_id()))
-		return -EFAULT;
-	return node ? put_user_u32(node, this_cpu()->node) : 0;
-}
-
 #define GRND_INSECURE_RANDOM 6u
 #define RANDOM_MAX           0x7ffff000ul /* Linux's MAX_RW_COUNT */
 
@@ -560,6 +542,10 @@ static syscall_fn *const table[NR_SYSCALLS] = {
 	[SYS_clock_nanosleep] = sys_clock_nanosleep,
 	[SYS_futex] = sys_futex,
 	[SYS_getcpu] = sys_getcpu,
+	[SYS_mbind] = sys_mbind,
+	[SYS_set_mempolicy] = sys_set_mempolicy,
+	[SYS_get_mempolicy] = sys_get_mempolicy,
+	[SYS_move_pages] = sys_move_pages,
 	[SYS_getrandom] = sys_getrandom,
 };
 

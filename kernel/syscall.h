@@ -14,4 +14,19 @@
  */
 void syscall_dispatch(struct regs *regs);
 
+/* Arguments in their order. */
+#define ARG0(r) ((r)->rdi)
+#define ARG1(r) ((r)->rsi)
+#define ARG2(r) ((r)->rdx)
+#define ARG3(r) ((r)->r10)
+#define ARG4(r) ((r)->r8)
+#define ARG5(r) ((r)->r9)
+
+/* syscall_numa.c: the rest of the kernel's table. */
+s64 sys_getcpu(struct regs *r);
+s64 sys_mbind(struct regs *r);
+s64 sys_set_mempolicy(struct regs *r);
+s64 sys_get_mempolicy(struct regs *r);
+s64 sys_move_pages(struct regs *r);
+
 #endif

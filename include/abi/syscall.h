@@ -28,6 +28,10 @@
 #define SYS_set_tid_address 218
 #define SYS_clock_gettime   228
 #define SYS_clock_nanosleep 230
+#define SYS_mbind           237
+#define SYS_set_mempolicy   238
+#define SYS_get_mempolicy   239
+#define SYS_move_pages      279
 #define SYS_getcpu          309
 #define SYS_getrandom       318
 #define SYS_mlock2          325

@@ -39,6 +39,7 @@
 #include "mm/run.h"
 #include "mm/huge_pud.h"
 #include "mm/memory.h"
+#include "mm/mempolicy.h"
 #include "pager.h"
 #include "mm/fault.h"
 #include "mm/numa.h"
@@ -93,7 +94,7 @@ static enum fault_result pte_fresh(struct vma *v, vaddr_t addr, pte_t *ptep, pte
 
 	if (rmap_prepare(v))
 		return FAULT_NO_MEMORY;
-	page = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
+	page = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, mempolicy_wish(v, addr, 0));
 	if (unlikely(!page))
 		return FAULT_NO_MEMORY;
 	clear_page(page_to_virt(page));
@@ -110,7 +111,7 @@ static enum fault_result pte_copy(
 {
 	struct mm *mm = v->mm;
 	pfn_t old_pfn = pte_pfn(seen);
-	struct page *copy = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
+	struct page *copy = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, mempolicy_wish(v, addr, 0));
 	u64 gen;
 
 	if (unlikely(!copy))

@@ -32,6 +32,7 @@
 #include "mm/buddy.h"
 #include "mm/contig.h"
 #include "mm/gigapage.h"
+#include "mm/mempolicy.h"
 #include "mm/lru.h"
 #include "mm/pgtable.h"
 #include "mm/rmap.h"
@@ -259,6 +260,8 @@ enum fault_result huge_pud_fault(const struct fault *f, struct vma *v, pud_t *pu
 	if (likely(thp_settings.enabled_1g == THP_NEVER) || area_reason(v) != THP_OK ||
 		!covers(v, start))
 		return FAULT_FALLBACK;
+	if (mempolicy_wish(v, start, HPAGE_PUD_SHIFT - PAGE_SHIFT))
+		return FAULT_FALLBACK; /* the reserve is of no node in particular */
 	if (!f->write && thp_settings.use_zero_page && !mm->forbid_zero)
 		return FAULT_FALLBACK;
 	if (rmap_prepare(v))

@@ -36,6 +36,7 @@
 #include "mutex.h"
 #include "mm/thp.h"
 #include "mm/memory.h"
+#include "mm/mempolicy.h"
 #include "mm/memory_chunks.h"
 #include "seeded.h"
 
@@ -232,7 +233,7 @@ static enum fault_result copy_page_of(
 	struct memory *m, struct vma *v, vaddr_t addr, pte_t *ptep, pfn_t pfn)
 {
 	struct mm *mm = v->mm;
-	struct page *copy = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
+	struct page *copy = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, mempolicy_wish(v, addr, 0));
 	enum fault_result r = FAULT_DONE;
 
 	if (likely(copy))

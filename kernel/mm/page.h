@@ -167,7 +167,7 @@ static inline u64 page_index(const struct page *p)
 static inline void page_set_index(struct page *p, u64 index)
 {
 	p->index_low = index;
-	p->index_high = index >> 32 & 0xf;
+	p->index_high = index >> 32;
 }
 /* The node whose CPU touched it last when it was asked, -1: none has been. The page is mapped by an entry whose lock is held. */
 static inline int page_last_node(const struct page *head)

@@ -24,6 +24,7 @@
  * LOCKS     mm->lock (read) -> pt_lock -> lru
  * LINUX     mm/memory.c alloc_anon_folio (6.8).                                docs/mm/sizes.md
  */
+#include "mm/mempolicy.h"
 #include "mm/run.h"
 #include "mm/buddy.h"
 #include "mm/lru.h"
@@ -109,9 +110,10 @@ enum thp_reason run_why(struct vma *v, vaddr_t addr, unsigned order)
 }
 
 /* A block whose frames stand on their own: each ANON, order 0, one reference. A mere wish: nobody compacts for it. */
-static struct page *run_alloc(unsigned order)
+static struct page *run_alloc(const struct vma *v, vaddr_t addr, unsigned order)
 {
-	struct page *first = buddy_alloc(order, MIGRATE_MOVABLE, PAGE_ANON, BUDDY_QUIET);
+	u32 flags = BUDDY_QUIET | mempolicy_wish(v, run_start(addr, order), order);
+	struct page *first = buddy_alloc(order, MIGRATE_MOVABLE, PAGE_ANON, flags);
 
 	if (!first) {
 		__atomic_add_fetch(&run_stats[order].anon_fault_fallback, 1, __ATOMIC_RELAXED);
@@ -174,7 +176,8 @@ enum fault_result run_fault(const struct fault *f, struct vma *v, pte_t *ptep)
 		return FAULT_FALLBACK;
 	for (; order >= RUN_MIN_ORDER; order--) {
 		if (READ_ONCE(thp_settings.run_orders) >> order & 1 &&
-			thp_order_reason(v, order) == THP_OK && (first = run_alloc(order)))
+			thp_order_reason(v, order) == THP_OK &&
+			(first = run_alloc(v, f->addr, order)))
 			break;
 	}
 	if (!first)

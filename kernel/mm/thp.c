@@ -40,6 +40,7 @@
 #include "mm/buddy.h"
 #include "mm/compact.h"
 #include "mm/lru.h"
+#include "mm/mempolicy.h"
 #include "mm/zero.h"
 #include "mm/pgtable.h"
 #include "mm/vma.h"
@@ -226,17 +227,17 @@ enum thp_reason thp_why(struct mm *mm, vaddr_t addr)
 }
 
 /*
- * A block of order 9 for this area, or NULL. Direct work is compaction, in two steps for who was advised to want it and in
- * one, which waits for nothing, for who was not.
+ * A block of order 9 for this area, or NULL; `where`: buddy's flags. Direct work is compaction, in two steps for who was
+ * advised to want it and in one, which waits for nothing, for who was not.
  */
-static struct page *alloc_block(const struct vma *v)
+static __always_inline struct page *alloc_block_on(const struct vma *v, u32 where)
 {
 	u32 mask = alloc_mask(v);
-	u32 flags = mask & (ALLOC_DIRECT | ALLOC_WAKE) ? 0 : BUDDY_QUIET;
+	u32 flags = where | (mask & (ALLOC_DIRECT | ALLOC_WAKE) ? 0 : BUDDY_QUIET);
 	struct page *page = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_ANON_HUGE, flags);
 
 	if (!page && mask & ALLOC_DIRECT)
-		page = compact_alloc_huge(v->flags & VM_HUGEPAGE, 0);
+		page = compact_alloc_huge(v->flags & VM_HUGEPAGE, where);
 	if (!page && mask & ALLOC_WAKE)
 		compact_wake(HPAGE_PMD_ORDER);
 	if (!page)
@@ -244,8 +245,14 @@ static struct page *alloc_block(const struct vma *v)
 	return page;
 }
 
+/* From near this CPU. */
+static __noinline struct page *alloc_block(const struct vma *v)
+{
+	return alloc_block_on(v, 0);
+}
+
 /* A block that may have been cleared in advance: then *zeroed. */
-static struct page *alloc_block_zeroed(const struct vma *v, bool *zeroed)
+static __always_inline struct page *alloc_block_zeroed(const struct vma *v, bool *zeroed)
 {
 	struct page *page;
 
@@ -261,6 +268,24 @@ static struct page *alloc_block_zeroed(const struct vma *v, bool *zeroed)
 	vmstat_inc(VM_thp_prezero_alloc);
 	sched_wake_idle(); /* to clear another one */
 	return page;
+}
+
+/* Somebody has said where memory is to come from, perhaps for this area or thread. */
+static __noinline struct page *alloc_block_by_policy(
+	const struct vma *v, vaddr_t haddr, bool *zeroed)
+{
+	u32 where = mempolicy_wish(v, haddr, HPAGE_PMD_ORDER);
+
+	*zeroed = false;
+	return where ? alloc_block_on(v, where) : alloc_block_zeroed(v, zeroed);
+}
+
+static __always_inline struct page *alloc_block_for(
+	const struct vma *v, vaddr_t haddr, bool *zeroed)
+{
+	if (unlikely(READ_ONCE(mempolicy_used)))
+		return alloc_block_by_policy(v, haddr, zeroed);
+	return alloc_block_zeroed(v, zeroed);
 }
 
 /* Clearing and copying 2 MiB is the long part of a huge fault; faults of one space overlap here, and this counts it. */
@@ -389,7 +414,7 @@ enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp)
 	if (!f->write && thp_settings.use_zero_page && !mm->forbid_zero)
 		return fault_zero(v, haddr, pmdp);
 
-	page = alloc_block_zeroed(v, &zeroed);
+	page = alloc_block_for(v, haddr, &zeroed);
 	if (!page) {
 		trace(TRACE_thp_fault, haddr, FAULT_FALLBACK, THP_NO_BLOCK);
 		return FAULT_FALLBACK;
@@ -452,7 +477,7 @@ static enum fault_result wp_zero(struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_
 		return wp_split(v, haddr, pmdp, seen);
 	if (rmap_prepare(v))
 		return FAULT_NO_MEMORY;
-	page = alloc_block_zeroed(v, &zeroed);
+	page = alloc_block_for(v, haddr, &zeroed);
 	if (!page)
 		return wp_split(v, haddr, pmdp, seen);
 	if (!zeroed)
@@ -476,10 +501,12 @@ static void put_list(struct page_list *list)
 }
 
 /* 512 small pages with the contents of a huge one. false: no memory, nothing kept. */
-static bool copy_small(struct page *from, struct page_list *list)
+static bool copy_small(
+	const struct vma *v, vaddr_t haddr, struct page *from, struct page_list *list)
 {
 	for (u64 i = 0; i < HPAGE_PMD_NR; i++) {
-		struct page *p = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, 0);
+		u32 where = mempolicy_wish(v, haddr + i * PAGE_SIZE, 0);
+		struct page *p = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, where);
 
 		if (!p) {
 			put_list(list);
@@ -503,7 +530,7 @@ static enum fault_result wp_copy_small(
 	pte_t *pte;
 	u64 gen;
 
-	if (!copy_small(page, &copies))
+	if (!copy_small(v, haddr, page, &copies))
 		return wp_split(v, haddr, pmdp, seen);
 	spin_lock(&mm->pt_lock);
 	if (pmd_read(pmdp).v != seen.v) {
@@ -536,7 +563,7 @@ static enum fault_result wp_copy(
 	struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd_t seen, struct page *page)
 {
 	struct mm *mm = v->mm;
-	struct page *copy = alloc_block(v);
+	struct page *copy = alloc_block_on(v, mempolicy_wish(v, haddr, HPAGE_PMD_ORDER));
 	u64 gen;
 
 	if (!copy) {

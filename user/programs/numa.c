@@ -1,6 +1,7 @@
 /*
  * numa.c - CPUs and nodes, as a program sees them                                              ring 3
  *
+ *   numa policy           mbind, set_mempolicy, get_mempolicy, move_pages: the same; with one node only the refusals
  *   numa affinity         sched_setaffinity, sched_getaffinity, getcpu: what they promise, and what they refuse
  *   numa follow [SECONDS] 8 MiB of huge pages are filled on a CPU of node 0, then used on one of the last node, until they
  *                         have come there (at most so long); prints what /proc/vmstat counted
@@ -10,6 +11,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,10 +186,6 @@ static int affinity(void)
 	return 0;
 }
 
-/* --- memory follows ------------------------------------------------------------------------------------------------- */
-
-#define FOLLOW_BYTES (4 * HUGE_BYTES)
-
 /* The node each page is on, or -errno. */
 static void nodes_of(char *area, unsigned long step, unsigned nr, int *nodes)
 {
@@ -197,6 +195,235 @@ static void nodes_of(char *area, unsigned long step, unsigned nr, int *nodes)
 		pages[i] = area + i * step;
 	EXPECT(syscall(SYS_move_pages, 0, nr, pages, NULL, nodes, 0) == 0);
 }
+
+/* --- policies ------------------------------------------------------------------------------------------------------ */
+
+enum {
+	DEFAULT,
+	PREFERRED,
+	BIND,
+	INTERLEAVE,
+	LOCAL,
+	PREFERRED_MANY
+};
+#define F_NODE   1
+#define F_ADDR   2
+#define F_MEMS   4
+#define STRICT   1
+#define MOVE     2
+#define MOVE_ALL 4
+#define SMALL    (64 * PAGE_BYTES)
+
+static long mbind(void *addr, unsigned long len, int mode, unsigned long mask, unsigned flags)
+{
+	return syscall(SYS_mbind, addr, len, mode, &mask, 64, flags);
+}
+
+static long set_policy(int mode, unsigned long mask)
+{
+	return syscall(SYS_set_mempolicy, mode, &mask, 64);
+}
+
+/* The mode, or -errno; *mask is what belongs to it. */
+static int get_policy(void *addr, unsigned flags, unsigned long *mask)
+{
+	int mode = -1;
+
+	*mask = ~0ul;
+	if (syscall(SYS_get_mempolicy, &mode, mask, 64, addr, flags) < 0)
+		return -errno;
+	return mode;
+}
+
+static bool refused(long result, int why)
+{
+	return result < 0 && errno == why;
+}
+
+/* What Linux 6.1 says to nonsense, on a machine with nodes `all`. */
+static void policy_refusals(char *area, unsigned long all)
+{
+	void *pages[2] = {area, area + 64 * HUGE_BYTES};
+	unsigned long mask = 1, bits[3] = {1, 0, 0};
+	int status[2] = {-1, -1}, node = 0, none = 63, mode;
+
+	EXPECT(refused(mbind(area, SMALL, 9, 1, 0), EINVAL));
+	EXPECT(refused(mbind(area, SMALL, -1, 1, 0), EINVAL));
+	EXPECT(refused(mbind(area, SMALL, BIND, 0, 0), EINVAL));         /* no node */
+	EXPECT(refused(mbind(area, SMALL, BIND, 1ul << 40, 0), EINVAL)); /* none of the machine's */
+	EXPECT(refused(mbind(area, SMALL, INTERLEAVE, 0, 0), EINVAL));
+	EXPECT(refused(mbind(area, SMALL, DEFAULT, 1, 0), EINVAL));
+	EXPECT(refused(mbind(area, SMALL, LOCAL, 1, 0), EINVAL));
+	EXPECT(refused(mbind(area, SMALL, BIND, 1, 0x80), EINVAL));
+	EXPECT(refused(mbind(area + 1, SMALL, BIND, 1, 0), EINVAL));
+	EXPECT(mbind(area, 0, BIND, 1, 0) == 0);
+	EXPECT(refused(mbind(area, ULONG_MAX - PAGE_BYTES, BIND, 1, 0), EINVAL));
+	EXPECT(refused(mbind(area + 64 * HUGE_BYTES, SMALL, BIND, 1, 0), EFAULT));
+	EXPECT(refused(mbind(area + 64 * HUGE_BYTES, SMALL, DEFAULT, 0, 0), EFAULT));
+	EXPECT(refused(syscall(SYS_mbind, area, SMALL, BIND, (void *)8, 64, 0), EFAULT));
+	EXPECT(refused(syscall(SYS_mbind, area, SMALL, BIND, bits, 1 << 20, 0), EINVAL));
+	EXPECT(refused(set_policy(77, 1), EINVAL));
+	EXPECT(refused(set_policy(BIND, 0), EINVAL));
+	EXPECT(refused(syscall(SYS_set_mempolicy, BIND, (void *)8, 64), EFAULT));
+
+	EXPECT(get_policy(NULL, F_MEMS, &mask) == 0 && mask == all);
+	EXPECT(get_policy(NULL, 0, &mask) == DEFAULT && mask == 0);
+	EXPECT(get_policy(area, 0, &mask) == -EINVAL); /* an address, and no F_ADDR */
+	EXPECT(get_policy(area, 0x80, &mask) == -EINVAL);
+	EXPECT(get_policy(NULL, F_MEMS | F_ADDR, &mask) == -EINVAL);
+	EXPECT(get_policy(area + 64 * HUGE_BYTES, F_ADDR, &mask) == -EFAULT);
+	EXPECT(refused(syscall(SYS_get_mempolicy, (void *)8, NULL, 0, NULL, 0), EFAULT));
+	EXPECT(syscall(SYS_get_mempolicy, &mode, NULL, 0, area, F_ADDR) == 0 && mode == DEFAULT);
+
+	touch_write(area, 1);
+	EXPECT(syscall(SYS_move_pages, 0, 2, pages, NULL, status, 0) == 0);
+	EXPECT(status[0] >= 0 && status[1] == -EFAULT);
+	pages[1] = area + PAGE_BYTES; /* nothing there yet */
+	EXPECT(syscall(SYS_move_pages, getpid(), 2, pages, NULL, status, MOVE) == 0);
+	EXPECT(status[0] >= 0 && status[1] == -EFAULT);
+	(void)touch_read(area + PAGE_BYTES); /* the zero page */
+	EXPECT(syscall(SYS_move_pages, 0, 2, pages, NULL, status, 0) == 0 && status[1] == -EFAULT);
+	EXPECT(refused(syscall(SYS_move_pages, 0, 1, pages, &none, status, MOVE), ENODEV));
+	none = -1;
+	EXPECT(refused(syscall(SYS_move_pages, 0, 1, pages, &none, status, MOVE), ENODEV));
+	EXPECT(refused(syscall(SYS_move_pages, 0, 1, pages, &node, status, 0x80), EINVAL));
+	EXPECT(refused(syscall(SYS_move_pages, NO_PID, 1, pages, &node, status, MOVE), ESRCH));
+	EXPECT(refused(syscall(SYS_move_pages, 0, 1, (void *)8, NULL, status, 0), EFAULT));
+	EXPECT(refused(syscall(SYS_move_pages, 0, 1, pages, (void *)8, status, MOVE), EFAULT));
+	EXPECT(refused(syscall(SYS_move_pages, 0, 1, pages, NULL, (void *)8, 0), EFAULT));
+	EXPECT(syscall(SYS_move_pages, 0, 0, NULL, NULL, NULL, 0) == 0);
+}
+
+/* How many of `nr` pages are on that node. */
+static unsigned pages_on(char *area, unsigned nr, int node)
+{
+	int nodes[NODES_MAX];
+	unsigned on = 0;
+
+	nodes_of(area, PAGE_BYTES, nr, nodes);
+	for (unsigned i = 0; i < nr; i++)
+		on += nodes[i] == node;
+	return on;
+}
+
+/* All of an area's pages come from where it was bound to, whatever CPU touches them; a child's copies, too. */
+static void binds(char *area, int node)
+{
+	unsigned long mask;
+	int pid;
+
+	EXPECT(mbind(area, SMALL, BIND, 1ul << node, 0) == 0);
+	memset(area, 1, SMALL);
+	EXPECT(pages_on(area, 64, node) == 64);
+	EXPECT(get_policy(area, F_ADDR, &mask) == BIND && mask == 1ul << node);
+	EXPECT(get_policy(area, F_ADDR | F_NODE, &mask) == node);
+	EXPECT(get_policy(NULL, 0, &mask) == DEFAULT); /* the thread has said nothing */
+	pid = fork();
+	if (pid == 0) {
+		memset(area, 2, SMALL);
+		EXPECT(pages_on(area, 64, node) == 64);
+		EXPECT(get_policy(area, F_ADDR, &mask) == BIND);
+		_exit(0);
+	}
+	EXPECT(child_wait(pid) == 0);
+	EXPECT(mbind(area, SMALL, DEFAULT, 0, 0) == 0);
+	EXPECT(get_policy(area, F_ADDR, &mask) == DEFAULT && mask == 0);
+}
+
+/* Huge pages, and pages that are there already. */
+static void moves(char *area, int from, int to)
+{
+	int nodes[2], status[2] = {-1, -1}, wanted[2] = {from, from};
+	void *pages[2] = {area, area + HUGE_BYTES};
+
+	EXPECT(madvise(area, 2 * HUGE_BYTES, MADV_HUGEPAGE) == 0);
+	EXPECT(mbind(area, 2 * HUGE_BYTES, PREFERRED, 1ul << from, 0) == 0);
+	memset(area, 3, 2 * HUGE_BYTES);
+	nodes_of(area, HUGE_BYTES, 2, nodes);
+	EXPECT(nodes[0] == from && nodes[1] == from);
+	EXPECT(refused(mbind(area, 2 * HUGE_BYTES, BIND, 1ul << to, STRICT), EIO));
+	EXPECT(mbind(area, 2 * HUGE_BYTES, BIND, 1ul << to, STRICT | MOVE) == 0);
+	nodes_of(area, HUGE_BYTES, 2, nodes);
+	EXPECT(nodes[0] == to && nodes[1] == to);
+	EXPECT(syscall(SYS_move_pages, 0, 2, pages, wanted, status, MOVE) == 0);
+	EXPECT(status[0] == from && status[1] == from);
+	nodes_of(area, HUGE_BYTES, 2, nodes);
+	EXPECT(nodes[0] == from && nodes[1] == from);
+	for (unsigned long at = 0; at < 2 * HUGE_BYTES; at += PAGE_BYTES)
+		EXPECT(touch_read(area + at) == 3);
+	EXPECT(smaps_field((unsigned long)area, (unsigned long)area + 2 * HUGE_BYTES,
+		       "AnonHugePages:") == 2 * HUGE_BYTES / KIB);
+}
+
+/* A page that a child maps as well is moved with MOVE_ALL only. */
+static void moves_shared(char *area, int from, int to)
+{
+	int status = -1, pid, go[2];
+	char byte;
+
+	EXPECT(mbind(area, SMALL, BIND, 1ul << from, MOVE) == 0);
+	memset(area, 4, SMALL);
+	EXPECT(pipe(go) == 0);
+	pid = fork();
+	if (pid == 0) {
+		close(go[1]);
+		_exit(read(go[0], &byte, 1) != 0);
+	}
+	EXPECT(syscall(SYS_move_pages, 0, 1, &area, &to, &status, MOVE) == 0 && status == -EACCES);
+	EXPECT(syscall(SYS_move_pages, 0, 1, &area, &to, &status, MOVE_ALL) == 0 && status == to);
+	EXPECT(mbind(area, SMALL, BIND, 1ul << to, STRICT | MOVE) ==
+		0); /* they stay, and nobody is told */
+	EXPECT(pages_on(area, 64, from) == 63);
+	EXPECT(mbind(area, SMALL, BIND, 1ul << to, STRICT | MOVE_ALL) == 0);
+	EXPECT(pages_on(area, 64, to) == 64);
+	close(go[1]);
+	EXPECT(child_wait(pid) == 0);
+}
+
+static void policy_of_thread(char *area, int here, int there)
+{
+	unsigned long mask, both = 1ul << here | 1ul << there;
+
+	EXPECT(set_policy(PREFERRED, 1ul << there) == 0);
+	EXPECT(get_policy(NULL, 0, &mask) == PREFERRED && mask == 1ul << there);
+	memset(area, 1, SMALL);
+	EXPECT(pages_on(area, 64, there) == 64);
+	EXPECT(set_policy(INTERLEAVE, both) == 0);
+	memset(area + SMALL, 1, SMALL);
+	EXPECT(pages_on(area + SMALL, 64, there) == 32 && pages_on(area + SMALL, 64, here) == 32);
+	EXPECT(set_policy(PREFERRED, 0) == 0); /* another name of LOCAL */
+	EXPECT(get_policy(NULL, 0, &mask) == LOCAL && mask == 0);
+	memset(area + 2 * SMALL, 1, SMALL);
+	EXPECT(pages_on(area + 2 * SMALL, 64, here) == 64);
+	EXPECT(set_policy(DEFAULT, 0) == 0);
+}
+
+static int policy(void)
+{
+	unsigned long all;
+	char *area = area_map(0, 16 * HUGE_BYTES, PROT_READ | PROT_WRITE, 0);
+	int here = 0, there;
+
+	EXPECT(area != MAP_FAILED && madvise(area, HUGE_BYTES, MADV_NOHUGEPAGE) == 0);
+	EXPECT(get_policy(NULL, F_MEMS, &all) == 0);
+	policy_refusals(area, all);
+	if (!(all & (all - 1)))
+		return 2;
+	(void)go_to(0);
+	there = 63 - __builtin_clzl(all);
+	binds(area + SMALL, there);
+	binds(area + 2 * SMALL, here);
+	moves(area + HUGE_BYTES, here, there);
+	moves(area + 4 * HUGE_BYTES, there, here);
+	moves_shared(area + 3 * SMALL, here, there);
+	policy_of_thread(area + 4 * SMALL, here, there);
+	printf("numa: memory comes from where it is bound to\n");
+	return 0;
+}
+
+/* --- memory follows ------------------------------------------------------------------------------------------------- */
+
+#define FOLLOW_BYTES (4 * HUGE_BYTES)
 
 /* A CPU of that node; -1: none. Bound to it afterwards. */
 static int cpu_of_node(unsigned long all, unsigned wanted)
@@ -308,8 +535,10 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], "affinity"))
 		return affinity();
+	if (argc == 2 && !strcmp(argv[1], "policy"))
+		return policy();
 	if ((argc == 2 || argc == 3) && !strcmp(argv[1], "follow"))
 		return follow(argc == 3 ? (unsigned)atoi(argv[2]) : 20);
-	fprintf(stderr, "usage: numa affinity | follow [SECONDS]\n");
+	fprintf(stderr, "usage: numa affinity | policy | follow [SECONDS]\n");
 	return 1;
 }
