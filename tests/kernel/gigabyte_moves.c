@@ -206,13 +206,11 @@ static void expect_refusal(struct ktest_ctx *ctx, struct moves *m)
 static void expect_success(struct ktest_ctx *ctx, struct moves *m)
 {
 	u64 moved = vmstat_read(VM_pgmigrate_success), made = vmstat_read(VM_contig_alloc_success);
-	u64 split = vmstat_read(VM_thp_migration_split);
 
 	KT_EXPECT(ctx, !huge_pud_available() && why(m) == THP_NO_GIGABYTE);
 	KT_EXPECT(ctx, write_target(m) && is_pud(m->asking, TARGET));
 	KT_EXPECT(ctx, vmstat_read(VM_contig_alloc_success) == made + 1);
 	KT_EXPECT(ctx, vmstat_read(VM_pgmigrate_success) > moved + GIGABYTE_PAGES / KINDS / 2);
-	KT_EXPECT(ctx, vmstat_read(VM_thp_migration_split) > split);
 	KT_EXPECT(ctx, is_marked(m, m->mm) && is_marked(m, m->child));
 	KT_EXPECT(ctx, lab_healthy());
 }
