@@ -82,6 +82,11 @@ def leaf_value(found, name):
     return found.get(name, 0 if name.startswith(("delta.", "counts.")) else None)
 
 
+def number_in(value):
+    """What `expect` compares: a number, or what a file says if that is one."""
+    return int(value) if isinstance(value, str) and value.strip().isdigit() else value
+
+
 def compare(linux, pagoda, note, known=()):
     """
     [field, Linux's value, Pagoda's] wherever two records of one scenario differ. known: the counters that
@@ -99,7 +104,7 @@ def compare(linux, pagoda, note, known=()):
             continue
         result.append([name, a, b])
     for name, relation, number in note.expect:
-        values = [leaf_value(found, name) for found in (one, other)]
+        values = [number_in(leaf_value(found, name)) for found in (one, other)]
         if not all(isinstance(v, int) and OPERATORS[relation](v, number) for v in values):
             result.append([f"{name} {relation} {number}", *values])
     return result
