@@ -34,6 +34,7 @@
 #include "lib/string.h"
 #include "mm/kmalloc.h"
 #include "mm/mmap.h"
+#include "mutex.h"
 #include "mm/uaccess.h"
 #include "random.h"
 #include "sched.h"
@@ -219,6 +220,9 @@ static int make_stack(struct request *q, vaddr_t *rsp)
 	sp = ALIGN_DOWN(sp - bytes, 16) + bytes; /* E7 */
 	error |= push(&sp, words, bytes);
 	*rsp = sp;
+	rwsem_write_lock(&mm->lock);
+	mmap_stack_done(mm);
+	rwsem_write_unlock(&mm->lock);
 	return error ? refuse(q, -ENOMEM, "no memory for its stack") : 0;
 }
 

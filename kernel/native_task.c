@@ -159,6 +159,7 @@ static s64 label_layout(struct task *t, const struct task_label *label)
 		mm->brk_start = mm->brk = label->brk_start;
 		mm->arg_start = label->arg_start;
 		mm->arg_end = label->arg_end;
+		mmap_stack_done(mm);
 	}
 	rwsem_write_unlock(&mm->lock);
 	task_drop_mm(mm);

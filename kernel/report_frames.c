@@ -83,6 +83,9 @@ static void usage_pmd(struct report_usage *u, struct leaf *l, pmd_t e)
 
 	if (e.v & PTE_DEVICE || !pfn_valid(pfn) || pfn_type(pfn) != PAGE_ANON_HUGE)
 		return;
+	if (pmd_protnone(e) &&
+		!entry_migrating(e.v)) /* as on Linux, which follows no such pmd for smaps */
+		return;
 	head = pfn_to_page(pfn);
 	pmds = page_pmd_mapcount(head);
 	l->shared = head->flags & PG_SHARED;

@@ -222,6 +222,8 @@ static void show_vm_flags(struct report_out *out, const struct vma *v)
 		{VM_SHARED, "ms "},
 		{VM_GROWSDOWN, "gd "},
 		{VM_LOCKED, "lo "},
+		{VM_SEQ_READ, "sr "},
+		{VM_RAND_READ, "rr "},
 		{VM_DONTFORK, "dc "},
 		{VM_NORESERVE, "nr "},
 		{VM_WIPEONFORK, "wf "},

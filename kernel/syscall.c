@@ -106,7 +106,13 @@ static s64 sys_munmap(struct regs *r)
 
 static s64 sys_mprotect(struct regs *r)
 {
-	return mmap_protect(current_mm(), ARG0(r), ARG1(r), flags32(ARG2(r)));
+	u64 faults = 0;
+	int result =
+		mmap_protect_counted(current_mm(), ARG0(r), ARG1(r), flags32(ARG2(r)), &faults);
+
+	if (unlikely(faults))
+		count_faults(faults);
+	return result;
 }
 
 static s64 sys_brk(struct regs *r)
@@ -116,7 +122,15 @@ static s64 sys_brk(struct regs *r)
 
 static s64 sys_mremap(struct regs *r)
 {
-	return mmap_remap(current_mm(), ARG0(r), ARG1(r), ARG2(r), flags32(ARG3(r)), ARG4(r));
+	struct mm *mm = current_mm();
+	u64 faults = 0, old_len = ALIGN_UP(ARG1(r), PAGE_SIZE), len = ALIGN_UP(ARG2(r), PAGE_SIZE);
+	s64 at = mmap_remap(mm, ARG0(r), ARG1(r), ARG2(r), flags32(ARG3(r)), ARG4(r));
+
+	if (unlikely(at > 0 && len > old_len && READ_ONCE(mm->locked_vm))) {
+		mmap_bring_in_locked(mm, at + old_len, at + len, &faults);
+		count_faults(faults);
+	}
+	return at;
 }
 
 static s64 sys_madvise(struct regs *r)

@@ -210,8 +210,10 @@ static enum collapse_result check_area(
 
 static enum collapse_result check_pmd(pmd_t *pmdp)
 {
-	if (!pmdp || pmd_kind(pmd_read(pmdp)) == ENTRY_HOLE)
+	if (!pmdp)
 		return COLLAPSE_PMD_NULL;
+	if (pmd_kind(pmd_read(pmdp)) == ENTRY_HOLE)
+		return COLLAPSE_PMD_NONE;
 	return pmd_kind(pmd_read(pmdp)) == ENTRY_LEAF ? COLLAPSE_PMD_MAPPED : COLLAPSE_SUCCEED;
 }
 
@@ -556,6 +558,23 @@ static int collapse_errno(enum collapse_result r)
 	}
 }
 
+/* After this refusal the ranges behind are looked at all the same; Linux's choice: not behind a hole in the pmd table. */
+static bool may_go_on(enum collapse_result r)
+{
+	switch (r) {
+	case COLLAPSE_PMD_NULL:
+	case COLLAPSE_PTE_NON_PRESENT:
+	case COLLAPSE_PAGE_RO:
+	case COLLAPSE_LACK_REFERENCED_PAGE:
+	case COLLAPSE_PAGE_NULL:
+	case COLLAPSE_PAGE_COUNT:
+	case COLLAPSE_PAGE_LRU:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /*
  * The whole aligned ranges of [start, end), all in one area. 0, or the errno of the last that failed. A piece that lies
  * within one range, and so holds less than none, is refused; as on Linux, which compares two numbers there.
@@ -564,14 +583,16 @@ static int collapse_area(struct mm *mm, vaddr_t start, vaddr_t end)
 {
 	vaddr_t a = ALIGN_UP(start, HPAGE_PMD_SIZE);
 	int err = a > ALIGN_DOWN(end, HPAGE_PMD_SIZE) ? -EINVAL : 0, e;
+	enum collapse_result r;
 
 	for (; a + HPAGE_PMD_SIZE <= end; a += HPAGE_PMD_SIZE) {
 		if (thread_killed())
 			return -EINTR;
-		e = collapse_errno(collapse_one(mm, a));
+		r = collapse_one(mm, a);
+		e = collapse_errno(r);
 		if (e)
 			err = e;
-		if (e == -ENOMEM)
+		if (e && !may_go_on(r))
 			break;
 		preempt_point();
 	}

@@ -12,6 +12,7 @@
 	X(SUCCEED, "collapsed")                                                                    \
 	X(PMD_MAPPED, "already a huge page")                                                       \
 	X(PMD_NULL, "nothing is mapped there")                                                     \
+	X(PMD_NONE, "nothing is mapped there, but beside it")                                      \
 	X(VMA_NULL, "no area there")                                                               \
 	X(VMA_CHECK, "the area may not have huge pages")                                           \
 	X(ADDRESS_RANGE, "the aligned 2 MiB do not lie wholly in one area")                        \

@@ -141,6 +141,22 @@ static enum fault_result pte_copy(
 	return FAULT_DONE;
 }
 
+/*
+ * Is the page ours alone, to be written in place? With cow=split as Linux 6.1 sees it, which counts references: of a huge
+ * page that small entries map, the others hide whether fork's other side is gone, so only an entry that fork never
+ * met will do, or the last one.
+ */
+static bool may_reuse(pte_t seen)
+{
+	pfn_t pfn = pte_pfn(seen);
+	const struct page *head = pfn_head(pfn);
+
+	if (!rmap_pte_exclusive(pfn))
+		return false;
+	return likely(!page_is_huge(head)) || seen.v & PTE_EXCL || thp_settings.cow != COW_SPLIT ||
+	       page_refcount(head) == 1;
+}
+
 /* Linux: do_wp_page */
 static enum fault_result pte_wp(struct vma *v, vaddr_t addr, pte_t *ptep, pte_t seen)
 {
@@ -160,8 +176,8 @@ static enum fault_result pte_wp(struct vma *v, vaddr_t addr, pte_t *ptep, pte_t 
 		spin_unlock(&mm->pt_lock);
 		return FAULT_DONE;
 	}
-	if (v->flags & VM_SHARED || rmap_pte_exclusive(pte_pfn(seen))) {
-		pte_write(ptep, (pte_t){seen.v | PTE_RW | PTE_D | PTE_A});
+	if (v->flags & VM_SHARED || may_reuse(seen)) {
+		pte_write(ptep, (pte_t){seen.v | PTE_RW | PTE_D | PTE_A | PTE_EXCL});
 		spin_unlock(&mm->pt_lock);
 		vmstat_inc(VM_pgreuse);
 		return FAULT_DONE;

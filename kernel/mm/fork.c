@@ -47,6 +47,12 @@ static void unlock_both(struct mm *parent, struct mm *child)
 	spin_unlock(&parent->pt_lock);
 }
 
+/* Does the entry say that nobody else maps its page? From now on somebody does, and neither entry may say so. */
+static __always_inline bool is_alone(u64 entry)
+{
+	return entry & (PTE_RW | PTE_EXCL);
+}
+
 /* An object's page: the child finds it in the object when it looks for it. */
 static bool is_shared(pfn_t pfn)
 {
@@ -88,7 +94,7 @@ static int copy_huge(struct mm *child, struct vma *v, vaddr_t haddr, pmd_t *from
 		child->nr_anon += HPAGE_PMD_NR;
 	}
 	pgtable_deposit(child, to, table);
-	if (pmd_writable(pmd)) {
+	if (is_alone(pmd.v)) {
 		pmd.v = entry_take_write(&from->v); /* with the A and D that came meanwhile */
 		tlb_flush(&parent->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_fork);
 	}
@@ -114,7 +120,7 @@ static __always_inline bool share_huge(pmd_t *from, pmd_t *to)
 	pmd_t pmd = pmd_read(from);
 
 	rmap_dup_pmd(pfn_to_page(pmd_pfn(pmd)));
-	if (!pmd_writable(pmd)) {
+	if (!is_alone(pmd.v)) {
 		pmd_write(to, pmd);
 		return false;
 	}
@@ -165,7 +171,7 @@ static __always_inline bool copy_pte(struct mm *child, bool object, pte_t *from,
 		rmap_dup_pte(pfn);
 		child->nr_anon++;
 	}
-	if (!pte_writable(pte)) {
+	if (!is_alone(pte.v)) {
 		pte_write(to, pte);
 		return false;
 	}
@@ -226,7 +232,7 @@ static bool copy_anon_ptes(struct mm *child, pte_t *src, pte_t *dst, u64 n)
 		if (!(seeded(COW_UNCOUNTED) && pages[pa >> PAGE_SHIFT].mapcount > 1))
 			page_get_mapped(pages + (pa >> PAGE_SHIFT), one_each);
 		seen |= v;
-		if (v & PTE_RW) {
+		if (is_alone(v)) {
 			entry_drop_write(&src->v);
 			v = READ_ONCE(src->v);
 		}
@@ -319,7 +325,7 @@ static int copy_pud(struct mm *child, struct vma *v, vaddr_t start, pud_t *from)
 	child->nr_anon += HPAGE_PUD_SIZE >> PAGE_SHIFT;
 	thp_count_puds(child, 1);
 	pgtable_deposit_pmds(child, to, pmds);
-	if (pud.v & PTE_RW) {
+	if (is_alone(pud.v)) {
 		pud.v = entry_take_write(&from->v); /* with the A and D that came meanwhile */
 		tlb_flush(&parent->tlb, start, start + HPAGE_PUD_SIZE, HPAGE_PUD_SIZE, TLB_fork);
 	}
@@ -396,8 +402,10 @@ static struct vma *clone_vma(struct mm *child, const struct vma *v)
 	if (n->object)
 		object_get(n->object);
 	__builtin_memcpy(n->name, v->name, sizeof(n->name));
-	if (v->anon)
+	if (v->anon) {
 		rmap_link(n, v->anon);
+		n->kin = rmap_new_kin(KIN_INHERITED);
+	}
 	return n;
 }
 
@@ -428,6 +436,12 @@ static bool all_inherited(struct mm *parent)
 	return true;
 }
 
+/* What an object has, the child finds there; without a family there are zero pages only. Linux: vma_needs_copy */
+static bool has_nothing_own(const struct vma *v)
+{
+	return v->kind == VMA_OBJECT ? !v->copied : v->kind == VMA_ANON && !v->anon;
+}
+
 static int clone_areas(struct mm *child, struct mm *parent)
 {
 	int err = all_inherited(parent) ? vma_copy_tree(child, parent, clone_vma)
@@ -437,8 +451,8 @@ static int clone_areas(struct mm *child, struct mm *parent)
 	for (struct vma *n = vma_first(child); n && !err; n = vma_next(n), v = vma_next(v)) {
 		while (v->start != n->start)
 			v = vma_next(v); /* not inherited */
-		if (v->flags & VM_WIPEONFORK || (v->kind == VMA_OBJECT && !v->copied))
-			continue; /* what an object has, the child finds there */
+		if (v->flags & VM_WIPEONFORK || has_nothing_own(v))
+			continue;
 		err = copy_area(child, v);
 	}
 	return err;

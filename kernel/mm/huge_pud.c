@@ -298,7 +298,7 @@ enum fault_result huge_pud_wp(const struct fault *f, struct vma *v, pud_t *pudp,
 	spin_lock(&mm->pt_lock);
 	if (pud_read(pudp).v == seen.v) {
 		if (is_exclusive(pfn_to_page(pud_pfn(seen)))) {
-			pud_write(pudp, (pud_t){seen.v | PTE_RW | PTE_D | PTE_A});
+			pud_write(pudp, (pud_t){seen.v | PTE_RW | PTE_D | PTE_A | PTE_EXCL});
 			vmstat_inc(VM_thp_wp_reuse);
 		} else {
 			thp_split_pud(mm, f->addr);

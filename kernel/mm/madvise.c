@@ -55,8 +55,16 @@ static bool advice_flags(int advice, u32 *set, u32 *clear)
 		*clear = VM_DONTDUMP;
 		return true;
 	case MADV_NORMAL:
+		*clear = VM_RAND_READ | VM_SEQ_READ;
+		return true;
 	case MADV_RANDOM:
+		*set = VM_RAND_READ;
+		*clear = VM_SEQ_READ;
+		return true;
 	case MADV_SEQUENTIAL:
+		*set = VM_SEQ_READ;
+		*clear = VM_RAND_READ;
+		return true;
 	case MADV_WILLNEED:
 		return true; /* about files and swap: nothing to note here */
 	}
@@ -71,20 +79,21 @@ static int advise_flags(struct mm *mm, vaddr_t start, vaddr_t end, u32 set, u32 
 
 	if (!(set | clear))
 		return 0;
-	err = range_cut(mm, start, end);
-	if (err)
-		return err;
 	for (v = range_first(mm, start, end); v; v = range_next(v, end)) {
+		u32 flags = (v->flags & ~clear) | set;
+
 		if (set & VM_WIPEONFORK && v->kind != VMA_ANON)
 			return -EINVAL;
-		v->flags = (v->flags & ~clear) | set;
+		if (flags != v->flags) {
+			v = range_part(v, start, end, &err);
+			if (!v)
+				return err;
+			v->flags = flags;
+		}
 		if (set & VM_HUGEPAGE && thp_vma_reason(v) == THP_OK)
 			thp_enter_mm(mm);
 		v = vma_merge(v);
 	}
-	v = vma_find(mm, end);
-	if (v)
-		vma_merge(v);
 	return 0;
 }
 
@@ -152,6 +161,28 @@ static int advise_locked(struct mm *mm, vaddr_t start, vaddr_t end, int advice)
 		       : 0; /* what is mapped was treated all the same, as on Linux */
 }
 
+/* POPULATE_*: area by area, so that a hole ends nothing. Linux: madvise_populate, called for each area */
+static int populate_areas(struct mm *mm, vaddr_t start, vaddr_t end, bool write, u64 *faults)
+{
+	bool holes = false;
+	vaddr_t stop;
+	struct vma *v;
+	int err;
+
+	for (; start < end; start = stop) {
+		rwsem_read_lock(&mm->lock);
+		v = range_first(mm, start, end);
+		holes |= !v || v->start > start;
+		start = v ? MAX(start, v->start) : end;
+		stop = v ? MIN(end, v->end) : end;
+		rwsem_read_unlock(&mm->lock);
+		err = fault_populate(mm, start, stop, write, faults);
+		if (err)
+			return err;
+	}
+	return holes ? -ENOMEM : 0;
+}
+
 static bool advice_known(int advice)
 {
 	u32 set, clear;
@@ -181,7 +212,7 @@ int mmap_advise(struct mm *mm, vaddr_t addr, u64 len, int advice, u64 *faults)
 	if (end == addr)
 		return 0;
 	if (advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE)
-		return fault_populate(mm, addr, end, advice == MADV_POPULATE_WRITE, faults);
+		return populate_areas(mm, addr, end, advice == MADV_POPULATE_WRITE, faults);
 	if (advice == MADV_COLLAPSE)
 		return collapse_advised(mm, addr, end);
 	rwsem_write_lock(&mm->lock);

@@ -31,20 +31,18 @@ static void set_lock(struct vma *v, u32 flags)
 static int mark(struct mm *mm, vaddr_t start, vaddr_t end, u32 flags)
 {
 	vaddr_t stop = range_mapped_until(mm, start, end);
-	int err = range_cut(mm, start, stop);
 	struct vma *v;
+	int err;
 
-	if (err)
-		return err;
 	for (v = range_first(mm, start, stop); v; v = range_next(v, stop)) {
-		if (v->kind == VMA_DEVICE) /* is there anyway, and counts as nobody's */
-			continue;
+		if (v->kind == VMA_DEVICE || (v->flags & LOCK_FLAGS) == flags)
+			continue; /* a device is there anyway, and counts as nobody's */
+		v = range_part(v, start, stop, &err);
+		if (!v)
+			return err;
 		set_lock(v, flags);
 		v = vma_merge(v);
 	}
-	v = vma_find(mm, stop);
-	if (v)
-		vma_merge(v);
 	return stop < end ? -ENOMEM : 0;
 }
 
@@ -82,6 +80,16 @@ static int populate(struct mm *mm, vaddr_t start, vaddr_t end, bool report, u64 
 					      : -ENOMEM; /* Linux: __mlock_posix_error_return */
 	}
 	return 0;
+}
+
+/*
+ * mmap_bring_in_locked - what of the range is locked has its pages afterwards, as far as there are any to be had.
+ *   locks    none held
+ *   Linux    mm_populate, after mremap and mprotect
+ */
+void mmap_bring_in_locked(struct mm *mm, vaddr_t start, vaddr_t end, u64 *faults)
+{
+	(void)populate(mm, start, end, false, faults);
 }
 
 /* Whole pages; -EINVAL: it wraps around. */

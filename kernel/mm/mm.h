@@ -17,16 +17,17 @@ struct anon;
 struct mm;
 struct object;
 
-#define VM_READ        0x0001
-#define VM_WRITE       0x0002
-#define VM_EXEC        0x0004
-#define VM_ACCESS      (VM_READ | VM_WRITE | VM_EXEC)
-#define VM_HUGEPAGE    0x0010
-#define VM_NOHUGEPAGE  0x0020
-#define VM_NORESERVE   0x0040
-#define VM_DONTFORK    0x0080
-#define VM_WIPEONFORK  0x0100
-#define VM_STACK       0x0200 /* the initial stack: no huge pages, as Linux's temporary stack */
+#define VM_READ       0x0001
+#define VM_WRITE      0x0002
+#define VM_EXEC       0x0004
+#define VM_ACCESS     (VM_READ | VM_WRITE | VM_EXEC)
+#define VM_HUGEPAGE   0x0010
+#define VM_NOHUGEPAGE 0x0020
+#define VM_NORESERVE  0x0040
+#define VM_DONTFORK   0x0080
+#define VM_WIPEONFORK 0x0100
+#define VM_STACK                                                                                   \
+	0x0200 /* the initial stack while it is being built: no huge pages (Linux: INCOMPLETE_SETUP) */
 #define VM_GROWSDOWN   0x0400
 #define VM_HEAP        0x0800 /* brk; for names only */
 #define VM_MERGEABLE   0x1000
@@ -35,6 +36,8 @@ struct object;
 #define VM_SHARED      0x8000      /* VMA_OBJECT: writes go to the object, for everybody to see */
 #define VM_LOCKONFAULT 0x10000     /* with VM_LOCKED: pages are not brought in beforehand */
 #define VM_NOWRITE     0x20000     /* mprotect never gives the right to write */
+#define VM_RAND_READ   0x40000     /* advice about files: only keeps areas apart */
+#define VM_SEQ_READ    0x80000
 #define VM_POLICY      0x7ff00000u /* where its pages come from: mm/mempolicy.h; 0: nothing said */
 
 enum vma_kind {
@@ -53,6 +56,7 @@ struct vma {
 	paddr_t device_pa;          /* (c) VMA_DEVICE: physical address behind start */
 	struct object *object;      /* (c) VMA_OBJECT: what it maps, with a reference; else NULL */
 	bool copied;                /* (p) VMA_OBJECT: it may have pages of its own */
+	u32 kin;                    /* (p) with anon: who may be united with it, rmap.h */
 	struct tree_node node;      /* (m) mm->vmas, by start */
 	u64 gap, max_gap;           /* (m) free bytes below start; the largest of the subtree */
 	struct tree_node anon_node; /* anon lock: interval tree by pgoff */

@@ -246,6 +246,18 @@ int mmap_map_named(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u32 vm_flags,
 	return err;
 }
 
+/*
+ * mmap_stack_done - the program's first stack is built, or its space is complete: from here on the stack is an area like
+ * others that grow down. Before, no huge page comes into it (CVE-2011-0999).
+ *   locks    mm->lock held for writing
+ *   Linux    setup_arg_pages, which clears VM_STACK_INCOMPLETE_SETUP
+ */
+void mmap_stack_done(struct mm *mm)
+{
+	for (struct vma *v = vma_first(mm); v; v = vma_next(v))
+		v->flags &= ~VM_STACK;
+}
+
 /* Enter the frames of a device area; huge leaves where both addresses allow. held: mm(write) */
 static int map_device_entries(struct vma *v)
 {

@@ -58,7 +58,17 @@ int mmap_sync(struct mm *mm, vaddr_t addr, u64 len, u32 flags);
 
 /* --- mprotect.c, mremap.c, madvise.c --- */
 
-int mmap_protect(struct mm *mm, vaddr_t addr, u64 len, u32 prot);
+int mmap_protect_counted(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u64 *faults);
+static inline int mmap_protect(struct mm *mm, vaddr_t addr, u64 len, u32 prot)
+{
+	u64 faults;
+
+	return mmap_protect_counted(mm, addr, len, prot, &faults);
+}
+/* What of [start, end) is locked and not there, except on fault; failure is not told. mlock.c */
+void mmap_bring_in_locked(struct mm *mm, vaddr_t start, vaddr_t end, u64 *faults);
+/* The initial stack is built; it may have huge pages from now on. */
+void mmap_stack_done(struct mm *mm);
 s64 mmap_remap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, u32 flags, vaddr_t new_addr);
 int mmap_advise(struct mm *mm, vaddr_t addr, u64 len, int advice, u64 *faults);
 

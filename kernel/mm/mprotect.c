@@ -5,7 +5,8 @@
  * entry of a page that may be shared stays read-only: the next write decides); a right that is taken away is gone
  * on every CPU before the call returns.
  *
- * IDEA      an entry becomes:   rights of its area, but writable only where it was writable before
+ * IDEA      an entry becomes:   rights of its area, but writable only where a write fault would do no more than that:
+ *                               a small page that is ours alone (EXCL) and was written. A huge leaf never is
  *           PROT_NONE keeps the frame: the entry is PROTNONE (x86/paging.h), the address in it inverted.
  *           A huge leaf that lies wholly in the range changes as one; else it is split.
  *
@@ -23,14 +24,30 @@
 #include "mm/mmap.h"
 
 /*
- * The new form of a leaf: the area's rights, and the write right only where it was already: a shared page stays
- * read-only. A device is shared with nobody, and no fault would give the right back.
+ * The new form of a leaf: the area's rights, and mostly without the write right: the next write decides. A device is
+ * shared with nobody, and no fault would give the right back; what is shared on purpose stays as it was.
  */
 static u64 protected_entry(const struct vma *v, u64 entry)
 {
-	u64 keep = entry & PTE_DEVICE ? PTE_RW : entry & PTE_RW;
+	u64 write = 0;
 
-	return entry_modify(entry, vma_rights(v) | (v->flags & VM_WRITE ? keep : 0));
+	if (entry & PTE_DEVICE)
+		write = PTE_RW;
+	else if (v->flags & VM_SHARED)
+		write = entry & PTE_RW;
+	return entry_modify(entry, vma_rights(v) | (v->flags & VM_WRITE ? write : 0));
+}
+
+/* The same for 4 KiB: a page that is ours alone and dirty needs no fault to tell. Linux: can_change_pte_writable */
+static pte_t protected_pte(const struct vma *v, pte_t pte)
+{
+	const u64 own = PTE_EXCL | PTE_D;
+	u64 e = protected_entry(v, pte.v);
+
+	if ((e & (own | PTE_P | PTE_DEVICE)) == (own | PTE_P) && v->flags & VM_WRITE &&
+		!(v->flags & VM_SHARED) && !pfn_in_huge(pte_pfn(pte)))
+		e |= PTE_RW;
+	return (pte_t){e};
 }
 
 /* Does the change take a right away? Giving one needs no flush: the CPU looks again before it faults. */
@@ -57,7 +74,7 @@ static void protect_ptes(struct vma *v, vaddr_t start, vaddr_t end, pmd_t *pmdp)
 		if (pte_kind(old) == ENTRY_HOLE)
 			continue;
 		old = pte_take(ptep);
-		new = (pte_t){protected_entry(v, old.v)};
+		new = protected_pte(v, old);
 		pte_write(ptep, new);
 		weaker |= is_weaker(old.v, new.v);
 	}
@@ -129,15 +146,16 @@ static void protect_entries(struct vma *v)
 	}
 }
 
-/* Areas up to the first hole, which is an error then: as on Linux, what lies before it has changed. */
-static int protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, u32 prot)
+/*
+ * Areas up to the first hole, which is an error then: as on Linux, what lies before it has changed. *bring_in: locked memory
+ * became writable, and is to have pages of its own.
+ */
+static int protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, u32 prot, bool *bring_in)
 {
 	vaddr_t stop = range_mapped_until(mm, start, end);
-	int err = stop < end ? -ENOMEM : 0, cut = range_cut(mm, start, stop);
+	int err = stop < end ? -ENOMEM : 0, cut;
 	struct vma *v;
 
-	if (cut)
-		return cut;
 	for (v = range_first(mm, start, stop); v; v = range_next(v, stop)) {
 		u32 flags = (v->flags & ~VM_ACCESS) | prot_flags(prot);
 
@@ -147,28 +165,33 @@ static int protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, u32 prot)
 			err = -EACCES;
 			break;
 		}
-		if (!(v->flags & VM_WRITE) && range_overcommits(v->end - v->start, flags)) {
+		if (!(v->flags & VM_WRITE) &&
+			range_overcommits(MIN(v->end, stop) - MAX(v->start, start), flags)) {
 			err = -ENOMEM;
 			break;
 		}
+		v = range_part(v, start, stop, &cut);
+		if (!v)
+			return cut;
+		*bring_in |= flags & VM_WRITE &&
+			     (v->flags & (VM_WRITE | VM_SHARED | VM_LOCKED)) == VM_LOCKED;
 		v->flags = flags;
 		protect_entries(v);
 		v = vma_merge(v);
 	}
-	v = vma_find(mm, stop);
-	if (v)
-		vma_merge(v); /* an edge that was cut for nothing closes again */
 	return err;
 }
 
 /*
- * mmap_protect - other rights for a range without holes.
+ * mmap_protect_counted - other rights for a range without holes. Locked memory that becomes writable is brought in.
+ *   faults   grows by the faults that this took
  *   returns  0; -EINVAL (alignment, unknown bits); -ENOMEM (a hole, past user space, too many areas); -EACCES (shared
  *            memory by a handle that may not write)
  *   Linux    do_mprotect_pkey
  */
-int mmap_protect(struct mm *mm, vaddr_t addr, u64 len, u32 prot)
+int mmap_protect_counted(struct mm *mm, vaddr_t addr, u64 len, u32 prot, u64 *faults)
 {
+	bool bring_in = false;
 	int err;
 
 	if (addr & ~PAGE_MASK)
@@ -182,7 +205,9 @@ int mmap_protect(struct mm *mm, vaddr_t addr, u64 len, u32 prot)
 	if (!user_range_ok(addr, len))
 		return -ENOMEM;
 	rwsem_write_lock(&mm->lock);
-	err = protect_locked(mm, addr, addr + ALIGN_UP(len, PAGE_SIZE), prot);
+	err = protect_locked(mm, addr, addr + ALIGN_UP(len, PAGE_SIZE), prot, &bring_in);
 	rwsem_write_unlock(&mm->lock);
+	if (unlikely(bring_in))
+		mmap_bring_in_locked(mm, addr, addr + ALIGN_UP(len, PAGE_SIZE), faults);
 	return err;
 }

@@ -280,8 +280,10 @@ static struct vma *twin_area(struct vma *v, vaddr_t start, vaddr_t old, u64 len)
 		vma_free(n);
 		return NULL;
 	}
-	if (v->anon)
+	if (v->anon) {
 		rmap_link(n, v->anon);
+		n->kin = v->kin;
+	}
 	return n;
 }
 

@@ -32,16 +32,25 @@
 #include "vmstat.h"
 #include <abi/advice.h>
 
-/* A reference on the huge page behind a leaf that alone maps it; NULL: not ours to touch. pt_lock held. */
-static struct page *huge_alone(pfn_t pfn, u64 entry)
+/*
+ * A reference on the huge page behind a leaf that alone maps it; NULL: not ours to touch. Who else maps it is judged as on
+ * Linux: by the frame that is meant; for FREE by all mappings of a huge leaf, or else by the first frame's. pt_lock held.
+ */
+static struct page *huge_alone(pfn_t pfn, u64 entry, int advice, bool leaf)
 {
 	struct page *head;
+	u64 mappings;
 
-	if (entry_migrating(entry) || entry & PTE_DEVICE || !pfn_in_huge(pfn) ||
-		pfn_mapcount(pfn) != 1)
+	if (entry_migrating(entry) || entry & PTE_DEVICE || !pfn_in_huge(pfn))
 		return NULL;
 	head = pfn_head(pfn);
 	if (!page_is_huge(head) || head->flags & PG_SHARED)
+		return NULL;
+	if (advice == MADV_FREE)
+		mappings = leaf ? page_total_mapcount(head) : pfn_mapcount(page_to_pfn(head));
+	else
+		mappings = pfn_mapcount(pfn);
+	if (mappings != 1)
 		return NULL;
 	page_get(head);
 	return head;
@@ -93,7 +102,7 @@ static bool age_pte(struct ageing *g, pte_t *ptep)
 		pfn_is_zero(pfn) || pfn_is_huge_zero(pfn))
 		return true;
 	if (pfn_in_huge(pfn)) {
-		g->huge = huge_alone(pfn, pte.v);
+		g->huge = huge_alone(pfn, pte.v, g->advice, false);
 		return false;
 	}
 	if (pfn_mapcount(pfn) != 1 || pfn_to_page(pfn)->flags & PG_SHARED)
@@ -190,7 +199,7 @@ static bool age_leaf(struct vma *v, vaddr_t start, vaddr_t end, pmd_t *pmdp, int
 		return true;
 	}
 	if (!pfn_is_huge_zero(pmd_pfn(pmd)))
-		head = huge_alone(pmd_pfn(pmd), pmd.v);
+		head = huge_alone(pmd_pfn(pmd), pmd.v, advice, true);
 	if (head && whole)
 		age_huge(v, start, pmdp, head, advice);
 	spin_unlock(&mm->pt_lock);

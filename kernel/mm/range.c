@@ -77,6 +77,28 @@ int range_cut(struct mm *mm, vaddr_t start, vaddr_t end)
 	return err ? err : cut_at(mm, end, false);
 }
 
+/*
+ * range_part - the part of an area that lies in the range, as an area of its own.
+ *   locks    mm->lock held for writing
+ *   returns  that area; NULL: *err is what range_cut() refused, and nothing has changed
+ *   Linux    split_vma, as mprotect_fixup and others call it
+ */
+struct vma *range_part(struct vma *v, vaddr_t start, vaddr_t end, int *err)
+{
+	struct mm *mm = v->mm;
+
+	if (v->start >= start && v->end <= end)
+		return v;
+	start = MAX(start, v->start);
+	end = MIN(end, v->end);
+	*err = range_cut(mm, start, end);
+	v = vma_find(mm, start);
+	if (!*err)
+		return v;
+	vma_merge(v);
+	return NULL;
+}
+
 /* range_first - the first area that meets the range; on with range_next(). mm->lock held. */
 struct vma *range_first(struct mm *mm, vaddr_t start, vaddr_t end)
 {

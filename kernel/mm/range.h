@@ -14,6 +14,7 @@ static inline u32 prot_flags(u32 prot) /* PROT_* as VM_* */
 }
 
 int range_cut(struct mm *mm, vaddr_t start, vaddr_t end) __must_check;
+struct vma *range_part(struct vma *v, vaddr_t start, vaddr_t end, int *err) __must_check;
 struct vma *range_first(struct mm *mm, vaddr_t start, vaddr_t end);
 struct vma *range_next(struct vma *v, vaddr_t end);
 vaddr_t range_mapped_until(struct mm *mm, vaddr_t start, vaddr_t end);

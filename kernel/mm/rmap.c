@@ -174,8 +174,15 @@ static bool may_become_one(const struct vma *a, const struct vma *b)
 	       vma_index(a, a->end) == b->pgoff;
 }
 
-/* The family of a neighbour v could be united with, so that two families do not keep them apart. */
-static struct anon *neighbour_family(struct vma *v)
+u32 rmap_new_kin(u32 inherited)
+{
+	static u32 last;
+
+	return __atomic_add_fetch(&last, 2, __ATOMIC_RELAXED) | inherited;
+}
+
+/* The neighbour with a family that v could be united with, so that two families do not keep them apart. */
+static struct vma *neighbour_with_family(struct vma *v)
 {
 	struct tree_node *below = tree_prev(&v->node), *above = tree_next(&v->node);
 	struct vma *n;
@@ -183,12 +190,12 @@ static struct anon *neighbour_family(struct vma *v)
 	if (above) {
 		n = tree_entry(above, struct vma, node);
 		if (may_become_one(v, n) && READ_ONCE(n->anon))
-			return n->anon;
+			return n;
 	}
 	if (below) {
 		n = tree_entry(below, struct vma, node);
 		if (may_become_one(n, v) && READ_ONCE(n->anon))
-			return n->anon;
+			return n;
 	}
 	return NULL;
 }
@@ -203,11 +210,11 @@ static struct anon *neighbour_family(struct vma *v)
  */
 int rmap_prepare_slow(struct vma *v)
 {
-	struct anon *anon = neighbour_family(v);
+	struct vma *beside = neighbour_with_family(v);
+	struct anon *anon = beside ? beside->anon : anon_alloc();
+	bool joins = beside && !(beside->kin & KIN_INHERITED);
 
 	ASSERT_RW_HELD(&v->mm->lock);
-	if (!anon)
-		anon = anon_alloc();
 	if (!anon)
 		return -ENOMEM;
 	anon_get(anon);
@@ -215,6 +222,7 @@ int rmap_prepare_slow(struct vma *v)
 	spin_lock(&v->mm->pt_lock);
 	if (!v->anon) {
 		family_add(anon, v);
+		v->kin = joins ? beside->kin : rmap_new_kin(0);
 		anon = NULL;
 	}
 	spin_unlock(&v->mm->pt_lock);

@@ -38,6 +38,14 @@ static inline int rmap_prepare(struct vma *v)
 	return likely(READ_ONCE(v->anon)) ? 0 : rmap_prepare_slow(v);
 }
 void rmap_link(struct vma *v, struct anon *anon); /* v joins the family; takes the anon lock */
+
+/*
+ * Kin: areas of one space that were one area with a family once, or came beside one. A family is shared by a child, but
+ * each area it was given begins a kin of its own, so that they stay apart for good; 0 without a family.
+ * Linux: vma->anon_vma and whether anon_vma_chain is singular, where every area of a child has an object of its own
+ */
+#define KIN_INHERITED 1u
+u32 rmap_new_kin(u32 inherited);
 struct anon *rmap_family(
 	void); /* a new one without areas, pinned: rmap_unpin_anon(). NULL: no memory */
 void rmap_unlink(struct vma *v); /* v leaves; the last one frees the object. No-op without anon */

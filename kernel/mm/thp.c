@@ -621,7 +621,7 @@ enum fault_result thp_wp(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_
 	}
 	page = pfn_to_page(pmd_pfn(seen));
 	if (v->flags & VM_SHARED || rmap_pmd_exclusive(page)) {
-		pmd_write(pmdp, (pmd_t){seen.v | PTE_RW | PTE_D | PTE_A});
+		pmd_write(pmdp, (pmd_t){seen.v | PTE_RW | PTE_D | PTE_A | PTE_EXCL});
 		spin_unlock(&mm->pt_lock);
 		vmstat_inc(VM_thp_wp_reuse);
 		return FAULT_DONE;

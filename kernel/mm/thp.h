@@ -69,7 +69,7 @@ static inline enum thp_enabled thp_size_enabled(unsigned order)
 	X(OK, "a huge page is allowed")                                                            \
 	X(NO_VMA, "nothing is mapped at this address")                                             \
 	X(NOT_ANON, "the area is not anonymous memory")                                            \
-	X(STACK, "the area is the initial stack")                                                  \
+	X(STACK, "the area is the initial stack, still being built")                               \
 	X(NOHUGEPAGE, "the area was advised MADV_NOHUGEPAGE")                                      \
 	X(PRCTL, "the task switched huge pages off: prctl(PR_SET_THP_DISABLE)")                    \
 	X(NEVER_SET, "transparent_hugepage/enabled is never")                                      \

@@ -329,6 +329,7 @@ static struct vma *copy_upper(struct vma *v, vaddr_t addr)
 	upper->device_pa = v->kind == VMA_DEVICE ? v->device_pa + (addr - v->start) : 0;
 	upper->object = v->object;
 	upper->copied = v->copied;
+	upper->kin = v->kin;
 	if (v->object)
 		object_get(v->object);
 	memcpy(upper->name, v->name, sizeof(upper->name));
@@ -374,7 +375,7 @@ struct vma *vma_split_for_unmap(struct vma *v, vaddr_t addr)
  * vma_can_merge - could a, directly below b, and b be one area?
  *
  *   returns  equal in everything but the range, pages numbered through, and not in two families
- *   Linux    can_vma_merge_after, which also keeps a family that knows a fork apart
+ *   Linux    can_vma_merge_after; kin is looked at by vma_merge()
  */
 bool vma_can_merge(const struct vma *a, const struct vma *b)
 {
@@ -390,8 +391,10 @@ static struct vma *unite(struct vma *a, struct vma *b)
 {
 	vaddr_t end = b->end;
 
-	if (!a->anon && b->anon)
+	if (!a->anon && b->anon) {
 		rmap_link(a, b->anon);
+		a->kin = b->kin;
+	}
 	a->copied |= b->copied;
 	rmap_vma_begin(a);
 	if (b->anon)
@@ -404,6 +407,15 @@ static struct vma *unite(struct vma *a, struct vma *b)
 }
 
 /*
+ * May v, whose flags or place have just changed, go into a neighbour? Into one of its own kin; and without a family, into
+ * any but an inherited one. Not into one without a family: it would have to join v's. Linux: is_mergeable_anon_vma
+ */
+static bool kin_allows(const struct vma *v, const struct vma *neighbour)
+{
+	return v->kin == neighbour->kin || (!v->kin && !(neighbour->kin & KIN_INHERITED));
+}
+
+/*
  * vma_merge - unite v with the area below, with the one above, or with both, where that is possible.
  *
  *   locks    mm->lock held for writing; takes the anon lock
@@ -412,13 +424,18 @@ static struct vma *unite(struct vma *a, struct vma *b)
  */
 struct vma *vma_merge(struct vma *v)
 {
-	struct vma *below = vma_prev(v), *above;
+	struct vma *below = vma_prev(v), *above = vma_next(v);
 
 	ASSERT_RW_WRITE(&v->mm->lock);
-	if (below && vma_can_merge(below, v))
+	if (below && (!vma_can_merge(below, v) || !kin_allows(v, below)))
+		below = NULL;
+	if (above && (!vma_can_merge(v, above) || !kin_allows(v, above)))
+		above = NULL;
+	if (below && above && below->kin && above->kin && below->kin != above->kin)
+		above = NULL;
+	if (below)
 		v = unite(below, v);
-	above = vma_next(v);
-	if (above && vma_can_merge(v, above))
+	if (above)
 		v = unite(v, above);
 	return v;
 }

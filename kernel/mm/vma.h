@@ -39,7 +39,7 @@ static inline u64 vma_rights(const struct vma *v)
 /* The same for a page that this space owns alone and writes now. */
 static inline u64 vma_rights_write(const struct vma *v)
 {
-	return vma_rights(v) | (v->flags & VM_WRITE ? PTE_RW | PTE_D : 0);
+	return vma_rights(v) | (v->flags & VM_WRITE ? PTE_RW | PTE_D | PTE_EXCL : PTE_EXCL);
 }
 
 void vma_init(void); /* the cache */

@@ -55,7 +55,9 @@ typedef struct {
 #define PTE_DEVICE                                                                                 \
 	(1ul << 9) /* software: a device leaf, no struct page; never split, never copied */
 #define PTE_MIGRATING (1ul << 10) /* software, with P clear: see above */
-#define PTE_WAS_P     (1ul << 11) /* software, MIGRATING: it was present */
+#define PTE_WAS_P     (1ul << 52) /* software, MIGRATING: it was present */
+#define PTE_EXCL                                                                                   \
+	(1ul << 11) /* software: mapped here alone since it was new, copied or reused; fork ends it */
 
 #define PTE_ADDR   0x000ffffffffff000ul
 #define PTE_RIGHTS (PTE_RW | PTE_US | PTE_NX | PTE_PWT | PTE_PCD | PTE_DEVICE)
@@ -298,10 +300,10 @@ static inline u64 entry_from_migrating(u64 v, pfn_t pfn)
 	return entry_make(pfn, bits | (v & PTE_WAS_P ? PTE_P : 0));
 }
 
-/* The same leaf with other rights; A, D, PS and how a device is cached are kept; MIGRATING, too. */
+/* The same leaf with other rights; A, D, PS, EXCL and how a device is cached are kept; MIGRATING, too. */
 static inline u64 entry_modify(u64 v, u64 rights)
 {
-	u64 keep = v & (PTE_A | PTE_D | PTE_PS | PTE_DEVICE | PTE_PCD | PTE_PWT);
+	u64 keep = v & (PTE_A | PTE_D | PTE_PS | PTE_DEVICE | PTE_PCD | PTE_PWT | PTE_EXCL);
 	u64 e = entry_make(entry_addr(v) >> PAGE_SHIFT, (rights & ~(PTE_A | PTE_D)) | keep);
 	return unlikely(entry_migrating(v)) ? entry_to_migrating(e) : e;
 }
@@ -325,14 +327,14 @@ static inline void entry_touch(u64 *p, bool write) /* A; of a write, D */
 	if (bits & ~READ_ONCE(*p))
 		__atomic_fetch_or(p, bits, __ATOMIC_RELAXED);
 }
-static inline u64 entry_take_write(u64 *p) /* the write right goes; returns the leaf without it */
+static inline u64 entry_take_write(u64 *p) /* others map it too; returns the leaf as it is then */
 {
-	return __atomic_and_fetch(p, ~PTE_RW, __ATOMIC_ACQ_REL);
+	return __atomic_and_fetch(p, ~(PTE_RW | PTE_EXCL), __ATOMIC_ACQ_REL);
 }
 static inline void entry_drop_write(
 	u64 *p) /* the same in one instruction, for who reads it afterwards */
 {
-	(void)__atomic_and_fetch(p, ~PTE_RW, __ATOMIC_ACQ_REL);
+	(void)__atomic_and_fetch(p, ~(PTE_RW | PTE_EXCL), __ATOMIC_ACQ_REL);
 }
 
 static inline pte_t pte_wrprotect(pte_t e)
