@@ -15,6 +15,7 @@
 #include "lib/string.h"
 #include "mm/buddy.h"
 #include "mm/lru.h"
+#include "mm/range.h"
 #include "mm/run.h"
 #include "mm/thp.h"
 #include "mm/thp_shrink.h"
@@ -183,7 +184,7 @@ static unsigned parse_split(const char *text, u64 number[4])
 	return n;
 }
 
-/* Linux: split_huge_pages_pid */
+/* Up to the first hole, as on Linux: split_huge_pages_pid */
 static int split_of_task(u32 pid, vaddr_t start, vaddr_t end)
 {
 	struct thp_split_count count = {0};
@@ -196,7 +197,7 @@ static int split_of_task(u32 pid, vaddr_t start, vaddr_t end)
 	task_put(t);
 	if (!mm)
 		return -EINVAL;
-	thp_split_range(mm, start, MIN(end, USER_END), &count);
+	thp_split_range(mm, start, range_mapped_until(mm, start, MIN(end, USER_END)), &count);
 	report_space_done(mm);
 	printk("%lu of %lu THP split", count.split, count.total);
 	return 0;

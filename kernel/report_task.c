@@ -225,6 +225,7 @@ static void show_vm_flags(struct report_out *out, const struct vma *v)
 		{VM_SEQ_READ, "sr "},
 		{VM_RAND_READ, "rr "},
 		{VM_DONTFORK, "dc "},
+		{VM_ACCOUNT, "ac "},
 		{VM_NORESERVE, "nr "},
 		{VM_WIPEONFORK, "wf "},
 		{VM_DONTDUMP, "dd "},

@@ -81,7 +81,7 @@ static enum collapse_result counted(enum collapse_result r)
 struct tally {
 	const struct collapse_limits *limits;
 	u32 none, shared;
-	u64 all; /* every entry or-ed together: is any writable, was any accessed? */
+	u64 all;        /* every entry or-ed together: is any writable, was any accessed? */
 };
 
 /* A page in the usual state, as two words of struct page: one mapping, one reference; anonymous, on the active LRU. */
@@ -201,7 +201,7 @@ static enum collapse_result check_area(
 	if (!vma_covers_huge(v, haddr))
 		return COLLAPSE_ADDRESS_RANGE;
 	r = thp_vma_reason(v);
-	if (v->kind != VMA_ANON)
+	if (v->kind != VMA_ANON || !v->anon) /* without a family there are zero pages at most */
 		return COLLAPSE_VMA_CHECK;
 	if (r == THP_OK || (forced && (r == THP_NEVER_SET || r == THP_NOT_ADVISED)))
 		return COLLAPSE_SUCCEED;
@@ -622,7 +622,7 @@ static int next_piece(struct mm *mm, vaddr_t *start, vaddr_t *stop, vaddr_t end,
 		*start = MAX(*start, v->start);
 		*stop = MIN(v->end, end);
 		r = thp_vma_reason(v);
-		if (v->kind != VMA_ANON || !holds_a_range(v) ||
+		if (v->kind != VMA_ANON || !v->anon || !holds_a_range(v) ||
 			(r != THP_OK && r != THP_NEVER_SET && r != THP_NOT_ADVISED))
 			err = -EINVAL;
 	}
@@ -638,7 +638,7 @@ int collapse_advised(struct mm *mm, vaddr_t start, vaddr_t end)
 
 	while (start < end) {
 		err = next_piece(mm, &start, &stop, end, &hole);
-		if (!err)
+		if (!err && start < stop)
 			err = collapse_area(mm, start, stop);
 		if (err)
 			return err;

@@ -402,7 +402,7 @@ static struct vma *clone_vma(struct mm *child, const struct vma *v)
 	if (n->object)
 		object_get(n->object);
 	__builtin_memcpy(n->name, v->name, sizeof(n->name));
-	if (v->anon) {
+	if (v->anon && !(v->flags & VM_WIPEONFORK)) {
 		rmap_link(n, v->anon);
 		n->kin = rmap_new_kin(KIN_INHERITED);
 	}

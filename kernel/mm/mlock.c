@@ -27,6 +27,12 @@ static void set_lock(struct vma *v, u32 flags)
 	v->flags = (v->flags & ~LOCK_FLAGS) | flags;
 }
 
+/* mmap_unlock_area - an area that is empty now, since its pages moved away, is locked no more. mm->lock held for writing. */
+void mmap_unlock_area(struct vma *v)
+{
+	set_lock(v, 0);
+}
+
 /* Areas up to the first hole, which is an error then. held: mm(write). Linux: apply_vma_lock_flags */
 static int mark(struct mm *mm, vaddr_t start, vaddr_t end, u32 flags)
 {

@@ -21,6 +21,7 @@ struct object;
 #define VM_WRITE      0x0002
 #define VM_EXEC       0x0004
 #define VM_ACCESS     (VM_READ | VM_WRITE | VM_EXEC)
+#define VM_ACCOUNT     0x0008 /* private, and writable once: Linux counts it as committed; keeps areas apart */
 #define VM_HUGEPAGE   0x0010
 #define VM_NOHUGEPAGE 0x0020
 #define VM_NORESERVE  0x0040

@@ -62,7 +62,7 @@ static struct vma *new_area_of(struct mm *mm, struct memory *m, u64 pgoff, vaddr
 		return NULL;
 	v->start = start;
 	v->end = end;
-	v->flags = flags;
+	v->flags = range_accounted(flags);
 	v->kind = m ? VMA_OBJECT : VMA_ANON;
 	v->pgoff = pgoff;
 	if (m) {

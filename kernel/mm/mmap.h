@@ -67,6 +67,7 @@ static inline int mmap_protect(struct mm *mm, vaddr_t addr, u64 len, u32 prot)
 }
 /* What of [start, end) is locked and not there, except on fault; failure is not told. mlock.c */
 void mmap_bring_in_locked(struct mm *mm, vaddr_t start, vaddr_t end, u64 *faults);
+void mmap_unlock_area(struct vma *v); /* mm->lock held for writing */
 /* The initial stack is built; it may have huge pages from now on. */
 void mmap_stack_done(struct mm *mm);
 s64 mmap_remap(struct mm *mm, vaddr_t old, u64 old_len, u64 new_len, u32 flags, vaddr_t new_addr);

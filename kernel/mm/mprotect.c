@@ -161,6 +161,7 @@ static int protect_locked(struct mm *mm, vaddr_t start, vaddr_t end, u32 prot, b
 
 		if (flags == v->flags)
 			continue;
+		flags = range_accounted(flags);
 		if (flags & VM_WRITE && v->flags & VM_NOWRITE) {
 			err = -EACCES;
 			break;

@@ -270,7 +270,8 @@ static struct vma *twin_area(struct vma *v, vaddr_t start, vaddr_t old, u64 len)
 	n->end = start + len;
 	n->flags = v->flags;
 	n->kind = v->kind;
-	n->pgoff = vma_index(v, old);
+	/* Nothing was ever there: numbered by its place it may be united with what is beside it. */
+	n->pgoff = v->kind == VMA_ANON && !v->anon ? start >> PAGE_SHIFT : vma_index(v, old);
 	n->copied = v->copied;
 	n->object = v->object;
 	if (n->object)
@@ -287,18 +288,27 @@ static struct vma *twin_area(struct vma *v, vaddr_t start, vaddr_t old, u64 len)
 	return n;
 }
 
+/* MREMAP_DONTUNMAP: what stays is locked no more, and as if it had never been touched. held: mm(write) */
+static void leave_empty(struct vma *v, vaddr_t old, u64 len)
+{
+	mmap_unlock_area(v);
+	if (v->kind == VMA_ANON && v->start == old && v->end == old + len)
+		rmap_unlink(v);
+}
+
 /* Move [old, old + old_len) of one area to `to`, where it becomes `len` long. held: mm(write). Linux: move_vma */
 static s64 move_area(
 	struct mm *mm, struct vma *v, vaddr_t old, u64 old_len, vaddr_t to, u64 len, u32 flags)
 {
 	struct move m = {.end = old + MIN(old_len, len), .shift = to - old};
+	bool stays = flags & MREMAP_DONTUNMAP, beside;
 	struct vma *n;
 
 	if (mm->nr_vmas >=
 		VMA_MAX - 3) /* cut twice, moved, and room to spare: Linux's own margin */
 		return -ENOMEM;
-	/* What is left behind is removed at the end: its edges are made now, while that may still fail. */
-	if (!(flags & MREMAP_DONTUNMAP) && range_cut(mm, old, old + old_len))
+	/* What is left behind is removed or unlocked at the end: its edges are made now, while that may still fail. */
+	if ((!stays || v->flags & VM_LOCKED) && range_cut(mm, old, old + old_len))
 		return -ENOMEM;
 	v = vma_find(mm, old);
 	n = twin_area(v, to, old, len);
@@ -310,8 +320,12 @@ static s64 move_area(
 		return -ENOMEM;
 	}
 	move_pieces(&m, old);
-	vma_merge(n);
-	if (!(flags & MREMAP_DONTUNMAP))
+	beside = n->end == v->start || v->end == n->start; /* itself: two areas were asked for */
+	if (!stays || v->anon || !beside)
+		vma_merge(n);
+	if (stays)
+		leave_empty(vma_find(mm, old), old, old_len);
+	if (!stays)
 		zap_area(v); /* the entries are gone; only the area and its tables are left */
 	return to;
 }
@@ -371,6 +385,8 @@ static s64 remap_locked(struct mm *mm, vaddr_t old, u64 old_len, u64 len, u32 fl
 			return err ?: (s64)old;
 		old_len = len;
 	}
+	if (len == old_len && !move) /* nothing to do, over several areas, too */
+		return old;
 	v = vma_find(mm, old);
 	if (!v || old + old_len > v->end || old + old_len < old)
 		return -EFAULT;
@@ -379,7 +395,7 @@ static s64 remap_locked(struct mm *mm, vaddr_t old, u64 old_len, u64 len, u32 fl
 	if (len > old_len && range_overcommits(len - old_len, v->flags))
 		return -ENOMEM;
 	if (!move) {
-		if (len == old_len || (old_len && grow_in_place(mm, v, old, old_len, len)))
+		if (old_len && grow_in_place(mm, v, old, old_len, len))
 			return old;
 		if (!(flags & MREMAP_MAYMOVE))
 			return -ENOMEM;

@@ -3,7 +3,8 @@
  *
  * MADV_FREE, MADV_COLD and MADV_PAGEOUT mark entries and move pages on the LRU; it is reclaim.c that drops any.
  *
- * IDEA      only pages that this mapping alone has are touched: what others use is not ours to give up.
+ * IDEA      only pages that this mapping alone has are touched: what others use is not ours to give up. But FREE of a small
+ *           page that others map too is this mapping's word: the page goes when all have said it, for each has a D bit.
  *
  *                    entry                 page                       a huge page wholly in the range
  *     FREE           clean, not accessed   next to go, PG_LAZYFREE    the same, as one
@@ -105,7 +106,8 @@ static bool age_pte(struct ageing *g, pte_t *ptep)
 		g->huge = huge_alone(pfn, pte.v, g->advice, false);
 		return false;
 	}
-	if (pfn_mapcount(pfn) != 1 || pfn_to_page(pfn)->flags & PG_SHARED)
+	if ((pfn_mapcount(pfn) != 1 && g->advice != MADV_FREE) ||
+		pfn_to_page(pfn)->flags & PG_SHARED)
 		return true;
 	if (pte.v & bits) {
 		pte = pte_take(ptep);

@@ -136,6 +136,14 @@ bool range_overcommits(u64 len, u32 flags)
 	return !(flags & VM_NORESERVE) && flags & VM_WRITE && len >> PAGE_SHIFT > pages;
 }
 
+/* range_accounted - flags of an area, with VM_ACCOUNT if it is one that Linux counts. Linux: accountable_mapping */
+u32 range_accounted(u32 flags)
+{
+	bool counts = (flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) == VM_WRITE;
+
+	return flags | (counts ? VM_ACCOUNT : 0);
+}
+
 /*
  * range_unmap - remove every page and area of a range.
  *   locks    mm->lock held for writing

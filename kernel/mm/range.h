@@ -18,6 +18,7 @@ struct vma *range_part(struct vma *v, vaddr_t start, vaddr_t end, int *err) __mu
 struct vma *range_first(struct mm *mm, vaddr_t start, vaddr_t end);
 struct vma *range_next(struct vma *v, vaddr_t end);
 vaddr_t range_mapped_until(struct mm *mm, vaddr_t start, vaddr_t end);
+u32 range_accounted(u32 flags);
 bool range_overcommits(u64 len, u32 flags);
 int range_unmap(struct mm *mm, vaddr_t start, vaddr_t end) __must_check;
 

@@ -35,10 +35,9 @@
 
 /* One page that MADV_FREE left, while its mappings are looked at. */
 struct drop {
-	struct page *page;  /* isolated, and the caller holds a reference */
-	bool live;          /* it was written, locked, or somebody else is at it: it stays */
-	struct page *table; /* the deposit of a huge leaf that went */
-	u64 gen;            /* the flush after the entry was taken */
+	struct page *page; /* isolated, and the caller holds a reference */
+	bool live;         /* it was written, locked, or somebody else is at it: it stays */
+	u64 gen;           /* the flush after the entry was taken */
 };
 
 /* Only mappings and the caller: nobody else may be writing to it. */
@@ -67,23 +66,46 @@ static bool drop_pte(struct mm *mm, vaddr_t addr, struct drop *d)
 	return true;
 }
 
-/* The same for a huge leaf. pt_lock held. Linux: __discard_anon_folio_pmd_locked */
-static bool drop_pmd(struct mm *mm, vaddr_t addr, struct drop *d)
+/* Is one of the 512 entries dirty? None is writable. */
+static bool any_dirty(const pte_t *ptep)
 {
-	pmd_t *pmdp = pgtable_find_pmd(mm, addr), pmd;
+	u64 all = 0;
+
+	for (unsigned i = 0; i < HPAGE_PMD_NR; i++)
+		all |= pte_read(ptep + i).v;
+	return all & PTE_D;
+}
+
+/*
+ * The same for a huge leaf: it is split, and its 512 entries go; their table stays. A CPU may write until the write rights
+ * are gone and flushed, so that comes before D is looked at for good. pt_lock held. Linux: try_to_unmap_one with
+ * TTU_SPLIT_HUGE_PMD, which gives the clean ones of a page away even if others are dirty
+ */
+static bool drop_pmd(struct vma *v, vaddr_t addr, struct drop *d)
+{
+	struct mm *mm = v->mm;
+	pmd_t *pmdp = pgtable_find_pmd(mm, addr);
+	pte_t *ptep;
 
 	if (!pmdp || pmd_kind(pmd_read(pmdp)) != ENTRY_LEAF ||
 		pmd_pfn(pmd_read(pmdp)) != page_to_pfn(d->page))
 		return false;
-	pmd = pmd_take(pmdp);
-	d->gen = tlb_flush(&mm->tlb, addr, addr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_free);
-	if (pmd_dirty(pmd) || !is_only_mapped(d->page)) { /* F1 */
-		pmd_write(pmdp, pmd);
-		d->live = true;
+	d->live = pmd_dirty(pmd_read(pmdp)) || !is_only_mapped(d->page); /* F1 */
+	if (d->live)
 		return false;
+	thp_split_pmd(v, addr, pmdp);
+	ptep = pte_ptr(pmd_read(pmdp), addr);
+	for (unsigned i = 0; i < HPAGE_PMD_NR; i++)
+		entry_drop_write(&ptep[i].v);
+	tlb_flush(&mm->tlb, addr, addr + HPAGE_PMD_SIZE, PAGE_SIZE, TLB_free);
+	d->live = any_dirty(ptep);
+	if (d->live) /* the next write of each finds it alone, and gets its right back */
+		return false;
+	for (unsigned i = 0; i < HPAGE_PMD_NR; i++) {
+		pte_take(ptep + i);
+		rmap_remove_pte(page_to_pfn(d->page) + i);
 	}
-	d->table = pgtable_withdraw(mm, pmdp);
-	rmap_remove_pmd(d->page);
+	d->gen = tlb_flush(&mm->tlb, addr, addr + HPAGE_PMD_SIZE, PAGE_SIZE, TLB_free);
 	mm_uncount(mm, HPAGE_PMD_NR, 0);
 	return true;
 }
@@ -97,16 +119,14 @@ static bool drop_area(struct vma *v, vaddr_t addr, void *ctx)
 	d->live = v->flags & VM_LOCKED;
 	if (d->live)
 		return false;
-	d->table = NULL;
 	spin_lock(&mm->pt_lock);
-	gone = page_is_huge(d->page) ? drop_pmd(mm, addr, d) : drop_pte(mm, addr, d);
+	gone = page_is_huge(d->page) ? drop_pmd(v, addr, d) : drop_pte(mm, addr, d);
 	spin_unlock(&mm->pt_lock);
 	if (gone) {
 		tlb_assert_acked(&mm->tlb, d->gen);
-		page_put(d->page); /* the mapping's reference, not the last */
+		page_put_many(
+			d->page, page_nr(d->page)); /* the mappings' references, not the last */
 	}
-	if (d->table)
-		pgtable_free_table(d->table);
 	return !d->live;
 }
 

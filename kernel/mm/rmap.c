@@ -165,6 +165,7 @@ static void family_remove(struct anon *anon, struct vma *v)
 	tree_erase(&anon->areas, &v->anon_node);
 	anon->nr_areas--;
 	v->anon = NULL;
+	v->kin = 0;
 }
 
 /* May a, directly below b, become one area with b later, after an mprotect that makes them equal? */

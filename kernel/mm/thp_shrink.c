@@ -252,12 +252,15 @@ void thp_split_all(struct thp_split_count *count)
 	}
 }
 
-/* Of a leaf: a huge page that can be split. A device's, the zero page's, and an object's cannot. */
+/*
+ * Of a leaf: a huge page that can be split. A device's, the zero page's, and an object's cannot; one without access is
+ * passed over as on Linux, which follows no such entry.
+ */
 static struct page *splittable(pfn_t pfn, u64 entry)
 {
 	struct page *head;
 
-	if (entry & PTE_DEVICE || !pfn_in_huge(pfn))
+	if (entry & PTE_DEVICE || entry_protnone(entry) || !pfn_in_huge(pfn))
 		return NULL;
 	head = pfn_head(pfn);
 	if (!page_is_huge(head) || head->flags & PG_SHARED)

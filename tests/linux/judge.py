@@ -123,18 +123,24 @@ def expectations(paths=FILES, cow="copy", kernel="pagoda"):
     return result
 
 
+def json_of(line):
+    """The object that a line ends with, or {}."""
+    try:
+        found = json.loads(line[line.index("{"):])
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def records(text):
-    """The records in a console's text, in order."""
+    """The records in a console's text, in order; what their children printed is part of them."""
+    children = {}
     for line in text.splitlines():
-        start = line.find("{")
-        if start < 0 or '"name"' not in line:
-            continue
-        try:
-            record = json.loads(line[start:])
-        except ValueError:
-            continue
-        if isinstance(record, dict) and "delta" in record:
-            yield record
+        found = json_of(line)
+        if "of" in found:
+            children.setdefault(found.pop("of"), {}).update(found)
+        elif "name" in found and "delta" in found:
+            yield children.pop(found["name"], {}) | found
 
 
 def flatten(expected, got, prefix=""):

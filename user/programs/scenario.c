@@ -15,7 +15,7 @@
  * write to scan_sleep_millisecs wakes it once; with pages_to_scan larger than everything one waking
  * is one whole pass, after which full_scans has grown by one.
  *
- * PROCESSES. A child prints its part of the line when it comes to `record`. One shared page holds the
+ * PROCESSES. A child prints a line of its own, which names the scenario it is a part of, when it comes to `record`. One shared page holds the
  * flags by which a child that "holds" or "awaits" learns that it may go on; every process looks at it
  * now and then, so nothing is sent that could cost the measured one a fault.
  *

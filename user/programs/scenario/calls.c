@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -120,6 +121,7 @@ static void step_mincore(char **words, int nr)
 	(void)nr;
 	if (pages > sizeof(resident))
 		word_die(words[2], "at most 16M");
+	memset(resident, 1, sizeof(resident)); /* no fault inside the call */
 	answer = syscall(SYS_mincore, place(words[1]), number(words[2]), resident);
 	for (unsigned long i = 0; i < pages && answer >= 0; i++)
 		answer += resident[i] & 1;

@@ -159,7 +159,7 @@ static void print_extras(void)
 
 void print_record(void)
 {
-	printf("%s\"name\": \"%s\", ", s.records ? ", " : "{", s.name);
+	printf("{\"name\": \"%s\", ", s.name);
 	print_delta();
 	printf(", \"minflt\": %lu, \"pagetable_kb\": %ld, \"rc\": %d, \"errno\": %d, \"smaps\": {",
 		s.faults, (long)s.table_kb, s.rc, s.error);
@@ -172,23 +172,22 @@ void print_record(void)
 	fflush(stdout);
 }
 
-/* A child's part of the line: "child", then "child2" ... */
+/* A child's line, which belongs to the first process's: "child", "child2" ... by their order in the text. */
 static void step_record(char **words, int nr)
 {
 	if (!s.depth)
 		steps_die(&steps, now,
 			"\"record\" is for children; the first process's comes at the end");
 	step_end(words, nr);
-	if (s.records)
-		printf(", \"child%d\": {", s.records + 1);
-	else
-		printf("{\"child\": {");
-	s.records++;
+	printf("{\"of\": \"%s\", \"child", s.name);
+	if (s.records++)
+		printf("%d", s.records);
+	printf("\": {");
 	print_smaps();
 	printf(", ");
 	print_pages();
 	print_extras();
-	printf("}");
+	printf("}}\n");
 	fflush(stdout);
 }
 

@@ -29,7 +29,7 @@ struct scenario {
 	unsigned long pages_at, pages_size; /* what to describe page by page */
 	bool show_eligible, checked, began, ended;
 	int depth;   /* 0: the first process */
-	int records; /* parts of children that stand before ours in the line */
+	int records; /* the number of children's records before ours */
 	int children[CHILDREN_MAX], nr_children;
 	volatile char
 		*flags; /* a shared page: [0] lets holding children go; the others are `tell`'s */

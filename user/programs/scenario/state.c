@@ -109,6 +109,8 @@ void state_prepare(void)
 	setting_write("khugepaged/max_ptes_none", "511");
 	setting_write("khugepaged/max_ptes_shared", "256");
 	setting_write("khugepaged/pages_to_scan", "100000000");
+	if (access(THP_DIR "shrink_underused", F_OK) == 0) /* Linux has it since 6.12 */
+		setting_write("shrink_underused", "0");
 	setting_remember(THP_DIR "khugepaged/scan_sleep_millisecs");
 	file_write("/proc/sys/vm/drop_caches", "3");
 	own_pages_map();
