@@ -81,7 +81,7 @@ static enum collapse_result counted(enum collapse_result r)
 struct tally {
 	const struct collapse_limits *limits;
 	u32 none, shared;
-	u64 all;        /* every entry or-ed together: is any writable, was any accessed? */
+	u64 all; /* every entry or-ed together: is any writable, was any accessed? */
 };
 
 /* A page in the usual state, as two words of struct page: one mapping, one reference; anonymous, on the active LRU. */
@@ -563,7 +563,6 @@ static bool may_go_on(enum collapse_result r)
 {
 	switch (r) {
 	case COLLAPSE_PMD_NULL:
-	case COLLAPSE_PTE_NON_PRESENT:
 	case COLLAPSE_PAGE_RO:
 	case COLLAPSE_LACK_REFERENCED_PAGE:
 	case COLLAPSE_PAGE_NULL:

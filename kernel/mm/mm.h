@@ -17,11 +17,12 @@ struct anon;
 struct mm;
 struct object;
 
-#define VM_READ       0x0001
-#define VM_WRITE      0x0002
-#define VM_EXEC       0x0004
-#define VM_ACCESS     (VM_READ | VM_WRITE | VM_EXEC)
-#define VM_ACCOUNT     0x0008 /* private, and writable once: Linux counts it as committed; keeps areas apart */
+#define VM_READ   0x0001
+#define VM_WRITE  0x0002
+#define VM_EXEC   0x0004
+#define VM_ACCESS (VM_READ | VM_WRITE | VM_EXEC)
+#define VM_ACCOUNT                                                                                 \
+	0x0008 /* private, and writable once: Linux counts it as committed; keeps areas apart */
 #define VM_HUGEPAGE   0x0010
 #define VM_NOHUGEPAGE 0x0020
 #define VM_NORESERVE  0x0040
@@ -34,10 +35,10 @@ struct object;
 #define VM_MERGEABLE   0x1000
 #define VM_LOCKED      0x2000
 #define VM_DONTDUMP    0x4000
-#define VM_SHARED      0x8000      /* VMA_OBJECT: writes go to the object, for everybody to see */
-#define VM_LOCKONFAULT 0x10000     /* with VM_LOCKED: pages are not brought in beforehand */
-#define VM_NOWRITE     0x20000     /* mprotect never gives the right to write */
-#define VM_RAND_READ   0x40000     /* advice about files: only keeps areas apart */
+#define VM_SHARED      0x8000  /* VMA_OBJECT: writes go to the object, for everybody to see */
+#define VM_LOCKONFAULT 0x10000 /* with VM_LOCKED: pages are not brought in beforehand */
+#define VM_NOWRITE     0x20000 /* mprotect never gives the right to write */
+#define VM_RAND_READ   0x40000 /* advice about files: only keeps areas apart */
 #define VM_SEQ_READ    0x80000
 #define VM_POLICY      0x7ff00000u /* where its pages come from: mm/mempolicy.h; 0: nothing said */
 
