@@ -177,18 +177,18 @@ def judge_scenario(name, note, got, known, expected, differences):
     if got["copy"]:
         row["chosen"] = [d for d in judge.compare(got["linux"], got["copy"], note, known)
                          if d not in row["different"]]
-    left = [d for d in row["different"] if not reason_of(name, d, differences)]
-    row["because"] = "; ".join(dict.fromkeys(filter(None, (reason_of(name, d, differences)
+    left = [d for d in row["different"] if not reason_of(note, d, differences)]
+    row["because"] = "; ".join(dict.fromkeys(filter(None, (reason_of(note, d, differences)
                                                            for d in row["different"]))))
     if row["chosen"] and not row["different"]:
         row["because"] = differences["cow=copy"]
     return row | {"verdict": "different" if left else "equal"}
 
 
-def reason_of(name, difference, differences):
-    """The reason why this field of this scenario may differ under every setting, or None."""
+def reason_of(note, difference, differences):
+    """The reason why this field of a scenario with such steps may differ under every setting, or None."""
     for entry in differences["fields"]:
-        if re.fullmatch(entry["scenario"], name) and re.fullmatch(entry["field"], difference[0]):
+        if re.search(entry["steps"], note.steps) and re.fullmatch(entry["field"], difference[0]):
             return entry["because"]
     return None
 

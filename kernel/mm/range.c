@@ -80,7 +80,7 @@ int range_cut(struct mm *mm, vaddr_t start, vaddr_t end)
 /*
  * range_part - the part of an area that lies in the range, as an area of its own.
  *   locks    mm->lock held for writing
- *   returns  that area; NULL: *err is what range_cut() refused, and nothing has changed
+ *   returns  that area; NULL: *err is what range_cut() refused; it may have been cut at its start
  *   Linux    split_vma, as mprotect_fixup and others call it
  */
 struct vma *range_part(struct vma *v, vaddr_t start, vaddr_t end, int *err)
@@ -92,11 +92,7 @@ struct vma *range_part(struct vma *v, vaddr_t start, vaddr_t end, int *err)
 	start = MAX(start, v->start);
 	end = MIN(end, v->end);
 	*err = range_cut(mm, start, end);
-	v = vma_find(mm, start);
-	if (!*err)
-		return v;
-	vma_merge(v);
-	return NULL;
+	return *err ? NULL : vma_find(mm, start);
 }
 
 /* range_first - the first area that meets the range; on with range_next(). mm->lock held. */

@@ -298,8 +298,8 @@ static s64 remap_answer(
 		return -EINVAL;
 	if (!v)
 		return -EFAULT;
-	if (len < old_len && !move)
-		return 0; /* shrinking asks for nothing else */
+	if (nr_pages(len) <= nr_pages(old_len) && !move)
+		return 0; /* neither shrinking nor nothing asks for more */
 	return old + MIN(old_len, len) > v->end ? -EFAULT : 0;
 }
 
@@ -379,15 +379,14 @@ static int advise_answer(struct model_space *s, vaddr_t addr, u64 len, int advic
 	switch (advice) {
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:
-		for (u64 i = 0; i < nr_pages(len); i++) {
+		for (u64 i = 0; i < nr_pages(len); i++) { /* holes are told at the end */
 			const struct model_page *p = &s->page[first_page(addr) + i];
 
-			if (!p->mapped)
-				return -ENOMEM;
-			if (!(p->prot & (advice == MADV_POPULATE_READ ? PROT_READ : PROT_WRITE)))
+			if (p->mapped && !(p->prot & (advice == MADV_POPULATE_READ ? PROT_READ
+										   : PROT_WRITE)))
 				return -EINVAL;
 		}
-		return 0;
+		return whole ? 0 : -ENOMEM;
 	case MADV_COLLAPSE:
 		return 1;
 	default:

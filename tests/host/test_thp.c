@@ -532,8 +532,8 @@ TEST(case_37_38_39_write_after_fork)
 	model_exit(child);
 	measure_faults();
 	write_pages(s, HERE, 512);
-	/* the child was the only other one: what is left of the huge page is reused frame by frame */
-	CHECK_EQ(delta(VM_pgreuse), 511);
+	/* as on 6.1, which counts references: frames of one page hide that nobody is left, until one is the last */
+	CHECK_EQ(delta(VM_pgreuse), 1);
 	CHECK_EQ(delta(VM_nr_anon_pages), 0);
 	end();
 }

@@ -37,6 +37,7 @@ class Notes:
     only: str = ""                                  # the one kernel it is for
     skip: str = ""
     forks: bool = False
+    steps: str = ""                                 # the text itself
     inexact: set = field(default_factory=set)       # fields that depend on what a scenario does not fix
     expect: list = field(default_factory=list)      # (field, operator, number) that hold on every kernel
 
@@ -60,6 +61,7 @@ def notes(text):
             name, relation, number = rest.split()
             note.expect.append((name, relation, int(number)))
             note.inexact.add(name)
+        note.steps += line + "\n"
         note.forks |= bool(re.search(r"(^|[; ])fork\s*(;|$)", line))
     return result
 

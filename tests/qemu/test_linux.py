@@ -136,7 +136,7 @@ def test_judge_reads_the_notes():
 
 def test_choice_has_its_reason():
     differences = json.loads((ROOT / "tests" / "linux" / "differences.json").read_text())
-    differences["fields"] = [{"scenario": "x", "field": "rc", "because": "so we chose"}]
+    differences["fields"] = [{"steps": "", "field": "rc", "because": "so we chose"}]
     row = linux.judge_scenario("x", judge.Notes(), {"linux": some_record(), "split": some_record(rc=1), "copy": None},
                                set(), [], differences)
     assert (row["verdict"], row["because"]) == ("equal", "so we chose")
