@@ -223,7 +223,7 @@ static enum fault_result fault_pte(const struct fault *f, struct vma *v, pmd_t *
 	if (unlikely(pmd_kind(pmd) != ENTRY_TABLE)) {
 		(void)seeded_window(TWO_LOOKS);
 		err = pgtable_make_pte(v->mm, pmdp);
-		if (err && !((seeded(TWO_LOOKS) || seeded(SPLIT_REFAULT)) && err == -EEXIST))
+		if (err && !(seeded(TWO_LOOKS) && err == -EEXIST))
 			return err == -EEXIST ? FAULT_RETRY : FAULT_NO_MEMORY;
 		pmd = pmd_read(pmdp);
 	}
@@ -292,7 +292,10 @@ static enum fault_result fault_walk(const struct fault *f, struct vma *v)
 		r = fault_pud(f, v, pudp, pud);
 		if (r != FAULT_FALLBACK)
 			return r;
+		(void)seeded_window(SPLIT_REFAULT);
 		pmdp = pgtable_make_pmd(v->mm, pudp, f->addr);
+		if (seeded(SPLIT_REFAULT) && pud_kind(pud_read(pudp)) == ENTRY_LEAF)
+			pmdp = pmd_ptr(pud_read(pudp), f->addr); /* no table, but a page's words */
 		if (!pmdp) /* or another thread's leaf of 1 GiB came meanwhile, perhaps split by now */
 			return pud_kind(pud_read(pudp)) == ENTRY_HOLE ? FAULT_NO_MEMORY
 								      : FAULT_RETRY;

@@ -458,7 +458,6 @@ static enum fault_result wp_split(struct vma *v, vaddr_t haddr, pmd_t *pmdp, pmd
 {
 	struct mm *mm = v->mm;
 
-	(void)seeded_window(SPLIT_REFAULT);
 	spin_lock(&mm->pt_lock);
 	if (pmd_read(pmdp).v == seen.v)
 		thp_split_pmd(v, haddr, pmdp);

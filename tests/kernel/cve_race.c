@@ -14,6 +14,7 @@
 #include "mm/access.h"
 #include "mm/buddy.h"
 #include "mm/fork.h"
+#include "mm/huge_pud.h"
 #include "mm/memory.h"
 #include "mm/mmap.h"
 #include "mm/pgtable.h"
@@ -550,10 +551,61 @@ KTEST(cve, entry_becomes_huge_between_two_looks)
 	two_first_writes(ctx, false);
 }
 
-/* After CVE-2026-31456, which was about the level above: what was to be split is huge again. */
+/* The same where the huge zero page was to be split: what stands there is huge again. */
 KTEST(cve, entry_is_huge_again_after_a_split)
 {
 	two_first_writes(ctx, true);
+}
+
+/* A first read, which no gigabyte is for, on another CPU. */
+static void read_far_inside(void *arg)
+{
+	struct stage *s = arg;
+	u64 value = MARK;
+
+	if (!has_turn(s))
+		return;
+	s->wrong += !lab_look_here(LAB_READ, s->at, &value) || value;
+	end_turn(s);
+}
+
+/* For seeded_meet(): the other's write has got a gigabyte. */
+static bool is_there_by_now(void *arg)
+{
+	return __atomic_load_n(&((struct stage *)arg)->mark, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * After CVE-2026-31456: a walker goes below an entry of the upper level that was no leaf when it looked, and is one by now.
+ * Whoever takes that for a table writes entries into somebody's data. There a discard and a fault came in between; our
+ * discards keep the walkers out, so it is another thread's fault alone.
+ */
+KTEST(cve, gigabyte_between_two_looks)
+{
+	static struct stage s;
+	struct lab_rival rival;
+	struct thp_settings before;
+	bool kept;
+
+	NEED_CPUS(ctx, 2);
+	if (!huge_pud_possible() || !huge_pud_available())
+		KT_SKIP(ctx, "no pages of 1 GiB here, or no gigabyte free");
+	before = lab_begin();
+	thp_settings.enabled_1g = THP_ALWAYS;
+	s = (struct stage){.mm = lab_space(), .at = LAB_AREA + 5 * HPAGE_PMD_SIZE};
+	KT_REQUIRE(ctx, s.mm && lab_area(s.mm, LAB_AREA, HPAGE_PUD_SIZE));
+	KT_EXPECT(ctx, lab_rival_go(&rival, s.mm, 1, read_far_inside, &s));
+	seeded_meet(is_there_by_now, &s);
+	begin_round(&s);
+	(void)lab_await_window();
+	KT_EXPECT(ctx, write_word(s.mm, LAB_AREA + HPAGE_PMD_SIZE, MARK));
+	__atomic_store_n(&s.mark, 1, __ATOMIC_RELEASE);
+	KT_EXPECT(ctx, wait_for_rival(&s));
+	kept = first_page_is_zero(s.mm);
+	lab_rival_end(&rival);
+	KT_EXPECT(ctx, kept && s.wrong == 0);
+	lab_space_end(s.mm);
+	lab_end(ctx, &before);
 }
 
 /* --- areas ---------------------------------------------------------------------------------------------------------- */

@@ -8,8 +8,8 @@ HEALTH = "check && ledger"
 
 
 def test_scenarios(pagoda):
-    """Those of suite cve; the others stand in suites that test_ktest.py runs."""
-    output = pagoda(f"ktest cve && {HEALTH}", smp=4, debug=True, limit=60).output
+    """Those of suite cve, with a gigabyte for one of them; the others stand in suites that test_ktest.py runs."""
+    output = pagoda(f"ktest cve && {HEALTH}", smp=4, mem="4G", debug=True, limit=60).output
     assert "# SKIP" not in output
 
 
