@@ -402,9 +402,9 @@ static struct vma *clone_vma(struct mm *child, const struct vma *v)
 	if (n->object)
 		object_get(n->object);
 	__builtin_memcpy(n->name, v->name, sizeof(n->name));
-	if (v->anon && !(v->flags & VM_WIPEONFORK)) {
+	if (v->anon) {
 		rmap_link(n, v->anon);
-		n->kin = rmap_new_kin(KIN_INHERITED);
+		n->kin = rmap_inherited_kin(n);
 	}
 	return n;
 }
@@ -420,6 +420,8 @@ static int clone_some_areas(struct mm *child, struct mm *parent)
 		n = clone_vma(child, v);
 		if (!n)
 			return -ENOMEM;
+		if (v->flags & VM_WIPEONFORK) /* empty, and as if nothing had ever been there */
+			rmap_unlink(n);
 		if (vma_insert(child, n)) {
 			vma_free(n);
 			return -ENOMEM;
@@ -431,13 +433,13 @@ static int clone_some_areas(struct mm *child, struct mm *parent)
 static bool all_inherited(struct mm *parent)
 {
 	for (struct vma *v = vma_first(parent); v; v = vma_next(v))
-		if (v->flags & VM_DONTFORK)
+		if (v->flags & (VM_DONTFORK | VM_WIPEONFORK))
 			return false;
 	return true;
 }
 
 /* What an object has, the child finds there; without a family there are zero pages only. Linux: vma_needs_copy */
-static bool has_nothing_own(const struct vma *v)
+static inline bool has_nothing_own(const struct vma *v)
 {
 	return v->kind == VMA_OBJECT ? !v->copied : v->kind == VMA_ANON && !v->anon;
 }

@@ -175,11 +175,11 @@ static bool may_become_one(const struct vma *a, const struct vma *b)
 	       vma_index(a, a->end) == b->pgoff;
 }
 
-u32 rmap_new_kin(u32 inherited)
+static u32 new_kin(void)
 {
 	static u32 last;
 
-	return __atomic_add_fetch(&last, 2, __ATOMIC_RELAXED) | inherited;
+	return __atomic_add_fetch(&last, 2, __ATOMIC_RELAXED);
 }
 
 /* The neighbour with a family that v could be united with, so that two families do not keep them apart. */
@@ -223,7 +223,7 @@ int rmap_prepare_slow(struct vma *v)
 	spin_lock(&v->mm->pt_lock);
 	if (!v->anon) {
 		family_add(anon, v);
-		v->kin = joins ? beside->kin : rmap_new_kin(0);
+		v->kin = joins ? beside->kin : new_kin();
 		anon = NULL;
 	}
 	spin_unlock(&v->mm->pt_lock);

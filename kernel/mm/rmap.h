@@ -45,7 +45,11 @@ void rmap_link(struct vma *v, struct anon *anon); /* v joins the family; takes t
  * Linux: vma->anon_vma and whether anon_vma_chain is singular, where every area of a child has an object of its own
  */
 #define KIN_INHERITED 1u
-u32 rmap_new_kin(u32 inherited);
+static inline u32 rmap_inherited_kin(const struct vma *v)
+{
+	return (u32)((u64)v >> 5) |
+	       KIN_INHERITED; /* kin is compared within a space, and all of these are made at once */
+}
 struct anon *rmap_family(
 	void); /* a new one without areas, pinned: rmap_unpin_anon(). NULL: no memory */
 void rmap_unlink(struct vma *v); /* v leaves; the last one frees the object. No-op without anon */
