@@ -233,19 +233,20 @@ static void need_resched_clear(struct cpu *c, const struct thread *next)
 }
 
 /* The machine's side of a switch: floating point, segment bases, stack for entries from ring 3, tables. */
-static __always_inline void machine_switch(struct thread *prev, struct thread *next)
+static __always_inline void machine_switch(struct cpu *c, struct thread *prev, struct thread *next)
 {
-	bool same_bases =
-		prev->fpu && prev->fs_base == next->fs_base && prev->gs_base == next->gs_base;
-
 	if (prev->fpu)
 		fpu_save(prev->fpu);
 	if (next->fpu) {
+		bool loaded = prev->fpu; /* the bases of a thread of ring 3 are, while it runs */
+
 		if (!seeded(LAZY_FPU))
 			fpu_restore(next->fpu);
-		if (!same_bases) /* those of a thread of ring 3 are loaded while it runs */
-			user_segments_load(next->fs_base, next->gs_base);
-		cpu_set_kernel_stack(thread_stack_top(next));
+		if (!loaded || prev->fs_base != next->fs_base)
+			wrmsr(MSR_FS_BASE, next->fs_base);
+		if (!loaded || prev->gs_base != next->gs_base)
+			wrmsr(MSR_KERNEL_GS_BASE, next->gs_base);
+		cpu_set_kernel_stack(c, thread_stack_top(next));
 	}
 	if (prev->mm != next->mm)
 		mm_switch(next->mm);
@@ -281,7 +282,7 @@ static __always_inline void switch_to(
 	rq->current = next;
 	c->current = next;
 	c->lock_context = &next->locks;
-	machine_switch(prev, next);
+	machine_switch(c, prev, next);
 	thread_switch(&prev->rsp, next->rsp);
 }
 

@@ -26,7 +26,6 @@
 #include "x86/switch.h"
 
 #define KERNEL_TID_BASE 100000 /* kernel threads are numbered from here: pids end below */
-#define FPU_ALIGN       64
 
 static struct spinlock threads_lock = SPINLOCK_INIT(LOCK_TASKS, "threads");
 static struct list threads = LIST_INIT(threads);
@@ -44,7 +43,7 @@ static const struct object_ops thread_ops = {.name = "thread", .release = thread
 void thread_init(void)
 {
 	kmem_cache_init(&thread_cache, "thread", sizeof(struct thread));
-	kmem_cache_init(&fpu_cache, "fpu", fpu_area_size() + FPU_ALIGN); /* a cache aligns to 8 */
+	kmem_cache_init(&fpu_cache, "fpu", fpu_state_size() + FPU_ALIGN); /* a cache aligns to 8 */
 }
 
 /* thread_init_idle - the running code becomes a thread, on the stack it has. */
@@ -69,7 +68,7 @@ static void *fpu_area_alloc(void)
 
 	if (!object)
 		return NULL;
-	area = (void **)(((u64)object + FPU_ALIGN) & ~(FPU_ALIGN - 1ul));
+	area = (void **)(((u64)object + FPU_ALIGN) & ~((u64)FPU_ALIGN - 1));
 	area[-1] = object; /* objects are 8-byte aligned, so at least 8 bytes lie below */
 	return area;
 }

@@ -19,6 +19,8 @@ struct lock_context;
 struct zone;
 struct pcp;
 
+typedef u64 __attribute__((aligned(4))) u64_at_4; /* as the TSS has them */
+
 struct cpu {
 	struct cpu *self;       /* %gs:0 */
 	u64 kernel_rsp;         /* %gs:8   top of the current thread's kernel stack */
@@ -37,11 +39,12 @@ struct cpu {
 	u32 tlb_inbox;                /* bit n: CPU n wants a flush from us */
 	u64 nr_irqs, nr_ticks, nr_switches, nr_ipis;
 	u64 idle_ns;
-	void *arch;        /* gdt, tss, ist stacks: x86/gdt.c */
-	void *runqueue;    /* sched.c */
-	u32 node;          /* of NUMA: mm/node.c */
-	struct zone *zone; /* mm/buddy.c: the zone that is asked first, */
-	struct pcp *pcp;   /* ... and this CPU's lists of it */
+	void *arch;         /* gdt, tss, ist stacks: x86/gdt.c */
+	u64_at_4 *tss_rsp0; /* in there: kernel_rsp for interrupts */
+	void *runqueue;     /* sched.c */
+	u32 node;           /* of NUMA: mm/node.c */
+	struct zone *zone;  /* mm/buddy.c: the zone that is asked first, */
+	struct pcp *pcp;    /* ... and this CPU's lists of it */
 };
 
 extern struct cpu *cpus[MAX_CPUS]; /* [id]; NULL where there is none */
@@ -64,10 +67,14 @@ static __always_inline struct cpu *this_cpu(void)
 	return c;
 }
 
+/*
+ * The same for all the code a thread runs, whatever CPU it is on: the compiler may read it once. Linux: current,
+ * this_cpu_read_stable
+ */
 static __always_inline struct thread *current_thread(void)
 {
 	struct thread *t;
-	asm volatile("movq %%gs:24, %0" : "=r"(t));
+	asm("movq %%gs:24, %0" : "=r"(t));
 	return t;
 }
 

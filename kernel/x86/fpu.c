@@ -6,8 +6,7 @@
  *
  * IDEA
  *   XSAVE writes the parts enabled in XCR0 (x87, SSE, and AVX where it exists) into the thread's
- *   area; without XSAVE, FXSAVE does the first two. An area may begin anywhere: it is 63 bytes
- *   longer than needed, and the state starts at its first multiple of 64.
+ *   area; without XSAVE, FXSAVE does the first two. An area begins at a multiple of FPU_ALIGN.
  *
  * LOCKS     none: an area belongs to its thread.
  * LINUX     arch/x86/kernel/fpu/.                            SDM vol. 1, chapter 13
@@ -21,7 +20,6 @@
 #define XCR0_SSE      2u
 #define XCR0_AVX      4u
 #define FXSAVE_BYTES  512u
-#define STATE_ALIGN   64u
 #define X87_CONTROL   0x037f /* all exceptions masked, 64-bit precision: the ABI's start */
 #define MXCSR_DEFAULT 0x1f80
 #define MXCSR_OFFSET  24
@@ -30,11 +28,6 @@
 
 static u32 state_bytes = FXSAVE_BYTES;
 static u32 xcr0;
-
-static void *state_of(const void *area)
-{
-	return (void *)ALIGN_UP((u64)area, STATE_ALIGN);
-}
 
 /* fpu_init_cpu - on each CPU, after cpu_init_features(). */
 void fpu_init_cpu(void)
@@ -50,16 +43,10 @@ void fpu_init_cpu(void)
 	state_bytes = r[1];
 }
 
-/* fpu_area_size - bytes a thread must provide. */
-usize fpu_area_size(void)
-{
-	return state_bytes + STATE_ALIGN - 1;
-}
-
 /* fpu_init_area - the state a program starts with. */
 void fpu_init_area(void *area)
 {
-	u8 *state = state_of(area);
+	u8 *state = area;
 	u16 control = X87_CONTROL;
 	u32 mxcsr = MXCSR_DEFAULT;
 
@@ -71,31 +58,27 @@ void fpu_init_area(void *area)
 /* fpu_save, fpu_restore - the registers of this CPU to and from an area. */
 void fpu_save(void *area)
 {
-	void *state = state_of(area);
-
 	if (xcr0)
-		asm volatile("xsave64 (%0)" : : "r"(state), "a"(xcr0), "d"(0) : "memory");
+		asm volatile("xsave64 (%0)" : : "r"(area), "a"(xcr0), "d"(0) : "memory");
 	else
-		asm volatile("fxsave64 (%0)" : : "r"(state) : "memory");
+		asm volatile("fxsave64 (%0)" : : "r"(area) : "memory");
 }
 
 void fpu_restore(const void *area)
 {
-	const void *state = state_of(area);
-
 	if (xcr0)
-		asm volatile("xrstor64 (%0)" : : "r"(state), "a"(xcr0), "d"(0) : "memory");
+		asm volatile("xrstor64 (%0)" : : "r"(area), "a"(xcr0), "d"(0) : "memory");
 	else
-		asm volatile("fxrstor64 (%0)" : : "r"(state) : "memory");
+		asm volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
 }
 
 /* fpu_copy_area - fork: the child begins with the parent's saved state. */
 void fpu_copy_area(void *to, const void *from)
 {
-	memcpy(state_of(to), state_of(from), state_bytes);
+	memcpy(to, from, state_bytes);
 }
 
-/* fpu_state_size - bytes of a state without the room for its alignment. */
+/* fpu_state_size - bytes of a state; an area has as many. */
 usize fpu_state_size(void)
 {
 	return state_bytes;
@@ -104,12 +87,12 @@ usize fpu_state_size(void)
 /* fpu_read_area, fpu_write_area - to and from a buffer of fpu_state_size() bytes, aligned or not. */
 void fpu_read_area(const void *area, void *state)
 {
-	memcpy(state, state_of(area), state_bytes);
+	memcpy(state, area, state_bytes);
 }
 
 void fpu_write_area(void *area, const void *state)
 {
-	memcpy(state_of(area), state, state_bytes);
+	memcpy(area, state, state_bytes);
 }
 
 /*

@@ -6,8 +6,9 @@
 
 #include "lib/types.h"
 
+#define FPU_ALIGN 64u /* where an area of fpu_state_size() bytes begins */
+
 void fpu_init_cpu(void);
-usize fpu_area_size(void);
 void fpu_init_area(void *area);
 void fpu_save(void *area);
 void fpu_restore(const void *area);

@@ -84,6 +84,7 @@ static void fill_area(struct cpu_area *area, u32 id, u32 apic_id)
 	area->cpu.stack_canary = boot_area.cpu.stack_canary;
 	area->cpu.lock_context = &area->arch.boot_locks;
 	area->cpu.arch = &area->arch;
+	area->cpu.tss_rsp0 = (void *)((u8 *)&area->arch.tss + offsetof(struct tss, rsp));
 	fill_gdt(&area->arch);
 	cpus[id] = &area->cpu;
 }
@@ -195,18 +196,4 @@ const char *cpu_ist_name(const struct cpu *c, vaddr_t addr)
 		if (addr - arch->ist_bottom[ist] < IST_STACK_PAGES * PAGE_SIZE)
 			return names[ist];
 	return NULL;
-}
-
-/*
- * cpu_set_kernel_stack - where entries from ring 3 begin: at each switch to another thread.
- *
- *   top      16-byte aligned end of the thread's kernel stack
- *   locks    interrupts off
- */
-void cpu_set_kernel_stack(vaddr_t top)
-{
-	struct cpu *c = this_cpu();
-
-	c->kernel_rsp = top;
-	((struct cpu_arch *)c->arch)->tss.rsp[0] = top;
 }

@@ -25,6 +25,17 @@ struct cpu *cpu_area_init(void *area, u32 id, u32 apic_id);
 void cpu_area_load(struct cpu *c);
 void cpu_set_ist(struct cpu *c, enum ist ist, vaddr_t bottom);
 const char *cpu_ist_name(const struct cpu *c, vaddr_t addr);
-void cpu_set_kernel_stack(vaddr_t top);
+
+/*
+ * cpu_set_kernel_stack - where entries from ring 3 begin: at each switch to another thread.
+ *
+ *   top      16-byte aligned end of the thread's kernel stack
+ *   locks    interrupts off
+ */
+static inline void cpu_set_kernel_stack(struct cpu *c, vaddr_t top)
+{
+	c->kernel_rsp = top;
+	*c->tss_rsp0 = top;
+}
 
 #endif

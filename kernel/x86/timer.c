@@ -33,7 +33,8 @@
 #define CALIBRATE_PIT 3580 /* 3 ms */
 #define PAIR_TRIES    8
 
-static u64 tsc_start, tsc_hz = NS_PER_SEC, tsc_mult = 1ul << 32;
+struct timer_clock timer_clock = {.mult = 1ul << 32};
+static u64 tsc_hz = NS_PER_SEC;
 static u64 apic_mult; /* APIC ticks per ns, << 32; 0: not measured yet */
 static u64 wall_start_ns;
 
@@ -172,8 +173,8 @@ void timer_init_clock(void)
 {
 	tsc_hz = measure_tsc_hz();
 	ASSERT(tsc_hz > 1000000);
-	tsc_mult = (NS_PER_SEC << 32) / tsc_hz;
-	tsc_start = rdtsc();
+	timer_clock.mult = (NS_PER_SEC << 32) / tsc_hz;
+	timer_clock.start = rdtsc();
 	wall_start_ns = rtc_seconds() * NS_PER_SEC;
 	printk_clock = time_ns;
 }
@@ -189,7 +190,7 @@ static void measure_apic(void)
 	end = read_pair(apic_read_count);
 	apic_timer_start(0);
 	ASSERT(end.counter < begin.counter);
-	u64 ns = (end.tsc - begin.tsc) * (tsc_mult >> 12) >> 20;
+	u64 ns = (end.tsc - begin.tsc) * (timer_clock.mult >> 12) >> 20;
 	apic_mult = ((begin.counter - end.counter) << 32) / ns;
 	ASSERT(apic_mult);
 }
@@ -199,12 +200,6 @@ void timer_init_cpu(void)
 {
 	if (!apic_mult)
 		measure_apic();
-}
-
-/* time_ns - since boot, monotonic. Any context. */
-u64 time_ns(void)
-{
-	return (u64)((unsigned __int128)(rdtsc() - tsc_start) * tsc_mult >> 32);
 }
 
 /* time_wall_ns - since 1970-01-01 UTC, by the RTC's reading at boot. */
