@@ -87,7 +87,7 @@ all: $(KERNEL) $(INITRD) $(INITRD_TESTS) $(O)/linux-init
 iso: $(ISO)
 
 # A file holding the flags, rewritten only when they change: every object depends on it.
-FLAGS_TEXT = $(CC) $(CFLAGS) | $(NASM) $(NASMFLAGS) | $(LD) $(LDFLAGS) | $(USER_CC) $(USER_CFLAGS) \
+FLAGS_TEXT = $(CC) $(CFLAGS) | $(NASM) $(NASMFLAGS) | $(LD) $(LDFLAGS) | $(USER_CC) $(SERVER_CFLAGS) \
 	$(APART_LDFLAGS)
 $(O)/flags: FORCE | $(O)/setup-run
 	@mkdir -p $(@D)
@@ -151,7 +151,8 @@ $(O)/apart/%: user/programs/%.c $(USER_LIB) $(wildcard user/programs/*.h) $(O)/f
 	$(USER_CC) $(USER_CFLAGS) $(APART_LDFLAGS) -o $@ $< $(USER_LIB)
 
 # -iquote: <sched.h> is the C library's, "lib/elf.h" the kernel's, "native.h" the servers'.
-SERVER_CFLAGS := $(USER_CFLAGS) -Wno-unused-parameter -iquote servers/lib -iquote kernel
+# -flto: a call runs through several files of a server, which is then compiled as one.
+SERVER_CFLAGS := $(USER_CFLAGS) -flto=auto -Wno-unused-parameter -iquote servers/lib -iquote kernel
 $(O)/servers/%.c.o: servers/%.c $(O)/flags
 	@mkdir -p $(@D)
 	$(say) MUSL $<
@@ -166,7 +167,7 @@ define server
 $(O)/initrd/servers/$(1): $(patsubst %,$(O)/%.o,$(SERVER_LIB) $(wildcard servers/$(1)/*.c)) $(O)/objects
 	@mkdir -p $$(@D)
 	$$(say) MUSL $$@
-	$$(USER_CC) $$(USER_CFLAGS) -o $$@ $$(filter %.o,$$^)
+	$$(USER_CC) $$(SERVER_CFLAGS) -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach name,$(SERVER_NAMES),$(eval $(call server,$(name))))
 

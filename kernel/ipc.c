@@ -111,10 +111,11 @@ static __always_inline struct thread *caller_find(struct endpoint *ep, u64 token
 }
 
 /* A message in memory to registers of ring 3; the handle stands in r15. */
-static void message_to_regs(const struct message *m, struct regs *r)
+static __always_inline void message_to_regs(
+	const struct message *m, struct regs *r, u64 badge, u64 token, u64 handle)
 {
-	r->rdi = m->badge;
-	r->rsi = m->token;
+	r->rdi = badge;
+	r->rsi = token;
 	r->rdx = m->label;
 	r->r10 = m->word[0];
 	r->r8 = m->word[1];
@@ -122,10 +123,10 @@ static void message_to_regs(const struct message *m, struct regs *r)
 	r->r12 = m->word[3];
 	r->r13 = m->word[4];
 	r->r14 = m->word[5];
-	r->r15 = m->handle;
+	r->r15 = handle;
 }
 
-static void message_from_regs(struct message *m, const struct regs *r)
+static __always_inline void message_from_regs(struct message *m, const struct regs *r)
 {
 	m->label = r->rdx;
 	m->word[0] = r->r10;
@@ -134,7 +135,6 @@ static void message_from_regs(struct message *m, const struct regs *r)
 	m->word[3] = r->r12;
 	m->word[4] = r->r13;
 	m->word[5] = r->r14;
-	m->handle = HANDLE_NONE;
 }
 
 /* From registers to registers: the way of every call between two programs. */
@@ -153,27 +153,36 @@ static __always_inline void regs_copy(
 	to->r15 = handle;
 }
 
+/* From registers to a caller in the kernel. A system call that was forwarded asks for words by a label of the kernel's only. */
+static __always_inline void regs_to_message(const struct regs *from, struct thread *to)
+{
+	struct message *m = &to->ipc.message;
+
+	m->label = from->rdx;
+	if (!to->in_call || unlikely((s64)m->label < -MAX_ERRNO))
+		message_from_regs(m, from);
+}
+
 /* Label, words and handle from thread to thread, where the two have them; badge and token are set. */
 static __always_inline void message_copy(
 	struct thread *from, struct thread *to, u64 badge, u64 token, u64 handle)
 {
 	struct message *m = &to->ipc.message;
 
-	if (likely(from->ipc.in_regs && to->ipc.in_regs)) {
-		regs_copy(from->user_regs, to->user_regs, badge, token, handle);
-		m->badge = badge;
-		m->token = token;
-		return;
+	if (likely(to->ipc.in_regs)) {
+		if (likely(from->ipc.in_regs))
+			regs_copy(from->user_regs, to->user_regs, badge, token, handle);
+		else
+			message_to_regs(&from->ipc.message, to->user_regs, badge, token, handle);
+	} else {
+		if (likely(from->ipc.in_regs))
+			regs_to_message(from->user_regs, to);
+		else
+			*m = from->ipc.message;
+		m->handle = handle;
 	}
-	if (from->ipc.in_regs)
-		message_from_regs(m, from->user_regs);
-	else
-		*m = from->ipc.message;
 	m->badge = badge;
 	m->token = token;
-	m->handle = handle;
-	if (to->ipc.in_regs)
-		message_to_regs(m, to->user_regs);
 }
 
 /* The object that travels, with its reference. */
@@ -210,7 +219,7 @@ static void event_deliver(struct event *e, struct thread *receiver)
 	e->take(e, m);
 	receiver->ipc.event = e->taken ? e : NULL;
 	if (receiver->ipc.in_regs)
-		message_to_regs(m, receiver->user_regs);
+		message_to_regs(m, receiver->user_regs, m->badge, m->token, m->handle);
 }
 
 /* The first of what is queued, to t. False: nothing is. */
@@ -367,6 +376,15 @@ int ipc_send(struct endpoint *ep, u64 deadline, bool interruptible)
 	if (unlikely(status))
 		object_drop(&current_thread()->ipc);
 	return status;
+}
+
+int ipc_send_message(struct endpoint *ep)
+{
+	struct ipc_thread *self = &current_thread()->ipc;
+
+	self->in_regs = false;
+	self->handles = NULL;
+	return send(ep, &wait_killable);
 }
 
 int ipc_call(struct endpoint *ep, struct message *m, struct object *o, u32 rights, u64 deadline,

@@ -123,6 +123,9 @@ int ipc_call(struct endpoint *ep, struct message *m, struct object *o, u32 right
  * ipc_reply_receive    the former's failure is not told; the caller gets -EMFILE where the object does not fit
  */
 int ipc_send(struct endpoint *ep, u64 deadline, bool interruptible);
+
+/* ipc_send() of a message in ipc.message, where the answer will be; without a deadline, and only a kill ends it. */
+int ipc_send_message(struct endpoint *ep);
 int ipc_receive(struct endpoint *ep, u64 deadline);
 int ipc_reply(struct endpoint *ep);
 int ipc_reply_receive(struct endpoint *ep, u64 deadline);

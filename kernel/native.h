@@ -95,11 +95,14 @@ s64 native_new(struct object *o, u32 rights);
 
 /*
  * ipc_forward - a call the kernel does not own, of the current thread: to its personality.
+ * ipc_forward_write, ipc_forward_read - one with (..., address, bytes): few bytes travel in the message, in the answer.
  *
  *   regs     those of ring 3; the number is in regs->vector
  *   locks    none held, interrupts on
- *   after    regs->rax is the answer, or the registers are what thread_set_regs() made of them
+ *   returns  for rax: the answer, or what thread_set_regs() put there with the other registers
  */
-void ipc_forward(struct endpoint *ep, struct regs *regs);
+s64 ipc_forward(struct endpoint *ep, struct regs *regs);
+s64 ipc_forward_write(struct endpoint *ep, struct regs *regs);
+s64 ipc_forward_read(struct endpoint *ep, struct regs *regs);
 
 #endif

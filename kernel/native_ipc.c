@@ -17,6 +17,7 @@
 #include "native.h"
 
 #include "mm/fault.h"
+#include "mm/uaccess.h"
 #include "sched.h"
 #include <abi/errno.h>
 
@@ -294,7 +295,65 @@ __noinline static bool fault_in(const struct message *m)
 	return error == 0;
 }
 
-void ipc_forward(struct endpoint *ep, struct regs *r)
+/* REPLY_BYTES -> what the call returns. */
+__noinline static s64 bytes_store(const struct message *m, vaddr_t to)
+{
+	if (m->word[1] > MESSAGE_BYTES_MAX ||
+		copy_to_user((void __user *)to, &m->word[3], m->word[1]))
+		return -EFAULT;
+	return (s64)m->word[0];
+}
+
+/* Few bytes that are there go along, or have room in the answer: then the label says so. */
+static __always_inline void bytes_attach(struct message *m, const struct regs *r, u64 kind)
+{
+	if (!kind || r->rdx - 1 >= MESSAGE_BYTES_MAX)
+		return;
+	if (kind == MESSAGE_BYTES ? !peek_user(&m->word[3], (const void __user *)r->rsi)
+				  : !poke_ok_user((void __user *)r->rsi, r->rdx))
+		m->label |= kind;
+}
+
+static __always_inline void call_to_message(struct message *m, const struct regs *r, u64 kind)
+{
+	m->word[0] = r->rdi;
+	m->word[1] = r->rsi;
+	m->word[2] = r->rdx;
+	m->word[3] = r->r10;
+	m->word[4] = r->r8;
+	m->word[5] = r->r9;
+	m->label = MESSAGE_SYSCALL + (u32)r->vector;
+	bytes_attach(m, r, kind);
+}
+
+/*
+ * The answer is no result: the registers were set, the personality is gone, or it is one of REPLY_*. What the call returns
+ * goes to r->rax. False: send it again.
+ */
+__noinline static bool answer_special(struct thread *t, struct regs *r, int status)
+{
+	const struct message *m = &t->ipc.message;
+
+	if (t->regs_set) {
+		t->regs_set = false;
+	} else if (status) { /* this task ends with its personality */
+		r->rax = (u64)-EIO;
+	} else if (m->label == REPLY_BYTES) {
+		r->rax = (u64)bytes_store(m, r->rsi);
+	} else if (m->label == REPLY_FAULT_IN) {
+		bool done =
+			m->word[3]; /* read before the fault: a pager's answer is put into m too */
+
+		r->rax = done ? m->word[0] : (u64)-EFAULT;
+		return !fault_in(m) || done;
+	} else {
+		r->rax = m->label;
+	}
+	return true;
+}
+
+/* kind: 0, MESSAGE_BYTES, MESSAGE_ROOM. */
+static __always_inline s64 forward(struct endpoint *ep, struct regs *r, u64 kind)
 {
 	struct thread *t = current_thread();
 	struct message *m = &t->ipc.message;
@@ -302,35 +361,27 @@ void ipc_forward(struct endpoint *ep, struct regs *r)
 
 	do {
 		m->badge = t->cookie;
-		m->label = MESSAGE_SYSCALL + (u32)r->vector;
-		m->word[0] = r->rdi;
-		m->word[1] = r->rsi;
-		m->word[2] = r->rdx;
-		m->word[3] = r->r10;
-		m->word[4] = r->r8;
-		m->word[5] = r->r9;
-		t->ipc.in_regs = false;
-		t->ipc.handles = NULL;
+		call_to_message(m, r, kind);
 		t->in_call = true;
-		status = ipc_send(ep, DEADLINE_NEVER, false);
+		status = ipc_send_message(ep);
 		t->in_call = false;
-		if (unlikely(t->regs_set)) {
-			t->regs_set = false;
-			return;
-		}
-		if (unlikely(
-			    status)) { /* killed, or the personality is gone: this task ends with it */
-			r->rax = (u64)-EIO;
-			return;
-		}
-		r->rax = m->label;
-		if (likely(m->label != REPLY_FAULT_IN))
-			return;
-		r->rax = (u64)-EFAULT;
-		if (m->word[3]) { /* before the fault: a pager's answer is put into m too */
-			r->rax = m->word[0];
-			(void)fault_in(m);
-			return;
-		}
-	} while (fault_in(m));
+		if (likely(!t->regs_set && !status && (s64)m->label >= -MAX_ERRNO))
+			return (s64)m->label;
+	} while (!answer_special(t, r, status));
+	return (s64)r->rax;
+}
+
+s64 ipc_forward(struct endpoint *ep, struct regs *r)
+{
+	return forward(ep, r, 0);
+}
+
+s64 ipc_forward_write(struct endpoint *ep, struct regs *r)
+{
+	return forward(ep, r, MESSAGE_BYTES);
+}
+
+s64 ipc_forward_read(struct endpoint *ep, struct regs *r)
+{
+	return forward(ep, r, MESSAGE_ROOM);
 }

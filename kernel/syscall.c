@@ -37,8 +37,7 @@ typedef s64 syscall_fn(struct regs *r);
 
 static s64 forward(struct regs *r)
 {
-	ipc_forward(current_task()->personality, r);
-	return (s64)r->rax;
+	return ipc_forward(current_task()->personality, r);
 }
 
 static void count_faults(u64 faults)
@@ -528,9 +527,57 @@ static s64 sys_futex(struct regs *r)
 	}
 }
 
+/* --- what others serve, and nobody ---------------------------------------------------------------------- */
+
+/* Numbers nobody serves, told once each: those of the table's range by a bit, others as they come. */
+static u64 told[BITMAP_WORDS(NR_SYSCALLS)];
+static u32 told_beyond[16];
+
+static bool first_time(u32 nr)
+{
+	if (nr < NR_SYSCALLS)
+		return !(__atomic_fetch_or(&told[nr / 64], 1ul << nr % 64, __ATOMIC_RELAXED) &
+			 1ul << nr % 64);
+	for (unsigned i = 0; i < ARRAY_SIZE(told_beyond); i++) {
+		u32 none = 0;
+
+		if (__atomic_compare_exchange_n(
+			    &told_beyond[i], &none, nr, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return true;
+		if (none == nr)
+			return false;
+	}
+	return false; /* ring 3 is making numbers up: sixteen are enough */
+}
+
+__noinline static s64 unknown(u32 nr)
+{
+	if (first_time(nr))
+		printk("pid %u (%s): system call %u is not known here (ENOSYS)",
+			current_thread()->tid, current_thread()->name, nr);
+	return -ENOSYS;
+}
+
+/* Few bytes go along with the message. */
+static s64 sys_read(struct regs *r)
+{
+	struct endpoint *personality = current_task()->personality;
+
+	return likely(personality) ? ipc_forward_read(personality, r) : unknown(SYS_read);
+}
+
+static s64 sys_write(struct regs *r)
+{
+	struct endpoint *personality = current_task()->personality;
+
+	return likely(personality) ? ipc_forward_write(personality, r) : unknown(SYS_write);
+}
+
 /* --- the table ---------------------------------------------------------------------------------------- */
 
 static syscall_fn *const table[NR_SYSCALLS] = {
+	[SYS_read] = sys_read,
+	[SYS_write] = sys_write,
 	[SYS_mmap] = sys_mmap,
 	[SYS_mlock] = sys_mlock,
 	[SYS_mlock2] = sys_mlock2,
@@ -568,35 +615,6 @@ static syscall_fn *const table[NR_SYSCALLS] = {
 static syscall_fn *const native_table[SYS_NATIVE_END - SYS_NATIVE] = {NATIVE_CALLS(X)};
 #undef X
 
-/* Numbers nobody serves, told once each: those of the table's range by a bit, others as they come. */
-static u64 told[BITMAP_WORDS(NR_SYSCALLS)];
-static u32 told_beyond[16];
-
-static bool first_time(u32 nr)
-{
-	if (nr < NR_SYSCALLS)
-		return !(__atomic_fetch_or(&told[nr / 64], 1ul << nr % 64, __ATOMIC_RELAXED) &
-			 1ul << nr % 64);
-	for (unsigned i = 0; i < ARRAY_SIZE(told_beyond); i++) {
-		u32 none = 0;
-
-		if (__atomic_compare_exchange_n(
-			    &told_beyond[i], &none, nr, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-			return true;
-		if (none == nr)
-			return false;
-	}
-	return false; /* ring 3 is making numbers up: sixteen are enough */
-}
-
-__noinline static s64 unknown(u32 nr)
-{
-	if (first_time(nr))
-		printk("pid %u (%s): system call %u is not known here (ENOSYS)",
-			current_thread()->tid, current_thread()->name, nr);
-	return -ENOSYS;
-}
-
 /* With `inject kill`: the task may end here, before the call or after it. */
 __noinline static s64 native_watched(u32 nr, struct regs *r)
 {
@@ -619,7 +637,7 @@ void syscall_dispatch(struct regs *r)
 		r->rax = (u64)(CONFIG_INJECT ? native_watched(nr, r)
 					     : native_table[nr - SYS_NATIVE](r));
 	else if (likely(current_task()->personality))
-		ipc_forward(current_task()->personality, r);
+		r->rax = (u64)ipc_forward(current_task()->personality, r);
 	else
 		r->rax = (u64)unknown(nr);
 }

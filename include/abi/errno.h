@@ -36,4 +36,6 @@
 #define EOPNOTSUPP   95  /* this machine has not what is asked for */
 #define ETIMEDOUT    110 /* the time was up */
 
+#define MAX_ERRNO 4095 /* a result in [-MAX_ERRNO, -1] is an error */
+
 #endif

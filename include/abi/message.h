@@ -45,6 +45,15 @@ struct message {
  */
 #define MESSAGE_SYSCALL LABEL_KERNEL
 
+/*
+ * Few bytes go along, so that they need not be copied from space to space. With MESSAGE_BYTES in the label, of a write():
+ * words 3 to 5 are what lies at word 1, of which word 2 counts. With MESSAGE_ROOM, of a read(): so many bytes may be in the
+ * answer REPLY_BYTES. Neither is promised for any call: the memory must be there, and the call of at most so many bytes.
+ */
+#define MESSAGE_BYTES     (1ull << 33)
+#define MESSAGE_ROOM      (1ull << 34)
+#define MESSAGE_BYTES_MAX 24
+
 #define MESSAGE_EVENT (LABEL_KERNEL | 1ull << 32)
 
 /*
@@ -85,6 +94,12 @@ struct message {
  * result, and the memory is a favour (MAP_POPULATE).
  */
 #define REPLY_FAULT_IN (LABEL_KERNEL | 1)
+
+/*
+ * Answer to MESSAGE_SYSCALL of a read(): word 0 is the result; word 1 bytes of words 3 to 5, at most MESSAGE_BYTES_MAX, go to
+ * where the call's second argument points. If its memory has gone meanwhile the result is -EFAULT.
+ */
+#define REPLY_BYTES (LABEL_KERNEL | 2)
 
 _Static_assert(sizeof(struct message) == 80, "abi");
 

@@ -4,7 +4,9 @@
 #ifndef ABI_SYSCALL_H
 #define ABI_SYSCALL_H
 
-/* The kernel's own. All others are a personality's, which is ring 3. */
+/* The kernel's own. All others are a personality's, which is ring 3; of read and write it passes few bytes along. */
+#define SYS_read            0
+#define SYS_write           1
 #define SYS_mmap            9
 #define SYS_mprotect        10
 #define SYS_munmap          11

@@ -90,6 +90,55 @@ int copy_to_user(void __user *to, const void *from, u64 bytes)
 	return copy((void __force *)to, from, bytes);
 }
 
+/*
+ * peek_user, poke_ok_user - do what needs no fault, or nothing. With interrupts off a fault here is not served.
+ *
+ *   peek_user      three words from anywhere, aligned or not. 0 or -EFAULT
+ *   poke_ok_user   0: `bytes` bytes, at least one, can be written now; they are as they were. -EFAULT
+ *   locks          no mm->lock held (asserted); interrupts on
+ *   Linux          copy_from_user_nofault, fault_in_writeable's opposite
+ */
+int peek_user(u64 to[3], const void __user *from)
+{
+	int error = -EFAULT;
+
+	if (!user_range_ok((vaddr_t)from, 3 * sizeof(u64)))
+		return -EFAULT;
+	irq_disable();
+	begin();
+	asm volatile("1:	movq (%[from]), %[a]\n"
+		     "2:	movq 8(%[from]), %[b]\n"
+		     "3:	movq 16(%[from]), %[c]\n"
+		     "	xorl %[error], %[error]\n"
+		     "4:\n" FIXUP(1b, 4b) FIXUP(2b, 4b) FIXUP(3b, 4b)
+		     : [a] "=&r"(to[0]), [b] "=&r"(to[1]), [c] "=&r"(to[2]), [error] "+r"(error)
+		     : [from] "r"(from)
+		     : "memory", "cc");
+	user_access_end();
+	irq_enable();
+	return error;
+}
+
+int poke_ok_user(void __user *to, u64 bytes)
+{
+	int error = -EFAULT;
+
+	if (!user_range_ok((vaddr_t)to, bytes))
+		return -EFAULT;
+	irq_disable();
+	begin();
+	asm volatile("1:	lock orb $0, (%[first])\n"
+		     "2:	lock orb $0, (%[last])\n"
+		     "	xorl %[error], %[error]\n"
+		     "3:\n" FIXUP(1b, 3b) FIXUP(2b, 3b)
+		     : [error] "+r"(error)
+		     : [first] "r"(to), [last] "r"((char __user *)to + bytes - 1)
+		     : "memory", "cc");
+	user_access_end();
+	irq_enable();
+	return error;
+}
+
 /* One byte, between begin() and user_access_end(). */
 static inline int load_byte(char *to, const char __user *from)
 {

@@ -19,6 +19,9 @@ static inline bool user_range_ok(vaddr_t addr, u64 bytes)
 
 int copy_from_user(void *to, const void __user *from, u64 bytes) __must_check; /* 0 or -EFAULT */
 int copy_to_user(void __user *to, const void *from, u64 bytes) __must_check;
+/* What is there already, with no fault served: three words; whether so few bytes can be written. 0 or -EFAULT. */
+int peek_user(u64 to[3], const void __user *from) __must_check;
+int poke_ok_user(void __user *to, u64 bytes) __must_check;
 /* A string of at most size - 1 bytes; its length, -EFAULT, or -ERANGE when it is longer. */
 int strncpy_from_user(char *to, const char __user *from, u64 size) __must_check;
 int get_user_u32(u32 *to, const u32 __user *from) __must_check;

@@ -278,7 +278,7 @@ static _Noreturn void serve_forever(void)
 	bool input = true;
 
 	for (;;) {
-		if (ipc_reply_receive(SLOT_SERVICE, &m, input ? 0 : DEADLINE_NEVER)) {
+		if (ipc_reply_receive(SLOT_SERVICE, &m, &m, input ? 0 : DEADLINE_NEVER)) {
 			m = (struct message){0};
 		} else if (m.label == MESSAGE_NOTIFICATION) {
 			m = (struct message){0};

@@ -26,51 +26,55 @@ static inline long native(long nr, uint64_t a, uint64_t b, uint64_t c, uint64_t 
 	return result;
 }
 
-/* The four calls with a message: *m goes out and comes back in registers. */
-static inline long native_message(long nr, uint32_t endpoint, struct message *m, uint64_t deadline)
+/* The four calls with a message: *out goes in registers, and *in comes back in them; both may be the same. */
+static inline long native_message(long nr, uint32_t endpoint, const struct message *out,
+	struct message *in, uint64_t deadline)
 {
-	register uint64_t r10 __asm__("r10") = m->word[0];
-	register uint64_t r8 __asm__("r8") = m->word[1];
-	register uint64_t r9 __asm__("r9") = m->word[2];
-	register uint64_t r12 __asm__("r12") = m->word[3];
-	register uint64_t r13 __asm__("r13") = m->word[4];
-	register uint64_t r14 __asm__("r14") = m->word[5];
-	register uint64_t r15 __asm__("r15") = m->handle;
-	uint64_t badge = endpoint;
+	register uint64_t r10 __asm__("r10") = out->word[0];
+	register uint64_t r8 __asm__("r8") = out->word[1];
+	register uint64_t r9 __asm__("r9") = out->word[2];
+	register uint64_t r12 __asm__("r12") = out->word[3];
+	register uint64_t r13 __asm__("r13") = out->word[4];
+	register uint64_t r14 __asm__("r14") = out->word[5];
+	register uint64_t r15 __asm__("r15") = out->handle;
+	uint64_t badge = endpoint, token = out->token, label = out->label;
 	long status = nr;
 
 	__asm__ volatile("syscall"
-			 : "+a"(status), "+D"(badge), "+S"(m->token), "+d"(m->label), "+r"(r10),
-			 "+r"(r8), "+r"(r9), "+r"(r12), "+r"(r13), "+r"(r14), "+r"(r15)
+			 : "+a"(status), "+D"(badge), "+S"(token), "+d"(label), "+r"(r10), "+r"(r8),
+			 "+r"(r9), "+r"(r12), "+r"(r13), "+r"(r14), "+r"(r15)
 			 : "b"(deadline)
 			 : "rcx", "r11", "memory");
-	m->badge = badge;
-	m->word[0] = r10;
-	m->word[1] = r8;
-	m->word[2] = r9;
-	m->word[3] = r12;
-	m->word[4] = r13;
-	m->word[5] = r14;
-	m->handle = r15;
+	in->badge = badge;
+	in->token = token;
+	in->label = label;
+	in->word[0] = r10;
+	in->word[1] = r8;
+	in->word[2] = r9;
+	in->word[3] = r12;
+	in->word[4] = r13;
+	in->word[5] = r14;
+	in->handle = r15;
 	return status;
 }
 
 static inline long ipc_call(uint32_t endpoint, struct message *m, uint64_t deadline)
 {
-	return native_message(SYS_ipc_call, endpoint, m, deadline);
+	return native_message(SYS_ipc_call, endpoint, m, m, deadline);
 }
 static inline long ipc_receive(uint32_t endpoint, struct message *m, uint64_t deadline)
 {
 	m->handle = HANDLE_NONE;
-	return native_message(SYS_ipc_receive, endpoint, m, deadline);
+	return native_message(SYS_ipc_receive, endpoint, m, m, deadline);
 }
 static inline long ipc_reply(uint32_t endpoint, struct message *m)
 {
-	return native_message(SYS_ipc_reply, endpoint, m, 0);
+	return native_message(SYS_ipc_reply, endpoint, m, m, 0);
 }
-static inline long ipc_reply_receive(uint32_t endpoint, struct message *m, uint64_t deadline)
+static inline long ipc_reply_receive(
+	uint32_t endpoint, const struct message *answer, struct message *m, uint64_t deadline)
 {
-	return native_message(SYS_ipc_reply_receive, endpoint, m, deadline);
+	return native_message(SYS_ipc_reply_receive, endpoint, answer, m, deadline);
 }
 
 #define NATIVE(nr, a, b, c, d, e)                                                                  \

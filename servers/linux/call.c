@@ -58,8 +58,9 @@ void call_begin(struct call *c, const struct message *m)
 			return;
 	}
 	c->nr = (uint32_t)m->label;
-	for (int i = 0; i < 6; i++)
-		c->arg[i] = m->word[i];
+	c->label = m->label;
+	memcpy(c->arg, m->word, sizeof(c->arg));
+	c->reply_bytes = 0;
 	c->done = c->deadline = c->state[0] = c->state[1] = 0;
 	c->first = true;
 	c->timed_out = c->no_restart = c->no_eintr = false;
@@ -136,7 +137,7 @@ void call_wake(struct call *c)
 	list_append(&ready, &c->ready_link);
 }
 
-void wait_list_wake(struct wait_list *list)
+void wait_list_wake_all(struct wait_list *list)
 {
 	while (!list_empty(&list->waiters)) {
 		struct waiter *w = container_of(list->waiters.next, struct waiter, on_list);
@@ -156,6 +157,18 @@ bool calls_ready(void)
 
 /* --- running ---------------------------------------------------------------------------------------------- */
 
+/* A signal comes first: what was to go with the answer is copied now. -> what the call returns */
+static long reply_now(struct call *c, long result)
+{
+	size_t bytes = c->reply_bytes;
+
+	c->reply_bytes = 0;
+	if (bytes &&
+		task_write(c->thread->process->task, c->arg[1], c->reply, bytes) != (long)bytes)
+		return -EFAULT;
+	return result;
+}
+
 /* The handler is not done. A signal that came meanwhile ends the wait. */
 static void call_unfinished(struct call *c, long result)
 {
@@ -172,7 +185,7 @@ static void call_unfinished(struct call *c, long result)
 		c->first = false;
 		if (t->attention && !t->vfork_child) {
 			call_forget(c);
-			thread_return(t, c->done ? (long)c->done : CALL_RESTART);
+			thread_return(t, reply_now(c, c->done ? (long)c->done : CALL_RESTART));
 		}
 		break;
 	case CALL_YIELD:
@@ -219,11 +232,14 @@ void call_run(struct call *c)
 	if (__builtin_expect(c->thread->restore_blocked, 0))
 		signal_mask_restore(c->thread);
 	if (__builtin_expect(c->thread->attention, 0)) {
-		thread_return(c->thread, result);
+		thread_return(c->thread, reply_now(c, result));
 		return;
 	}
 	c->thread->state = THREAD_RUNS;
-	answer(c->token, (uint64_t)result);
+	if (c->reply_bytes)
+		answer_bytes(c->token, result, c->reply, c->reply_bytes);
+	else
+		answer(c->token, (uint64_t)result);
 }
 
 /* As many as are ready now: those that become ready meanwhile have their turn after the next message. */
@@ -254,7 +270,22 @@ static long fault_in(struct call *c, uint64_t addr, size_t bytes, bool write)
 	return CALL_FAULT_IN;
 }
 
-long copy_in(struct call *c, void *to, uint64_t from, size_t bytes)
+/* So few that a call of memcpy() would be the longer part. */
+static inline void copy_few(void *to, const void *from, size_t bytes)
+{
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(bytes) : : "memory");
+}
+
+/* Do [at, +bytes) lie within what came along, or may go back? */
+static inline bool within_buffer(const struct call *c, uint64_t at, size_t bytes)
+{
+	return at >= c->arg[1] && at - c->arg[1] <= c->arg[2] &&
+	       bytes <= c->arg[1] + c->arg[2] - at;
+}
+
+/* From space to space. */
+static __attribute__((noinline)) long copy_in_far(
+	struct call *c, void *to, uint64_t from, size_t bytes)
 {
 	size_t done = 0;
 
@@ -271,7 +302,16 @@ long copy_in(struct call *c, void *to, uint64_t from, size_t bytes)
 	return 0;
 }
 
-long copy_out(struct call *c, uint64_t to, const void *from, size_t bytes)
+long copy_in(struct call *c, void *to, uint64_t from, size_t bytes)
+{
+	if (!(c->label & MESSAGE_BYTES) || !within_buffer(c, from, bytes))
+		return copy_in_far(c, to, from, bytes);
+	copy_few(to, (const char *)&c->arg[3] + (from - c->arg[1]), bytes);
+	return 0;
+}
+
+static __attribute__((noinline)) long copy_out_far(
+	struct call *c, uint64_t to, const void *from, size_t bytes)
 {
 	size_t done = 0;
 
@@ -285,6 +325,17 @@ long copy_out(struct call *c, uint64_t to, const void *from, size_t bytes)
 			return -EFAULT;
 		done += n;
 	}
+	return 0;
+}
+
+long copy_out(struct call *c, uint64_t to, const void *from, size_t bytes)
+{
+	uint64_t next = c->arg[1] + c->reply_bytes;
+
+	if (!(c->label & MESSAGE_ROOM) || to != next || !within_buffer(c, to, bytes))
+		return copy_out_far(c, to, from, bytes);
+	copy_few((char *)c->reply + c->reply_bytes, from, bytes);
+	c->reply_bytes += bytes;
 	return 0;
 }
 

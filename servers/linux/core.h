@@ -16,6 +16,8 @@
  */
 void answer(uint64_t token, uint64_t label);
 void answer_fault_in(uint64_t token, uint64_t addr, uint64_t bytes, bool write);
+/* The call is done; `bytes` bytes of the words go to where its second argument points. */
+void answer_bytes(uint64_t token, long result, const uint64_t words[3], size_t bytes);
 /* The call is done, with addr for its result; the thread populates that memory in its own time, as well as it can. */
 void answer_populate(uint64_t token, uint64_t addr, uint64_t bytes, bool write);
 void answers_flush(void);

@@ -28,6 +28,12 @@ static bool may_write(const struct file *f)
 	return (f->flags & O_ACCMODE) != O_RDONLY;
 }
 
+static inline long move(
+	struct call *c, struct file *f, uint64_t at, size_t bytes, uint64_t *pos, bool writing)
+{
+	return writing ? f->ops->write(c, f, at, bytes, pos) : f->ops->read(c, f, at, bytes, pos);
+}
+
 /*
  * Moves the pieces, from where call.done says on. A read ends at the first piece that gives less than asked; a write goes on
  * until the file refuses.
@@ -52,8 +58,7 @@ static long transfer(struct call *c, struct file *f, const struct iovec *piece, 
 			if (!room)
 				return call_yield(c);
 			ask = left < room ? left : room;
-			n = writing ? f->ops->write(c, f, at, ask, pos)
-				    : f->ops->read(c, f, at, ask, pos);
+			n = move(c, f, at, ask, pos, writing);
 			if (n < 0)
 				goto ended;
 			c->done += (uint64_t)n;
@@ -71,13 +76,21 @@ ended:
 	return c->done ? (long)c->done : n;
 }
 
-static long transfer_one(
+static inline long transfer_one(
 	struct call *c, struct file *f, uint64_t at, uint64_t bytes, uint64_t *pos, bool writing)
 {
-	struct iovec piece = {(void *)at, bytes < RW_MAX ? bytes : RW_MAX};
+	struct iovec piece;
 
 	if ((int64_t)bytes < 0)
 		return -EINVAL;
+	if (!c->done && bytes <= RUN_MAX) { /* nearly always this is all */
+		long n = move(c, f, at, bytes, pos, writing);
+
+		if (!writing || n <= 0 || (uint64_t)n == bytes)
+			return n;
+		c->done = (uint64_t)n;
+	}
+	piece = (struct iovec){(void *)at, bytes < RW_MAX ? bytes : RW_MAX};
 	return transfer(c, f, &piece, 1, pos, writing);
 }
 

@@ -112,7 +112,12 @@ struct timer {
  */
 struct call {
 	struct thread *thread;
+	uint64_t
+		label; /* of its message. MESSAGE_BYTES: arg[3] to arg[5] are the bytes at arg[1]: copy_in() */
 	uint64_t nr, arg[6];
+	uint64_t reply
+		[3]; /* MESSAGE_ROOM: its first reply_bytes bytes go to arg[1] with the answer: copy_out() */
+	size_t reply_bytes;
 	uint64_t token;    /* to answer with */
 	uint64_t done;     /* bytes moved: > 0: a signal ends the call with this, not with EINTR */
 	uint64_t deadline; /* ns since boot, 0: none. Set it once, then call_wait_until() */
@@ -133,7 +138,12 @@ struct call {
 
 void wait_list_init(struct wait_list *list);
 /* Run all calls that wait here again, after the present handler. Call it before freeing what holds the list. */
-void wait_list_wake(struct wait_list *list);
+void wait_list_wake_all(struct wait_list *list);
+static inline void wait_list_wake(struct wait_list *list)
+{
+	if (!list_empty(&list->waiters))
+		wait_list_wake_all(list);
+}
 
 /* Both may be called several times in one run (poll). -> CALL_WAIT, or -ENOMEM. */
 long call_wait(struct call *c, struct wait_list *list);

@@ -41,7 +41,15 @@ void answer(uint64_t token, uint64_t label)
 	answers_flush();
 	kept.token = token;
 	kept.label = label;
-	kept.handle = HANDLE_NONE;
+}
+
+void answer_bytes(uint64_t token, long result, const uint64_t words[3], size_t bytes)
+{
+	answer(token, REPLY_BYTES);
+	kept.word[0] = (uint64_t)result;
+	kept.word[1] = bytes;
+	for (int i = 0; i < 3; i++)
+		kept.word[3 + i] = words[i];
 }
 
 void answer_fault_in(uint64_t token, uint64_t addr, uint64_t bytes, bool write)
@@ -176,7 +184,7 @@ static void serve(const struct message *m)
 {
 	struct thread *t;
 
-	if ((m->label & ~0xffffffffull) != MESSAGE_SYSCALL) {
+	if ((m->label & ~(0xffffffffull | MESSAGE_BYTES | MESSAGE_ROOM)) != MESSAGE_SYSCALL) {
 		other_message(m);
 		return;
 	}
@@ -197,25 +205,22 @@ static void serve(const struct message *m)
  */
 static void loop(void)
 {
-	struct message m = {0};
+	struct message m;
 
 	for (unsigned served = 0;; served++) {
+		uint64_t deadline;
 		long status;
 
 		if (calls_ready()) {
 			answers_flush();
 			calls_run_ready();
 		}
-		m.token = kept.token;
-		if (m.token) {
-			m = kept;
-			kept.token = 0;
-		}
-		m.handle = HANDLE_NONE;
-		status = ipc_reply_receive(SLOT_SERVICE, &m, calls_ready() ? 1 : timer_next());
+		deadline = calls_ready() ? 1 : timer_next();
+		status = ipc_reply_receive(SLOT_SERVICE, &kept, &m, deadline);
+		kept.token = 0;
 		if (status == 0)
 			serve(&m);
-		if (timer_next() != DEADLINE_NEVER && (status || served % 32 == 0))
+		if (deadline != DEADLINE_NEVER && (status || served % 32 == 0))
 			timer_run();
 	}
 }

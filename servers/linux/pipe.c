@@ -97,10 +97,27 @@ struct inode *pipe_new(void)
 
 /* --- reading and writing ------------------------------------------------------------------- */
 
+/* n bytes from `from` on in the ring, to and from the caller's memory: in two parts where the ring ends between them. */
+static long ring_out_wrapped(struct call *c, struct pipe *p, uint64_t at, uint32_t from, uint32_t n)
+{
+	uint32_t part = PIPE_SIZE - from;
+	long err = copy_out(c, at, p->ring + from, part);
+
+	return err ? err : copy_out(c, at + part, p->ring, n - part);
+}
+
+static long ring_in_wrapped(struct call *c, struct pipe *p, uint64_t at, uint32_t from, uint32_t n)
+{
+	uint32_t part = PIPE_SIZE - from;
+	long err = copy_in(c, p->ring + from, at, part);
+
+	return err ? err : copy_in(c, p->ring, at + part, n - part);
+}
+
 static long pipe_read(struct call *c, struct file *f, uint64_t at, size_t bytes, uint64_t *pos)
 {
 	struct pipe *p = f->inode->pipe;
-	uint32_t n, part;
+	uint32_t n;
 	long err;
 
 	(void)pos;
@@ -112,10 +129,8 @@ static long pipe_read(struct call *c, struct file *f, uint64_t at, size_t bytes,
 		return f->flags & O_NONBLOCK ? -EAGAIN : call_wait(c, &p->to_read);
 	}
 	n = bytes < p->used ? (uint32_t)bytes : p->used;
-	part = PIPE_SIZE - p->head < n ? PIPE_SIZE - p->head : n;
-	err = copy_out(c, at, p->ring + p->head, part);
-	if (!err && part < n)
-		err = copy_out(c, at + part, p->ring, n - part);
+	err = p->head + n <= PIPE_SIZE ? copy_out(c, at, p->ring + p->head, n)
+				       : ring_out_wrapped(c, p, at, p->head, n);
 	if (err)
 		return err;
 	p->used -= n;
@@ -127,7 +142,7 @@ static long pipe_read(struct call *c, struct file *f, uint64_t at, size_t bytes,
 static long pipe_write(struct call *c, struct file *f, uint64_t at, size_t bytes, uint64_t *pos)
 {
 	struct pipe *p = f->inode->pipe;
-	uint32_t room = PIPE_SIZE - p->used, tail, n, part;
+	uint32_t room = PIPE_SIZE - p->used, tail, n;
 	long err;
 
 	(void)pos;
@@ -141,10 +156,8 @@ static long pipe_write(struct call *c, struct file *f, uint64_t at, size_t bytes
 		return f->flags & O_NONBLOCK ? -EAGAIN : call_wait(c, &p->to_write);
 	n = bytes < room ? (uint32_t)bytes : room;
 	tail = (p->head + p->used) % PIPE_SIZE;
-	part = PIPE_SIZE - tail < n ? PIPE_SIZE - tail : n;
-	err = copy_in(c, p->ring + tail, at, part);
-	if (!err && part < n)
-		err = copy_in(c, p->ring, at + part, n - part);
+	err = tail + n <= PIPE_SIZE ? copy_in(c, p->ring + tail, at, n)
+				    : ring_in_wrapped(c, p, at, tail, n);
 	if (err)
 		return err;
 	p->used += n;

@@ -232,7 +232,7 @@ int main(void)
 	}
 	for (;;) {
 		uint32_t answered = m.handle;
-		long status = ipc_reply_receive(SLOT_SERVICE, &m, DEADLINE_NEVER);
+		long status = ipc_reply_receive(SLOT_SERVICE, &m, &m, DEADLINE_NEVER);
 
 		if (answered)
 			handle_close(answered); /* the client has its own now */

@@ -149,7 +149,7 @@ void wait_list_init(struct wait_list *l)
 {
 	list_init(&l->waiters);
 }
-void wait_list_wake(struct wait_list *l)
+void wait_list_wake_all(struct wait_list *l)
 {
 }
 long call_wait(struct call *c, struct wait_list *l)

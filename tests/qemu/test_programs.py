@@ -39,7 +39,7 @@ def test_thptouch_usage(pagoda):
 
 
 @pytest.mark.parametrize("program", ["cowtree", "remapper", "vmalimit", "syscalls", "zeroes",
-                                     "crash all", "stale all", "fpu"])
+                                     "crash all", "stale all", "fpu", "fewbytes"])
 @pytest.mark.parametrize("smp", [1, 4])
 def test_checks_itself(pagoda, program, smp):
     result = pagoda(f"run {program} && {HEALTH}", smp=smp, limit=60)

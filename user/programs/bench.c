@@ -357,7 +357,7 @@ static void row_message(void)
 		struct message got = {0};
 
 		for (error = ipc_receive(endpoint, &got, DEADLINE_NEVER); !error;)
-			error = ipc_reply_receive(endpoint, &got, DEADLINE_NEVER);
+			error = ipc_reply_receive(endpoint, &got, &got, DEADLINE_NEVER);
 		_exit(1);
 	}
 	send = handle_duplicate(endpoint, RIGHT_SEND, 0);
@@ -488,7 +488,7 @@ static void pager_run(uint32_t endpoint, unsigned long page, char *next)
 		};
 
 		m.label = pager_supply(&supply) < 0;
-		error = ipc_reply_receive(endpoint, &m, DEADLINE_NEVER);
+		error = ipc_reply_receive(endpoint, &m, &m, DEADLINE_NEVER);
 	}
 	_exit(1);
 }

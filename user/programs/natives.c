@@ -160,8 +160,8 @@ static void try_messages(void)
 	m = (struct message){.token = 0};
 	expect("ipc_reply", "token 0", ipc_reply(receive, &m), -ESRCH);
 	m = (struct message){.token = 77};
-	expect("ipc_reply_receive", "a token that is none", ipc_reply_receive(receive, &m, SOON),
-		-ETIMEDOUT);
+	expect("ipc_reply_receive", "a token that is none",
+		ipc_reply_receive(receive, &m, &m, SOON), -ETIMEDOUT);
 	expect("handle_duplicate", "more rights",
 		handle_duplicate(send, RIGHT_SEND | RIGHT_RECEIVE, 0), -EACCES);
 	expect("handle_close", "send", handle_close(send), 0);
