@@ -16,7 +16,7 @@
 #include "lib/string.h"
 #include "x86/cpu.h"
 
-#define TRACE_RECORDS 4096u /* 160 KiB */
+#define TRACE_RECORDS 1024u /* 40 KiB; four times what is shown at once */
 
 bool trace_on;
 struct trace_record trace_ring[TRACE_RECORDS];
