@@ -414,10 +414,14 @@ static enum migrate_result counted(
 	bool left = r == MIGRATED_DONE || r == MIGRATED_GONE;
 
 	__atomic_add_fetch(&migrate_counts[r], 1, __ATOMIC_RELAXED);
-	if (r != MIGRATED_SPLIT)
-		vmstat_add(left ? VM_pgmigrate_success : VM_pgmigrate_fail, pages);
-	if (pages > 1)
-		vmstat_inc(left ? VM_thp_migration_success : VM_thp_migration_fail);
+	if (left)
+		vmstat_add(VM_pgmigrate_success, pages);
+	else if (r != MIGRATED_SPLIT)
+		vmstat_add(VM_pgmigrate_fail, pages);
+	if (pages > 1 && left)
+		vmstat_inc(VM_thp_migration_success);
+	else if (pages > 1)
+		vmstat_inc(VM_thp_migration_fail);
 	if (r == MIGRATED_SPLIT)
 		vmstat_inc(VM_thp_migration_split);
 	trace(TRACE_mm_migrate_pages, page_to_pfn(from), r, to ? page_to_pfn(to) : 0);
