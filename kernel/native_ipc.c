@@ -295,13 +295,15 @@ __noinline static bool fault_in(const struct message *m)
 	return error == 0;
 }
 
-/* REPLY_BYTES -> what the call returns. */
+/* REPLY_BYTES -> what the call returns. Taken out of *m first: in a fault a pager's answer is put there. */
 __noinline static s64 bytes_store(const struct message *m, vaddr_t to)
 {
-	if (m->word[1] > MESSAGE_BYTES_MAX ||
-		copy_to_user((void __user *)to, &m->word[3], m->word[1]))
+	const u64 words[] = {m->word[3], m->word[4], m->word[5]}, bytes = m->word[1];
+	s64 result = (s64)m->word[0];
+
+	if (bytes > MESSAGE_BYTES_MAX || copy_to_user((void __user *)to, words, bytes))
 		return -EFAULT;
-	return (s64)m->word[0];
+	return result;
 }
 
 /* Few bytes that are there go along, or have room in the answer: then the label says so. */

@@ -220,6 +220,14 @@ static struct thread *runqueue_take_next(struct runqueue *rq, u64 now)
 
 /* --- the switch ------------------------------------------------------------------------------------- */
 
+/* Somebody wants this CPU at stop_point(), and not only those behind it. Lock held. */
+static inline bool stop_is_wanted(const struct runqueue *rq)
+{
+	u64 word = READ_ONCE(sched_stop_word);
+
+	return unlikely(word) && !(word & STOP_CALL && rq->stopped_for == word);
+}
+
 /*
  * Clear need_resched; set it again for what must not be forgotten. The exchange is a full barrier: if it
  * took away what sched_stop_others() set, its sched_stop_word is visible behind it. `pending` is written before
@@ -228,7 +236,7 @@ static struct thread *runqueue_take_next(struct runqueue *rq, u64 now)
 static void need_resched_clear(struct cpu *c, const struct thread *next)
 {
 	(void)__atomic_exchange_n(&c->need_resched, false, __ATOMIC_SEQ_CST);
-	if (READ_ONCE(next->pending) || READ_ONCE(sched_stop_word))
+	if (READ_ONCE(next->pending) || stop_is_wanted(c->runqueue))
 		WRITE_ONCE(c->need_resched, true);
 }
 

@@ -93,7 +93,7 @@ int copy_to_user(void __user *to, const void *from, u64 bytes)
 /*
  * peek_user, poke_ok_user - do what needs no fault, or nothing. With interrupts off a fault here is not served.
  *
- *   peek_user      three words from anywhere, aligned or not. 0 or -EFAULT
+ *   peek_user      three words from anywhere, aligned or not. 0; -EFAULT: *to is as it was
  *   poke_ok_user   0: `bytes` bytes, at least one, can be written now; they are as they were. -EFAULT
  *   locks          no mm->lock held (asserted); interrupts on
  *   Linux          copy_from_user_nofault, fault_in_writeable's opposite
@@ -101,6 +101,7 @@ int copy_to_user(void __user *to, const void *from, u64 bytes)
 int peek_user(u64 to[3], const void __user *from)
 {
 	int error = -EFAULT;
+	u64 a, b, c;
 
 	if (!user_range_ok((vaddr_t)from, 3 * sizeof(u64)))
 		return -EFAULT;
@@ -109,10 +110,13 @@ int peek_user(u64 to[3], const void __user *from)
 	asm volatile("1:	movq (%[from]), %[a]\n"
 		     "2:	movq 8(%[from]), %[b]\n"
 		     "3:	movq 16(%[from]), %[c]\n"
+		     "	movq %[a], (%[to])\n"
+		     "	movq %[b], 8(%[to])\n"
+		     "	movq %[c], 16(%[to])\n"
 		     "	xorl %[error], %[error]\n"
 		     "4:\n" FIXUP(1b, 4b) FIXUP(2b, 4b) FIXUP(3b, 4b)
-		     : [a] "=&r"(to[0]), [b] "=&r"(to[1]), [c] "=&r"(to[2]), [error] "+r"(error)
-		     : [from] "r"(from)
+		     : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [error] "+r"(error)
+		     : [from] "r"(from), [to] "r"(to)
 		     : "memory", "cc");
 	user_access_end();
 	irq_enable();

@@ -256,6 +256,71 @@ KTEST(sched, stop_others_at_once)
 	KT_EXPECT(ctx, m.ran == 4 * STOPS);
 }
 
+/* sched_on_each_cpu() while one CPU is in a long loop of the kernel: what of another, which has done its part? */
+static struct each {
+	struct waitq q;
+	u32 alive, here;
+	bool in_loop, worked, asked_again, seen;
+} each;
+
+static void each_fn(void)
+{
+	if (cpu_id() == (each.here + 1) % nr_cpus)
+		WRITE_ONCE(each.worked, true);
+}
+
+static void each_looper(void *arg)
+{
+	u64 end = time_ns() + LIMIT_NS;
+
+	(void)arg;
+	WRITE_ONCE(each.in_loop, true);
+	while (!READ_ONCE(each.seen) && time_ns() < end)
+		cpu_relax();
+	leave(&each.q, &each.alive);
+}
+
+static void each_worker(void *arg)
+{
+	u64 end = time_ns() + LIMIT_NS;
+
+	(void)arg;
+	while (!READ_ONCE(each.worked) && time_ns() < end)
+		sched_preempt();
+	each.asked_again = true;
+	for (unsigned i = 0; i < 3 && each.asked_again; i++) { /* a tick may ask, too */
+		sched_preempt();
+		each.asked_again = READ_ONCE(this_cpu()->need_resched);
+	}
+	WRITE_ONCE(each.seen, true);
+	leave(&each.q, &each.alive);
+}
+
+static bool each_start(void (*fn)(void *), u32 cpu)
+{
+	struct thread *t = thread_create("ktest each", fn, NULL, NULL, NULL);
+
+	if (t)
+		sched_start_on(t, cpu);
+	return t;
+}
+
+/* It is asked for its scheduler no more: its programs run on in ring 3 however long the others take. */
+KTEST(sched, each_cpu_for_itself)
+{
+	if (nr_cpus < 3)
+		KT_SKIP(ctx, "too few CPUs");
+	each = (struct each){.alive = 2, .here = cpu_id()};
+	waitq_init(&each.q, "ktest each");
+	KT_REQUIRE(ctx, each_start(each_looper, (each.here + 2) % nr_cpus));
+	KT_REQUIRE(ctx, each_start(each_worker, (each.here + 1) % nr_cpus));
+	while (!READ_ONCE(each.in_loop)) /* and stay on this CPU */
+		cpu_relax();
+	sched_on_each_cpu(each_fn);
+	KT_EXPECT(ctx, wait_count(&each.q, &each.alive, 0));
+	KT_EXPECT(ctx, each.worked && !each.asked_again);
+}
+
 static void many_thread(void *arg)
 {
 	struct many *m = arg;

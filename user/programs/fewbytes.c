@@ -186,6 +186,19 @@ static void change_map(void)
 		"mmap");
 }
 
+/* A page of a file that nobody has read yet: to store the bytes is to wait for an answer of the pager's. */
+static void change_file(void)
+{
+	int fd = open("/bin/scenario", O_RDONLY);
+
+	if (fd < 0) /* where it is not, any page of a file has to do */
+		fd = open("/proc/self/exe", O_RDONLY);
+	CHECK(mmap(page, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE, fd,
+		      (lseek(fd, 0, SEEK_END) / 2) & -PAGE_BYTES) == page,
+		"mmap of a file");
+	close(fd);
+}
+
 /* --- signals ------------------------------------------------------------------------------------------ */
 
 static volatile sig_atomic_t signals;
@@ -252,6 +265,7 @@ int main(void)
 	CHECK(child_wait(child) == 0, "the child saw its parent's bytes");
 	round_changed(change_drop, "dropped meanwhile");
 	round_changed(change_map, "mapped anew meanwhile");
+	round_changed(change_file, "a page of a file meanwhile");
 	round_signals(SA_RESTART, 2000);
 	round_signals(0, 2000);
 	printf("fewbytes: every byte came once: ok\n");
