@@ -12,6 +12,7 @@
 #include "mm/buddy.h"
 #include "mm/fork.h"
 #include "mm/compact.h"
+#include "mm/huge_pud.h"
 #include "mm/memory.h"
 #include "mm/migrate.h"
 #include "mm/mmap.h"
@@ -475,6 +476,7 @@ static struct outcome run(const struct scenario *s, u64 k, int order)
 	struct outcome o = {.sound = false};
 
 	thp_settings.cow = COW_COPY;
+	huge_pud_forget_failures(); /* a try that was put off would allocate less than the dry run */
 	if (a.mm && s->prepare(&a)) {
 		buddy_inject_fail(k, order);
 		o.err = s->act(&a);
