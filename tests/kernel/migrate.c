@@ -443,25 +443,40 @@ KTEST_ON_REQUEST(migrate_long, race)
 struct writer {
 	bool stop, ready;
 	u64 wrong;
-	u64 written, mark; /* how often; when the newest move began */
+	u64 written, mark; /* how often; since when two are waited for */
+	u64 window_end;    /* 0: no window is open */
 };
 
-/* For seeded_meet(): a write began and ended since then. */
-static bool has_written(void *arg)
+/* A write began and ended since then. */
+static bool has_written(const struct writer *w)
 {
-	struct writer *w = arg;
-
 	return __atomic_load_n(&w->written, __ATOMIC_ACQUIRE) - w->mark >= 2;
 }
 
-/* In the window: two more writes from here on. */
+/*
+ * For seeded_meet(), in the window: two more writes from here on. They come if the writer's CPU still has its translation;
+ * if it has lost it (a switch of threads), the writer waits for the end of the move, and this move shows nothing.
+ */
 static bool has_written_inside(void *arg)
 {
 	struct writer *w = arg;
 
-	if (w->mark == ~0ul)
+	if (!w->window_end) {
 		w->mark = __atomic_load_n(&w->written, __ATOMIC_ACQUIRE);
-	return has_written(w);
+		w->window_end = time_ns() + 50 * NS_PER_MS;
+	}
+	return has_written(w) || time_ns() >= w->window_end;
+}
+
+/* Its CPU has a translation from now on, as far as that can be seen to. */
+static void let_it_write(struct writer *w)
+{
+	u64 deadline = time_ns() + LAB_LIMIT_NS;
+
+	w->mark = __atomic_load_n(&w->written, __ATOMIC_ACQUIRE);
+	while (!has_written(w) && time_ns() < deadline)
+		preempt_point();
+	w->window_end = 0;
 }
 
 /* Reads what it wrote last and writes anew, through whatever translation its CPU has. */
@@ -504,9 +519,8 @@ KTEST(migrate, a_write_while_the_page_moves)
 	for (u32 i = 0; i < 200 && !READ_ONCE(w.wrong); i++) {
 		enum migrate_result r;
 
-		w.mark = ~0ul;
+		let_it_write(&w);
 		r = move(mm, LAB_AREA);
-
 		KT_EXPECT(ctx, r == MIGRATED_DONE || r == MIGRATED_COUNT);
 		preempt_point();
 	}
