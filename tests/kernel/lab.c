@@ -22,6 +22,7 @@
 #include "mm/uaccess.h"
 #include "mm/vma.h"
 #include "mm/zero.h"
+#include "numad.h"
 #include "printk.h"
 #include "seeded.h"
 #include "vmstat.h"
@@ -30,12 +31,19 @@
 
 /* --- settings and health --------------------------------------------------------------------- */
 
-static bool balancing_before;
+/* What a test found. One that was left early has not put it back: the next one does. */
+static struct {
+	bool under_way, balancing;
+	struct thp_settings thp;
+} found;
 
 struct thp_settings lab_begin(void)
 {
-	struct thp_settings before = thp_settings;
-
+	if (!found.under_way) {
+		found.thp = thp_settings;
+		found.balancing = numa_settings.balancing;
+		found.under_way = true;
+	}
 	thp_settings = (struct thp_settings){
 		.enabled = THP_ALWAYS,
 		.defrag = DEFRAG_MADVISE,
@@ -51,9 +59,8 @@ struct thp_settings lab_begin(void)
 		.max_ptes_shared = HPAGE_PMD_NR / 2,
 	};
 	khugepaged_scan_now(); /* a turn that was under way with the old settings is over */
-	balancing_before = numa_settings.balancing;
 	numa_settings.balancing = false;
-	return before;
+	return found.thp;
 }
 
 struct health {
@@ -93,7 +100,9 @@ void lab_end(struct ktest_ctx *ctx, const struct thp_settings *before)
 	tlb_skip_local = tlb_skip_remote = 0;
 	KT_EXPECT(ctx, lab_healthy());
 	thp_settings = *before;
-	numa_settings.balancing = balancing_before;
+	numa_settings.balancing = found.balancing;
+	found.under_way = false;
+	numad_wake(); /* with balancing off it waits for just this */
 	khugepaged_wake();
 }
 

@@ -196,15 +196,17 @@ KTEST(migrate, a_huge_page_in_parts)
 /* No block to move it to: it comes apart, and its pages move; NUMA's balancing leaves it whole. */
 KTEST(migrate, a_huge_page_without_a_target)
 {
-	struct thp_settings before = lab_begin();
-	struct mm *mm = space_of(HPAGE_PMD_SIZE, true);
+	struct thp_settings before;
+	struct mm *mm;
 	u64 split = vmstat_read(VM_thp_migration_split),
 	    failed = vmstat_read(VM_thp_migration_fail);
 	u64 pages = vmstat_read(VM_pgmigrate_fail), moved = vmstat_read(VM_pgmigrate_success);
 
-	KT_REQUIRE(ctx, mm);
 	if (!CONFIG_INJECT)
 		KT_SKIP(ctx, "no injection in this build");
+	before = lab_begin();
+	mm = space_of(HPAGE_PMD_SIZE, true);
+	KT_REQUIRE(ctx, mm);
 	buddy_inject_fail(1, HPAGE_PMD_ORDER);
 	KT_EXPECT(ctx, move(mm, LAB_AREA) == MIGRATED_NO_MEMORY && lab_is_huge(mm, LAB_AREA));
 	KT_EXPECT(ctx, vmstat_read(VM_thp_migration_split) == split);

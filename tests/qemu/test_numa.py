@@ -64,6 +64,13 @@ def test_memory_follows_a_program(pagoda, nodes):
     assert moved["numa_hint_faults"] >= 4
 
 
+def test_memory_follows_after_suites_that_balance_nothing(pagoda):
+    """They switch balancing off and on again: the scanner must be told."""
+    output = pagoda("ktest numa && ktest migrate && run numa follow 30 && check && ledger", mem="256M", smp=2, numa=2,
+                    limit=120).output
+    assert "memory followed to node 1" in output
+
+
 def test_memory_stays_when_balancing_is_off(pagoda):
     result = pagoda("echo 0 > /proc/sys/kernel/numa_balancing && run numa follow 3", mem="256M", smp=2, numa=2,
                     limit=60, verdict="fail")
