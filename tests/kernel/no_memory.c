@@ -13,9 +13,11 @@
 #include "mm/fork.h"
 #include "mm/compact.h"
 #include "mm/huge_pud.h"
+#include "mm/mbind.h"
 #include "mm/memory.h"
 #include "mm/migrate.h"
 #include "mm/mmap.h"
+#include "mm/numa.h"
 #include "mm/run.h"
 #include "mm/thp_split.h"
 #include "mm/zero.h"
@@ -522,7 +524,7 @@ static bool fail_each(const struct scenario *s, int order, u64 *all)
 	return true;
 }
 
-static void fail_all(struct ktest_ctx *ctx, int order)
+static void fail_all(struct ktest_ctx *ctx, const struct scenario *list, usize nr, int order)
 {
 	struct thp_settings before;
 	u64 all = 0;
@@ -532,23 +534,149 @@ static void fail_all(struct ktest_ctx *ctx, int order)
 	if (!lab_has_memory(16 * HPAGE_PMD_SIZE))
 		KT_SKIP(ctx, "too little memory");
 	before = lab_begin();
-	for (usize i = 0; i < ARRAY_SIZE(scenarios); i++) {
-		KT_EXPECT(ctx, fail_each(&scenarios[i], order, &all));
+	for (usize i = 0; i < nr; i++) {
+		KT_EXPECT(ctx, fail_each(&list[i], order, &all));
 		KT_EXPECT(ctx, lab_healthy());
 	}
-	printk("ktest: no memory: %lu failures injected, %lu scenarios", all,
-		ARRAY_SIZE(scenarios));
+	printk("ktest: no memory: %lu failures injected, %lu scenarios", all, nr);
 	lab_end(ctx, &before);
 }
 
 KTEST(no_memory, each_allocation)
 {
-	fail_all(ctx, -1);
+	fail_all(ctx, scenarios, ARRAY_SIZE(scenarios), -1);
 }
 
 KTEST(no_memory, each_block)
 {
-	fail_all(ctx, HPAGE_PMD_ORDER);
+	fail_all(ctx, scenarios, ARRAY_SIZE(scenarios), HPAGE_PMD_ORDER);
+}
+
+/* --- between nodes ------------------------------------------------------------------------------------------- */
+
+#define BOUND_BYTES (32 * PAGE_SIZE)
+
+/* Two CPUs of different nodes with memory: the pages are at the one's, and wanted at the other's. */
+static u32 home, away;
+
+static bool find_nodes(void)
+{
+	for (home = 0; home < nr_cpus; home++)
+		if (cpus[home]->zone->node == cpus[home]->node)
+			break;
+	for (away = home + 1; away < nr_cpus; away++)
+		if (cpus[away]->zone->node == cpus[away]->node &&
+			cpus[away]->node != cpus[home]->node)
+			return true;
+	return false;
+}
+
+/* -ENOMEM: a page of it stayed where it was. */
+static int bind(struct attempt *a, vaddr_t addr, u64 len, u32 cpu)
+{
+	u32 policy = policy_make(MPOL_BIND, 1u << cpus[cpu]->node);
+	int err = mbind_range(a->mm, addr, len, policy, MPOL_MF_MOVE | MPOL_MF_STRICT);
+
+	return err == -EIO ? -ENOMEM : err;
+}
+
+/* What mbind moved is there, and what balancing would do with it nobody has said: the policy goes again. */
+static bool at_home(struct attempt *a)
+{
+	return bind(a, LAB_AREA, BYTES, home) == 0 &&
+	       mbind_range(a->mm, LAB_AREA, BYTES, MPOL_DEFAULT, 0) == 0;
+}
+
+static bool small_pages_at_home(struct attempt *a)
+{
+	return small_pages(a) && at_home(a);
+}
+
+static bool huge_pages_at_home(struct attempt *a)
+{
+	return huge_pages(a) && at_home(a);
+}
+
+static int bind_a_part(struct attempt *a)
+{
+	return bind(a, INSIDE, BOUND_BYTES, away);
+}
+
+static int bind_all(struct attempt *a)
+{
+	return bind(a, LAB_AREA, BYTES, away);
+}
+
+/* What is bound away comes from there, or not at all. */
+static int bind_and_write(struct attempt *a)
+{
+	u32 policy = policy_make(MPOL_BIND, 1u << cpus[away]->node);
+	int err = mbind_range(a->mm, LAB_AREA, BYTES, policy, 0);
+
+	if (err)
+		return err;
+	return write_once(a) || page_node_at(a->mm, INSIDE, false) != (int)cpus[away]->node
+		       ? -ENOMEM
+		       : 0;
+}
+
+static int move_a_page(struct attempt *a)
+{
+	int node = page_move_to(a->mm, INSIDE, cpus[away]->node, false);
+
+	if (node < 0)
+		return node == -EBUSY ? -ENOMEM : node;
+	return node == (int)cpus[away]->node ? 0 : -EFAULT;
+}
+
+static void look_inside(void *arg)
+{
+	u64 word = 0;
+
+	*(bool *)arg = lab_look_here(LAB_READ, INSIDE, &word) && word == INSIDE;
+}
+
+/* A hint, answered on a CPU of the other node: the page follows, or stays and can be read all the same. */
+static int follow(struct attempt *a)
+{
+	struct lab_thread t;
+	bool ok = false;
+
+	numa_settings.balancing = true;
+	numa_scan(a->mm, BYTES / PAGE_SIZE);
+	if (!lab_start(&t, a->mm, away, look_inside, &ok))
+		return -ENOMEM;
+	if (lab_join(&t) || !ok)
+		return -EFAULT;
+	return page_node_at(a->mm, INSIDE, false) == (int)cpus[away]->node ? 0 : -ENOMEM;
+}
+
+static const struct scenario between_nodes[] = {
+	{"mbind of small pages", small_pages_at_home, bind_a_part},
+	{"mbind of huge pages", huge_pages_at_home, bind_all},
+	{"mbind of a part of a huge page", huge_pages_at_home, bind_a_part},
+	{"first write, bound", an_area, bind_and_write},
+	{"move_pages", small_pages_at_home, move_a_page},
+	{"move_pages, a huge page", huge_pages_at_home, move_a_page},
+	{"a page follows its user", small_pages_at_home, follow},
+	{"a huge page follows its user", huge_pages_at_home, follow},
+};
+
+static void fail_between_nodes(struct ktest_ctx *ctx, int order)
+{
+	if (!find_nodes())
+		KT_SKIP(ctx, "one node: run with NUMA=2");
+	fail_all(ctx, between_nodes, ARRAY_SIZE(between_nodes), order);
+}
+
+KTEST(no_memory, between_nodes)
+{
+	fail_between_nodes(ctx, -1);
+}
+
+KTEST(no_memory, between_nodes_each_block)
+{
+	fail_between_nodes(ctx, HPAGE_PMD_ORDER);
 }
 
 /* --- a move, while another splits what moves ----------------------------------------------------------------- */

@@ -37,6 +37,15 @@ def test_memory_follows(pagoda, nodes):
     assert not re.search(r"^ *not ok", output, re.MULTILINE)
 
 
+def test_every_allocation_between_nodes_fails_once(pagoda):
+    """mbind, move_pages and the fault that moves: each says so or leaves the page where it was."""
+    output = pagoda("ktest no_memory.between_nodes && ktest no_memory.between_nodes_each_block && check && ledger",
+                    mem="256M", smp=2, numa=2, debug=True, limit=60).output
+    counts = [int(n) for n in re.findall(r"no memory: (\d+) failures injected", output)]
+    assert len(counts) == 2 and counts[0] >= 60 and counts[1] >= 5, counts
+    assert "SKIP" not in output and not re.search(r"^ *not ok", output, re.MULTILINE)
+
+
 def test_one_node_has_nothing_to_balance(pagoda):
     output = pagoda(f"cat /proc/sys/kernel/numa_balancing && cat {NODE}online && ls {NODE}", mem="64M").output
     assert "node0" in output and "node1" not in output
