@@ -10,7 +10,8 @@
  *       CPU 0   B runs   D C A wait     --push: end of a slice, two more than there-->    CPU 1   E runs
  *                                       <-steal: an idle CPU takes from the longest --    CPU 2   idle
  *
- *   Moved is the one whose turn is furthest: its cache is the coldest, and it gains the most. Lengths are read without
+ *   Moved is, of those that may go there, the one whose turn is furthest: its cache is the coldest, and it gains the most. Who is
+ *   bound is pushed to the shortest queue of its own CPUs, however many others are idle. Lengths are read without
  *   the locks: a wrong guess costs a wait, not correctness, and the next slice guesses again. For the moment of a move
  *   the thread is READY and on no queue, and t->cpu names the new one already: a waker only sets wake_pending.
  *
@@ -92,30 +93,34 @@ static struct thread *last_movable(const struct list *l, u32 to_cpu)
 	return NULL;
 }
 
-/*
- * Take a thread from another CPU's queue, the one whose turn is furthest. Interrupts off, no lock held.
- * READY and on no queue for a moment: a waker meanwhile only sets wake_pending.
- */
-static struct thread *runqueue_take_last(struct runqueue *from, u32 to_cpu)
+/* READY and on no queue for a moment: a waker meanwhile only sets wake_pending. Lock held. */
+static void runqueue_take(struct runqueue *from, struct thread *t, u32 to_cpu)
+{
+	runqueue_remove(from, t);
+	WRITE_ONCE(t->cpu, to_cpu);
+}
+
+/* From another CPU's queue to that of rq, the one whose turn is furthest. False: there is none that may. No lock held. */
+static bool runqueue_steal_from(struct runqueue *from, struct runqueue *rq)
 {
 	struct thread *t;
 
 	spin_lock(&from->lock);
-	t = last_movable(&from->ready, to_cpu);
+	t = last_movable(&from->ready, rq->cpu);
 	if (!t)
-		t = last_movable(&from->woken, to_cpu);
-	if (t) {
-		runqueue_remove(from, t);
-		WRITE_ONCE(t->cpu, to_cpu);
-	}
+		t = last_movable(&from->woken, rq->cpu);
+	if (t)
+		runqueue_take(from, t, rq->cpu);
 	spin_unlock(&from->lock);
+	if (t)
+		runqueue_enqueue(t, rq->cpu);
 	return t;
 }
 
+/* The busiest may have none for us, all being bound: then any will do. */
 void runqueue_steal(struct runqueue *rq)
 {
 	struct runqueue *busiest = NULL;
-	struct thread *t;
 
 	for_each_cpu (c) {
 		struct runqueue *other = c->runqueue;
@@ -125,27 +130,49 @@ void runqueue_steal(struct runqueue *rq)
 		if (!busiest || READ_ONCE(other->nr_ready) > READ_ONCE(busiest->nr_ready))
 			busiest = other;
 	}
-	if (!busiest)
+	if (!busiest || runqueue_steal_from(busiest, rq))
 		return;
-	t = runqueue_take_last(busiest, rq->cpu);
-	if (t)
-		runqueue_enqueue(t, rq->cpu);
+	for_each_cpu (c) {
+		struct runqueue *other = c->runqueue;
+
+		if (other && other != rq && other != busiest && READ_ONCE(other->nr_ready) &&
+			runqueue_steal_from(other, rq))
+			return;
+	}
+}
+
+/*
+ * The last on the list for whom a CPU has two threads fewer, and which; NULL: nobody. Where that is so for none of all CPUs, it is
+ * for nobody: those behind the first that is not bound need not be asked. Lock held.
+ */
+static struct thread *last_better_off(const struct runqueue *rq, const struct list *l, u32 *cpu)
+{
+	for (struct list *node = l->prev; node != l; node = node->prev) {
+		struct thread *t = list_entry(node, struct thread, run_link);
+
+		*cpu = runqueue_choose_any(t);
+		if (runqueue_load(&runqueues[*cpu]) + 2 <= runqueue_load(rq))
+			return t;
+		if (!t->pinned)
+			return NULL;
+	}
+	return NULL;
 }
 
 void runqueue_push(struct runqueue *rq)
 {
-	struct runqueue *to = rq;
 	struct thread *t;
+	u32 cpu;
 
-	for_each_cpu (c) {
-		if (c->runqueue && runqueue_load(c->runqueue) < runqueue_load(to))
-			to = c->runqueue;
-	}
-	if (runqueue_load(to) + 2 > runqueue_load(rq))
-		return;
-	t = runqueue_take_last(rq, to->cpu);
+	spin_lock(&rq->lock);
+	t = last_better_off(rq, &rq->ready, &cpu);
+	if (!t)
+		t = last_better_off(rq, &rq->woken, &cpu);
 	if (t)
-		runqueue_enqueue(t, to->cpu);
+		runqueue_take(rq, t, cpu);
+	spin_unlock(&rq->lock);
+	if (t)
+		runqueue_enqueue(t, cpu);
 }
 
 /* --- the checker -------------------------------------------------------------------------------------- */

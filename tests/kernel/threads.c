@@ -256,6 +256,61 @@ KTEST(sched, stop_others_at_once)
 	KT_EXPECT(ctx, m.ran == 4 * STOPS);
 }
 
+/* Two that compute wait for one CPU and may run on another, too, which is idle; so are CPUs that are not for them. */
+static struct bound {
+	struct waitq q;
+	u32 alive;
+	u64 end, cpus, seen; /* cpus: where they may run; seen: where they did */
+} bound;
+
+static void bound_member(void *arg)
+{
+	(void)arg;
+	while (time_ns() < bound.end && READ_ONCE(bound.seen) != bound.cpus) {
+		__atomic_fetch_or(&bound.seen, 1ul << cpu_id(), __ATOMIC_SEQ_CST);
+		preempt_point();
+	}
+	leave(&bound.q, &bound.alive);
+}
+
+static void bound_starter(void *arg)
+{
+	struct thread *t[2];
+
+	(void)arg;
+	sched_sleep_until(time_ns() + 5 * NS_PER_MS); /* the others are idle */
+	for (u32 i = 0; i < 2; i++) {
+		t[i] = thread_create("ktest bound", bound_member, NULL, NULL, NULL);
+		if (!t[i])
+			continue;
+		__atomic_add_fetch(&bound.alive, 1, __ATOMIC_SEQ_CST);
+		sched_start_on(t[i], nr_cpus - 2);
+	}
+	for (u32 i = 0; i < 2; i++)
+		if (t[i])
+			WRITE_ONCE(t[i]->allowed, bound.cpus);
+	/* Its own end would interrupt all CPUs, since a stack is given back: then each looks for work. */
+	wait_count(&bound.q, &bound.alive, 1);
+	leave(&bound.q, &bound.alive);
+}
+
+/* Idle CPUs that are not allowed do not hide the one that is. */
+KTEST(sched, bound_threads_spread)
+{
+	struct thread *t;
+
+	if (nr_cpus < 4)
+		KT_SKIP(ctx, "too few CPUs");
+	t = thread_create("ktest bound", bound_starter, NULL, NULL, NULL);
+	KT_REQUIRE(ctx, t);
+	bound = (struct bound){
+		.alive = 1, .end = time_ns() + NS_PER_SEC, .cpus = 3ul << (nr_cpus - 2)};
+	waitq_init(&bound.q, "ktest bound");
+	sched_start_on(t, 0);
+	KT_EXPECT(ctx, wait_count(&bound.q, &bound.alive, 0));
+	KT_EXPECT(ctx, bound.seen == bound.cpus);
+}
+
 /* sched_on_each_cpu() while one CPU is in a long loop of the kernel: what of another, which has done its part? */
 static struct each {
 	struct waitq q;
