@@ -12,6 +12,7 @@
 #include "mm/buddy.h"
 #include "mm/lru.h"
 #include "mm/memmap.h"
+#include "mm/node.h"
 #include "vmstat.h"
 #include <abi/errno.h>
 
@@ -908,9 +909,19 @@ TEST(the_checker_names_what_is_broken)
 	CHECK(buddy_check());
 }
 
-/* ---- a random run against a model ---- */
-
-#define MODEL_PAGES 8192 /* 32 MiB */
+/*
+ * ---- a random run against a model ----
+ *
+ *   one node     |   DMA32, 32 MiB   |
+ *   two nodes    |  0: DMA32, 16 MiB | 1: DMA32, 16 MiB |  4 GiB:  | 1: Normal, 16 MiB |
+ *
+ * The model numbers pages without the hole below 4 GiB. It knows whose each page is, and how many of each zone are taken.
+ */
+#define HIGH_PFN    (1ul << (32 - PAGE_SHIFT))
+#define LOW_PAGES   8192
+#define NODE_PAGES  4096 /* of node 0, if there are two */
+#define MODEL_PAGES (LOW_PAGES + 4096)
+#define MODEL_CPUS  4
 
 struct held {
 	struct page *page;
@@ -920,11 +931,49 @@ struct held {
 
 static u32 owner[MODEL_PAGES]; /* 0: nobody's; else 1 + index into held */
 static struct held held[600];
-static u64 held_pages, pages_by_type[NR_PAGE_TYPES];
-static pfn_t isolated;     /* 4 MiB from here on; 0: none */
-static u8 types_before[2]; /* of its pageblocks */
+static u64 model_pages; /* of this machine */
+static u64 held_pages, pages_by_type[NR_PAGE_TYPES], held_in[ARRAY_SIZE(zones)];
+static u64 wishes_met, wishes_missed; /* pages of a node that was wished for, and of another */
+static pfn_t isolated;                /* 4 MiB from here on; 0: none */
+static u8 types_before[2];            /* of its pageblocks */
 static u64 restored
 	[MIGRATE_ISOLATE]; /* so many pageblocks of each type were given back as what they were */
+
+static pfn_t model_pfn(u64 index)
+{
+	return index < LOW_PAGES ? index : index - LOW_PAGES + HIGH_PFN;
+}
+
+static u64 index_of(pfn_t pfn)
+{
+	return pfn < HIGH_PFN ? pfn : pfn - HIGH_PFN + LOW_PAGES;
+}
+
+/* 2^order pages change hands: from nobody to `who`, or back. All of one zone. */
+static void model_give(pfn_t pfn, unsigned order, enum page_type type, u32 who)
+{
+	for (u64 i = 0; i < 1ul << order; i++) {
+		u32 *mine = &owner[index_of(pfn + i)];
+
+		CHECK_EQ(*mine, 0);
+		CHECK(pfn_zone(pfn + i) == pfn_zone(pfn));
+		*mine = who;
+	}
+	held_pages += 1ul << order;
+	pages_by_type[type] += 1ul << order;
+	held_in[pfn_zone(pfn) - zones] += 1ul << order;
+}
+
+static void model_take_back(pfn_t pfn, unsigned order, enum page_type type, u32 who)
+{
+	for (u64 i = 0; i < 1ul << order; i++) {
+		CHECK_EQ(owner[index_of(pfn + i)], who);
+		owner[index_of(pfn + i)] = 0;
+	}
+	held_pages -= 1ul << order;
+	pages_by_type[type] -= 1ul << order;
+	held_in[pfn_zone(pfn) - zones] -= 1ul << order;
+}
 
 static unsigned random_order(void)
 {
@@ -938,45 +987,82 @@ static unsigned random_order(void)
 	}
 }
 
+/* Flags of an allocation; about half of them name a node if there are two. */
+static u32 random_flags(void)
+{
+	static const u32 flags[] = {0, 0, BUDDY_QUIET, BUDDY_RESERVE, BUDDY_DMA32};
+	u32 how = flags[check_below(ARRAY_SIZE(flags))];
+	unsigned node = check_below(nr_nodes);
+
+	switch (nr_nodes > 1 ? check_below(6) : 0) {
+	case 1:
+		return how | BUDDY_ON(node);
+	case 2:
+		return how | BUDDY_ONLY(node);
+	case 3:
+		return how | BUDDY_ON(node) | BUDDY_AMONG(1u << check_below(2) | 1u << node);
+	default:
+		return how;
+	}
+}
+
+/* Has that node, without the help of another, a page for anybody with these flags? */
+static bool has_enough(unsigned node, u32 flags)
+{
+	for_each_zone (z)
+		if (z->node == node && !(flags & BUDDY_DMA32 && z->id != ZONE_DMA32) &&
+			z->free_pages > z->isolated_pages + z->watermark_high + PCP_BATCH)
+			return true;
+	return false;
+}
+
+/* Where a page was to come from, and whether it might have. `enough`: as it was before. */
+static void model_judge(const struct held *h, u32 flags, bool enough)
+{
+	const struct zone *z = pfn_zone(page_to_pfn(h->page));
+	unsigned wish = buddy_wished_node(flags);
+
+	CHECK(!(flags & BUDDY_DMA32) || z->id == ZONE_DMA32);
+	CHECK(buddy_allows_node(flags, z->node));
+	CHECK(h->order > 0 || !enough || z->node == wish);
+	wishes_met += z->node == wish;
+	wishes_missed += z->node != wish;
+}
+
 static void model_alloc(u64 slot)
 {
 	static const enum page_type types[] = {
 		PAGE_KERNEL, PAGE_TABLE, PAGE_ANON, PAGE_ZERO, PAGE_PINNED};
-	static const u32 flags[] = {0, 0, BUDDY_QUIET, BUDDY_RESERVE, BUDDY_DMA32};
 	struct held *h = &held[slot];
-	u32 how = flags[check_below(ARRAY_SIZE(flags))];
+	u32 how = random_flags();
+	bool enough = has_enough(buddy_wished_node(how), how);
 
 	h->order = random_order();
 	h->type = types[check_below(ARRAY_SIZE(types))];
 	if (h->order == HPAGE_PMD_ORDER && check_below(4) > 0)
 		h->type = PAGE_ANON_HUGE;
 	h->page = buddy_alloc(h->order, check_below(MIGRATE_PCPTYPES), h->type, how);
-	if (!h->page)
+	if (!h->page) {
+		CHECK(h->order > 0 || !enough);
 		return;
+	}
 	CHECK(IS_ALIGNED(page_to_pfn(h->page), 1ul << h->order));
 	CHECK_EQ(page_refcount(h->page), 1);
+	model_judge(h, how, enough);
+	model_give(page_to_pfn(h->page), h->order, h->type, slot + 1);
 	for (u64 i = 0; i < 1ul << h->order; i++) {
 		/* Isolated ones only from a stack that had them before. */
 		CHECK(h->order == 0 || h->order == HPAGE_PMD_ORDER || !isolated ||
 			page_to_pfn(h->page) + i - isolated >= 1024);
-		CHECK_EQ(owner[page_to_pfn(h->page) + i], 0);
 		CHECK_EQ(pfn_type(page_to_pfn(h->page) + i), h->type);
-		owner[page_to_pfn(h->page) + i] = slot + 1;
 	}
-	held_pages += 1ul << h->order;
-	pages_by_type[h->type] += 1ul << h->order;
 }
 
 static void model_free(u64 slot)
 {
 	struct held *h = &held[slot];
 
-	for (u64 i = 0; i < 1ul << h->order; i++) {
-		CHECK_EQ(owner[page_to_pfn(h->page) + i], slot + 1);
-		owner[page_to_pfn(h->page) + i] = 0;
-	}
-	held_pages -= 1ul << h->order;
-	pages_by_type[h->type] -= 1ul << h->order;
+	model_take_back(page_to_pfn(h->page), h->order, h->type, slot + 1);
 	if (check_below(2))
 		page_put(h->page);
 	else
@@ -987,28 +1073,22 @@ static void model_free(u64 slot)
 /* Some free block by its place, as single pages in as many empty slots. */
 static void model_take(void)
 {
-	pfn_t pfn = 1 + check_below(MODEL_PAGES - 1);
+	pfn_t pfn = model_pfn(1 + check_below(model_pages - 1));
 	int order = pfn_free_order(pfn);
-	u64 slot = 0, pages;
+	u64 slot = 0;
 
 	if (order < 0 || order > 5)
 		return;
 	order = buddy_take_free(pfn);
 	CHECK(order < 0 || pfn_block(pfn)->migratetype != MIGRATE_ISOLATE);
-	pages = order < 0 ? 0 : 1ul << order;
-	held_pages += pages;
-	pages_by_type[PAGE_ANON] += pages;
-	for (u64 i = 0; i < pages; i++) {
+	for (u64 i = 0; order >= 0 && i < 1ul << order; i++) {
 		while (slot < ARRAY_SIZE(held) && held[slot].page)
 			slot++;
 		if (slot == ARRAY_SIZE(held)) { /* no slot: given back at once */
-			held_pages--;
-			pages_by_type[PAGE_ANON]--;
 			page_put(pfn_to_page(pfn + i));
 			continue;
 		}
-		CHECK_EQ(owner[pfn + i], 0);
-		owner[pfn + i] = slot + 1;
+		model_give(pfn + i, 0, PAGE_ANON, slot + 1);
 		held[slot] = (struct held){pfn_to_page(pfn + i), 0, PAGE_ANON};
 	}
 }
@@ -1033,7 +1113,7 @@ static void model_isolate(void)
 		model_unisolate();
 		return;
 	}
-	isolated = ALIGN_UP(512 + check_below(MODEL_PAGES - 2048), 1024);
+	isolated = model_pfn(1024 * (1 + check_below(model_pages / 1024 - 1)));
 	for (unsigned i = 0; i < 2; i++)
 		types_before[i] = pfn_block(isolated + i * 512)->migratetype;
 	CHECK_EQ(buddy_isolate_range(isolated, isolated + 1024), 0);
@@ -1044,6 +1124,8 @@ static void model_compare(u64 total)
 	u64 counts[NR_PAGE_TYPES];
 
 	CHECK_EQ(buddy_free_pages() + held_pages, total);
+	for_each_zone (z)
+		CHECK_EQ(zone_all_free_pages(z) + held_in[z - zones], z->managed_pages);
 	page_count_types(counts);
 	CHECK_EQ(counts[PAGE_FREE], buddy_free_pages());
 	for (unsigned t = PAGE_TABLE; t < PAGE_MODULE; t++)
@@ -1051,16 +1133,16 @@ static void model_compare(u64 total)
 	CHECK_MSG(buddy_check(), "%s", machine_words);
 }
 
-TEST(random_run_against_a_model)
+static void model_run(void)
 {
-	u64 total;
+	u64 total = buddy_free_pages(), whole[ARRAY_SIZE(zones)];
 
-	machine_start(MODEL_PAGES * PAGE_SIZE, 4);
-	total = buddy_free_pages();
+	for_each_zone (z)
+		whole[z - zones] = z->nr_free[MAX_ORDER];
 	for (u64 step = 0; step < check_rounds(8000); step++) {
 		u64 slot = check_below(ARRAY_SIZE(held));
 
-		machine_cpu = check_below(4);
+		machine_cpu = check_below(MODEL_CPUS);
 		/* Waves: mostly taking, then mostly giving, so that memory runs out and comes back. */
 		if (!held[slot].page && check_below(4) > (step / 1500 & 1) * 2)
 			model_alloc(slot);
@@ -1079,15 +1161,63 @@ TEST(random_run_against_a_model)
 	for (u64 slot = 0; slot < ARRAY_SIZE(held); slot++)
 		if (held[slot].page)
 			model_free(slot);
-	for (machine_cpu = 0; machine_cpu < 4; machine_cpu++)
+	for (machine_cpu = 0; machine_cpu < MODEL_CPUS; machine_cpu++)
 		buddy_drain_pcp();
 	machine_cpu = 0;
-	CHECK_EQ(dma32->free_pages, total);
 	model_compare(total);
+	for_each_zone (z) { /* everything has grown together again */
+		CHECK_EQ(z->free_pages, z->managed_pages);
+		CHECK_EQ(z->nr_free[MAX_ORDER], whole[z - zones]);
+	}
+}
+
+TEST(random_run_against_a_model)
+{
+	model_pages = LOW_PAGES;
+	machine_start(LOW_PAGES * PAGE_SIZE, MODEL_CPUS);
+	model_run();
 	for (unsigned t = 0; t < MIGRATE_ISOLATE; t++)
 		CHECK(restored[t] > 0);
-	/* Everything has grown together again. The first and last 4 MiB were never whole. */
+	CHECK_EQ(wishes_missed, 0);
+	/* The first and last 4 MiB were never whole. */
 	CHECK_EQ(dma32->nr_free[MAX_ORDER], 6);
+}
+
+/* CPUs 0 and 1 are node 0's, 2 and 3 node 1's. */
+static void start_two_nodes(void)
+{
+	static const struct acpi_numa numa = {
+		.nr_nodes = 2,
+		.nr_ranges = 3,
+		.ranges = {{0, NODE_PAGES * PAGE_SIZE, 0},
+			{NODE_PAGES * PAGE_SIZE, LOW_PAGES * PAGE_SIZE, 1},
+			{4096 * MIB, 4096 * MIB + 16 * MIB, 1}},
+		.distance = {{10, 20}, {20, 10}},
+	};
+
+	machine_power_on(4096 * MIB + 16 * MIB, MODEL_CPUS);
+	for (unsigned i = 0; i < MODEL_CPUS; i++)
+		cpus[i]->node = i / 2;
+	memmap_init();
+	CHECK_EQ(memmap_add(0, LOW_PAGES * PAGE_SIZE, MEMMAP_USABLE), 0);
+	CHECK_EQ(memmap_add(4096 * MIB, 4096 * MIB + 16 * MIB, MEMMAP_USABLE), 0);
+	page_init();
+	node_init(&numa);
+	lru_init();
+	buddy_init();
+	for (unsigned i = 0; i < MODEL_CPUS; i++)
+		buddy_init_cpu(cpus[i]);
+}
+
+/* The same with two nodes and three zones: each page from where it was wished for, or allowed to come from. */
+TEST(random_run_with_two_nodes)
+{
+	model_pages = MODEL_PAGES;
+	start_two_nodes();
+	CHECK_EQ(zonelists[1].zones[0], 1 * NR_ZONES + ZONE_NORMAL);
+	model_run();
+	CHECK(wishes_met > 4 * wishes_missed);
+	CHECK(wishes_missed > 0);
 }
 
 /* ---- four CPUs at once ---- */
