@@ -2,7 +2,8 @@
  * ipc.c - endpoints, calls, events                               floor 4, below: sched.c, handle.c
  *
  * Where a caller meets a server: messages wait in order, receivers wait in order, the one that finds the
- * other there does not wait at all. It touches neither registers nor memory of ring 3: native_ipc.c does.
+ * other there does not wait at all. It touches no memory of ring 3, and of its registers only what a message is made of:
+ * the rest is native_ipc.c's.
  *
  * IDEA
  *   a thread                                       its endpoint
@@ -14,9 +15,8 @@
  *     IDLE --receive--> RECEIVING --a message--> IDLE
  *
  *   On one CPU a call is a change of threads: the caller blocks and the server runs, with no run queue in
- *   between (sched_handoff()); the answer goes the same way back. A message is copied once from struct
- *   thread to struct thread, or from the saved registers of one program to those of the other. Nothing is
- *   allocated on the way.
+ *   between (sched_handoff()); the answer goes the same way back. A message is copied once, between the
+ *   saved registers of programs, or struct thread where a side is the kernel's. Nothing is allocated on the way.
  *
  *   A token is the endpoint's count of messages: never used twice, valid only there, and only while its
  *   caller waits. A stale or invented one is not in its bucket: -ESRCH.

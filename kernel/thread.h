@@ -1,5 +1,6 @@
 /*
- * thread.h - the memory of a thread: for sched.c and watchdog.c alone. Everybody else: sched.h.                floor 4
+ * thread.h - the memory of a thread: for sched.c, what stands beside it, and the ends of threads.        floor 4
+ * Everybody else: sched.h.
  */
 #ifndef THREAD_H
 #define THREAD_H

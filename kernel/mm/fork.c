@@ -31,8 +31,8 @@
 #include "seeded.h"
 
 /*
- * Both tables. Two locks of one class: the child's by trylock. Only a split of a page that both map may hold it for
- * a moment, and that waits for no table lock.
+ * Both tables. Two locks of one class: the child's by trylock. Only who splits or moves a page that both map may hold it
+ * for a moment, and holding it he waits for no other table's.
  */
 static void lock_both(struct mm *parent, struct mm *child)
 {

@@ -256,10 +256,10 @@ static bool find_in_area(struct vma *v, vaddr_t addr, void *ctx)
 /* All tables that map it are locked. May it move? */
 static enum migrate_result verdict(const struct migration *m)
 {
-	if (page_is_huge(m->from) && pfn_block(page_to_pfn(m->from))->flags & PB_PUD)
-		return MIGRATED_GIGABYTE;
 	u64 mappings = page_total_mapcount(m->from);
 
+	if (page_is_huge(m->from) && pfn_block(page_to_pfn(m->from))->flags & PB_PUD)
+		return MIGRATED_GIGABYTE;
 	if (mappings == 0)
 		return MIGRATED_GONE;
 	if (page_refcount(m->from) != mappings + 1)

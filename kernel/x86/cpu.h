@@ -41,7 +41,7 @@ struct cpu {
 	u64 idle_ns;
 	void *arch;         /* gdt, tss, ist stacks: x86/gdt.c */
 	u64_at_4 *tss_rsp0; /* in there: kernel_rsp for interrupts */
-	void *runqueue;     /* sched.c */
+	void *runqueue;     /* runqueue.h */
 	u32 node;           /* of NUMA: mm/node.c */
 	struct zone *zone;  /* mm/buddy.c: the zone that is asked first, */
 	struct pcp *pcp;    /* ... and this CPU's lists of it */

@@ -108,15 +108,15 @@ struct timer {
 
 /*
  * The call a thread is in. arg, nr: as sent. `first`, `done`, `deadline` and `state` are the handler's: they are kept from run
- * to run, also when the call is sent again after CALL_FAULT_IN, and are 0 (first: true) at the first.
+ * to run, also when the call is sent again after CALL_FAULT_IN, and are 0 (first: true) at the first. label says whether bytes
+ * go along: MESSAGE_BYTES: arg[3] to arg[5] are those at arg[1] (copy_in() knows); MESSAGE_ROOM: the first reply_bytes of
+ * `reply` go to arg[1] with the answer (copy_out() puts them there).
  */
 struct call {
 	struct thread *thread;
-	uint64_t
-		label; /* of its message. MESSAGE_BYTES: arg[3] to arg[5] are the bytes at arg[1]: copy_in() */
+	uint64_t label; /* of its message */
 	uint64_t nr, arg[6];
-	uint64_t reply
-		[3]; /* MESSAGE_ROOM: its first reply_bytes bytes go to arg[1] with the answer: copy_out() */
+	uint64_t reply[3];
 	size_t reply_bytes;
 	uint64_t token;    /* to answer with */
 	uint64_t done;     /* bytes moved: > 0: a signal ends the call with this, not with EINTR */
