@@ -186,8 +186,12 @@ static struct page *zones_alloc(unsigned order, enum migratetype mt, enum page_t
 static __noinline struct page *alloc_slow(
 	unsigned order, enum migratetype mt, enum page_type type, u32 flags)
 {
-	struct page *p = zones_alloc(order, mt, type, flags);
+	struct page *p = NULL;
 
+	if (flags & BUDDY_ELSE)
+		p = zones_alloc(order, mt, type, flags & ~BUDDY_ELSE);
+	if (!p)
+		p = zones_alloc(order, mt, type, flags);
 	if (!p && !(order > 0 && flags & BUDDY_QUIET)) {
 		buddy_drain_pcp();
 		p = zones_alloc(order, mt, type, flags);

@@ -11,12 +11,17 @@
 #define BUDDY_DMA32   0x2 /* below 4 GiB only */
 #define BUDDY_QUIET   0x4 /* a mere wish: stays above the low watermark ("light", no reclaim) */
 
-/* BUDDY_ON: that node first, else the nearest; without it, this CPU's. _AMONG: only nodes of this mask. _ONLY: that one. */
+/*
+ * BUDDY_ON: that node first, else the nearest; without it, this CPU's. _AMONG: only nodes of this mask. _FIRST: these, and the
+ * others when they have none. _ONLY: that one.
+ */
 #define BUDDY_NODE_SHIFT  8
 #define BUDDY_MASK_SHIFT  16
 #define BUDDY_NODE        0x10
+#define BUDDY_ELSE        0x20 /* with a mask: it is a wish */
 #define BUDDY_ON(node)    (BUDDY_NODE | (u32)(node) << BUDDY_NODE_SHIFT)
 #define BUDDY_AMONG(mask) ((u32)(mask) << BUDDY_MASK_SHIFT)
+#define BUDDY_FIRST(mask) (BUDDY_ELSE | BUDDY_AMONG(mask))
 #define BUDDY_ONLY(node)  (BUDDY_ON(node) | BUDDY_AMONG(1u << (node)))
 _Static_assert(MAX_NODES == 8, "a mask of nodes is a byte");
 static inline unsigned buddy_wished_node(u32 flags)
@@ -25,7 +30,7 @@ static inline unsigned buddy_wished_node(u32 flags)
 }
 static inline bool buddy_allows_node(u32 flags, unsigned node)
 {
-	u32 mask = flags >> BUDDY_MASK_SHIFT;
+	u32 mask = flags & BUDDY_ELSE ? 0 : flags >> BUDDY_MASK_SHIFT;
 
 	return !mask || mask >> node & 1;
 }

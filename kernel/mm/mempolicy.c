@@ -65,7 +65,7 @@ u32 mempolicy_wish_slow(const struct vma *v, vaddr_t addr, unsigned order)
 	case MPOL_BIND:
 		return BUDDY_ON(nearest_node(nodes)) | BUDDY_AMONG(nodes);
 	case MPOL_PREFERRED_MANY:
-		return BUDDY_ON(nearest_node(nodes));
+		return BUDDY_ON(nearest_node(nodes)) | BUDDY_FIRST(nodes);
 	case MPOL_PREFERRED:
 		return BUDDY_ON(__builtin_ctz(nodes));
 	case MPOL_INTERLEAVE:

@@ -245,22 +245,27 @@ TEST(the_nearest_first)
 	}
 }
 
-/* A machine of two nodes of 64 MiB; CPU n is of node n. */
-static void start_two(void)
+/* The machine that the tables tell of: nodes of 64 MiB; CPU n is of node n. */
+static void power_on(unsigned nodes)
 {
-	two_sockets();
 	CHECK(acpi_read_numa(0, map, &numa));
-	machine_power_on(128 * MIB, 2);
-	cpus[0]->apic_id = 0;
-	cpus[1]->apic_id = 1;
+	machine_power_on(nodes * 64 * MIB, nodes);
+	for (unsigned i = 0; i < nodes; i++)
+		cpus[i]->apic_id = i;
 	memmap_init();
-	CHECK_EQ(memmap_add(0, 128 * MIB, MEMMAP_USABLE), 0);
+	CHECK_EQ(memmap_add(0, nodes * 64 * MIB, MEMMAP_USABLE), 0);
 	page_init();
 	node_init(&numa);
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < nodes; i++)
 		cpus[i]->node = node_of_cpu(cpus[i]->apic_id);
 	lru_init();
 	buddy_init();
+}
+
+static void start_two(void)
+{
+	two_sockets();
+	power_on(2);
 }
 
 static unsigned node_of(const struct page *p)
@@ -343,6 +348,31 @@ TEST(an_empty_node_takes_from_the_next)
 	CHECK_EQ(node_zone(1, ZONE_DMA32)->pcp[0].miss, there);
 	CHECK_EQ(node_zone(0, ZONE_DMA32)->pcp[0].foreign, there);
 	CHECK(here + there < free);
+	CHECK(buddy_check());
+}
+
+/* Three nodes, 2 far from both others. Who wishes for 1 and 2 gets them before 0, which is nearer to 1 than 2 is. */
+TEST(several_nodes_are_wished_for)
+{
+	static const u8 far[] = {10, 20, 40, 20, 10, 40, 40, 40, 10};
+	const u32 wish = BUDDY_ON(1) | BUDDY_FIRST(1u << 1 | 1u << 2);
+	unsigned count[3] = {0}, last = 1, node;
+	struct page *p;
+
+	start();
+	for (u32 i = 0; i < 3; i++) {
+		add_cpu((u8)i, i, true);
+		add_memory(i * 64 * MIB, 64 * MIB, i, true);
+	}
+	put_slit(3, far);
+	power_on(3);
+	for (; (p = buddy_alloc(0, MIGRATE_MOVABLE, PAGE_ANON, wish)); last = node) {
+		node = node_of(p);
+		CHECK(node == last || (last == 1 && node == 2) || (last == 2 && node == 0));
+		count[node]++;
+	}
+	for (node = 0; node < 3; node++)
+		CHECK(count[node] > 60 * 256);
 	CHECK(buddy_check());
 }
 
