@@ -119,7 +119,7 @@ struct migration {
 	bool mlocked;
 	bool queued;             /* it waited on the deferred-split queue when it began */
 	enum migrate_result why; /* why the walk was stopped */
-	struct mm *locked; /* the spaces whose tables are locked: a chain through migration_next */
+	struct mm *locked; /* the spaces whose tables are locked: a chain through locked_next */
 	u64 found;         /* mappings of the page in them */
 	u64 replaced;      /* in the area at hand */
 };
@@ -216,7 +216,7 @@ static bool lock_tables(struct migration *m, struct mm *mm)
 {
 	if (!try_tables(m, mm))
 		return false;
-	mm->migration_next = m->locked;
+	mm->locked_next = m->locked;
 	m->locked = mm;
 	return true;
 }
@@ -226,7 +226,7 @@ static void unlock_tables(struct migration *m)
 {
 	struct mm *mm = m->locked;
 
-	m->locked = mm->migration_next;
+	m->locked = mm->locked_next;
 	spin_unlock(&mm->pt_lock);
 }
 

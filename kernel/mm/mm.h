@@ -108,7 +108,8 @@ struct mm {
 	u32 nr_puds;   /* (p) leaves of 1 GiB; mostly none, and then nobody looks for them */
 	u64 peak_rss;  /* (p) the most both were before one last fell: VmHWM */
 
-	struct mm *migration_next; /* (p) migrate.c: the next whose tables it has locked */
+	struct mm
+		*locked_next; /* (p) a migration or a split: the next whose tables it has locked */
 
 	u32 users;          /* (a) tasks that run in it; at 0 the space is emptied */
 	u32 refs;           /* (a) users count as one; khugepaged and /proc hold others */

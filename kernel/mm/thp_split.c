@@ -23,8 +23,8 @@
  *   P2      the frames' references add up to the page's (asserted in put.c)
  *   H4      a page that could not be split is on the deferred queue exactly if it was (thp_check)
  *
- * LOCKS     thp_split_pmd, _pud: pt_lock held. thp_split_page: anon->lock -> pt_lock of up to 16 spaces, by trylock, since
- *           two splits must not wait for each other -> deferred, lru -> zone.lock
+ * LOCKS     thp_split_pmd, _pud: pt_lock held. thp_split_page: anon->lock -> pt_lock of all its spaces, by trylock, since
+ *           two splits must not wait for each other -> deferred, lru -> zone.lock. They hang on a chain through struct mm
  * LINUX     mm/huge_memory.c: __split_huge_pmd, __split_huge_pud, split_huge_page_to_list: it freezes the page with
  *           migration entries, where we hold every lock.      docs/mm/thp.md, docs/mm/splitting.md
  */
@@ -103,37 +103,39 @@ void thp_split_puds(struct mm *mm, vaddr_t start, vaddr_t end)
 
 /* --- the page itself --- */
 
-#define SPLIT_MAX_SPACES 16
-
 struct split {
 	struct page *head;
-	u8 flags;                            /* which list it was on */
-	struct vma *areas[SPLIT_MAX_SPACES]; /* one for each space locked */
-	unsigned nr;
-	bool taken; /* off the deferred queue: counted when it came there */
+	u8 flags;          /* which list it was on */
+	struct mm *locked; /* the spaces whose tables are locked: a chain through locked_next */
+	bool taken;        /* off the deferred queue: counted when it came there */
 };
 
-static bool split_locked_already(struct split *s, const struct mm *mm)
-{
-	for (unsigned i = 0; i < s->nr; i++) {
-		if (s->areas[i]->mm == mm)
-			return true;
-	}
-	return false;
-}
-
-/* Lock the tables of every space that may map the page. By trylock: two splits must not wait for each other. */
+/*
+ * Lock the tables of every space that may map the page. By trylock: two splits must not wait for each other. Held already: it
+ * was met before, since this CPU came here with no table's lock.
+ */
 static bool split_lock_space(struct vma *v, vaddr_t addr, void *ctx)
 {
 	struct split *s = ctx;
 
 	(void)addr;
-	if (split_locked_already(s, v->mm))
+	if (spin_held(&v->mm->pt_lock))
 		return true;
-	if (s->nr == SPLIT_MAX_SPACES || !spin_trylock(&v->mm->pt_lock))
+	if (!spin_trylock(&v->mm->pt_lock))
 		return false;
-	s->areas[s->nr++] = v;
+	v->mm->locked_next = s->locked;
+	s->locked = v->mm;
 	return true;
+}
+
+static void split_unlock_spaces(struct split *s)
+{
+	struct mm *mm;
+
+	while ((mm = s->locked) != NULL) {
+		s->locked = mm->locked_next;
+		spin_unlock(&mm->pt_lock);
+	}
 }
 
 /* Split the huge leaves over the page in this area; its tables are locked. */
@@ -206,8 +208,7 @@ static int split_page(struct page *head, bool taken)
 	if (anon) {
 		spin_lock(&anon->lock);
 		done = split_locked(&s, anon);
-		while (s.nr)
-			spin_unlock(&s.areas[--s.nr]->mm->pt_lock);
+		split_unlock_spaces(&s);
 		spin_unlock(&anon->lock);
 		rmap_unpin_anon(anon);
 	}

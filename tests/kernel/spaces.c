@@ -269,6 +269,47 @@ KTEST(split, shared_by_parent_and_child)
 	lab_end(ctx, &before);
 }
 
+#define MANY 40
+
+static u64 split_in(struct mm **spaces, u64 n)
+{
+	u64 good = 0;
+
+	for (u64 i = 0; i < n; i++)
+		good += spaces[i] && !lab_is_huge(spaces[i], LAB_AREA) &&
+			is_marked(spaces[i], LAB_AREA, HPAGE_PMD_SIZE);
+	return good;
+}
+
+/* Children and grandchildren: however many share it, it comes apart. */
+KTEST(split, shared_by_forty)
+{
+	struct thp_settings before = lab_begin();
+	struct mm *spaces[MANY + 1] = {NULL};
+	u64 used = lab_frames_used();
+	struct page *head;
+
+	spaces[0] = lab_space();
+	KT_REQUIRE(ctx, spaces[0] && lab_area(spaces[0], LAB_AREA, HPAGE_PMD_SIZE));
+	KT_REQUIRE(ctx, lab_fill(spaces[0], LAB_AREA, HPAGE_PMD_SIZE));
+	mark(spaces[0], LAB_AREA, HPAGE_PMD_SIZE);
+	for (u32 i = 1; i <= MANY; i++) {
+		spaces[i] = fork_mm(spaces[i / 2]);
+		KT_REQUIRE(ctx, spaces[i]);
+	}
+	head = pfn_to_page(lab_pfn(spaces[0], LAB_AREA));
+	KT_EXPECT(ctx, page_total_mapcount(head) == MANY + 1);
+	page_get(head);
+	KT_EXPECT(ctx, thp_split_page(head) == 0);
+	page_put(head);
+	KT_EXPECT(ctx, split_in(spaces, MANY + 1) == MANY + 1 && lab_healthy());
+	KT_EXPECT(ctx, page_refcount(head) == MANY + 1);
+	for (u32 i = MANY + 1; i-- > 0;)
+		lab_space_end(spaces[i]);
+	KT_EXPECT(ctx, lab_frames_back(used));
+	lab_end(ctx, &before);
+}
+
 struct splitter {
 	struct waitq gone;
 	struct page *volatile head; /* with a reference for it; NULL: nothing to do */
