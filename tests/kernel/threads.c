@@ -304,7 +304,7 @@ KTEST(sched, bound_threads_spread)
 	t = thread_create("ktest bound", bound_starter, NULL, NULL, NULL);
 	KT_REQUIRE(ctx, t);
 	bound = (struct bound){
-		.alive = 1, .end = time_ns() + NS_PER_SEC, .cpus = 3ul << (nr_cpus - 2)};
+		.alive = 1, .end = time_ns() + 10 * NS_PER_SEC, .cpus = 3ul << (nr_cpus - 2)};
 	waitq_init(&bound.q, "ktest bound");
 	sched_start_on(t, 0);
 	KT_EXPECT(ctx, wait_count(&bound.q, &bound.alive, 0));
