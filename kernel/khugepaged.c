@@ -93,7 +93,8 @@ static void promote(vaddr_t haddr, const struct collapse_limits *limits)
 }
 
 /*
- * Find the next range of the cursor's space that should be collapsed, spending at most *budget pages.
+ * Find the next range of the cursor's space that should be collapsed. A range costs *budget 512 pages, an area that
+ * is not looked into one; the budget is asked behind a range, so that the smallest turn looks at one, as on Linux.
  *   locks    mm->lock held for reading
  *   returns  its address, or 0: the budget or the space is used up (then the address is past the last area)
  */
@@ -104,22 +105,22 @@ static vaddr_t find_candidate(struct mm *mm, s64 *budget, const struct collapse_
 	for (; v; v = vma_next(v)) {
 		vaddr_t a = ALIGN_UP(MAX(v->start, cursor.address), HPAGE_PMD_SIZE);
 
-		(*budget)--;
 		if (thp_vma_reason(v) != THP_OK) {
+			(*budget)--;
 			cursor.address = v->end;
 			continue;
 		}
 		for (; a + HPAGE_PMD_SIZE <= v->end; a += HPAGE_PMD_SIZE) {
 			enum collapse_result r;
 
-			if (*budget <= 0)
-				return 0;
 			r = collapse_scan(mm, v, a, limits);
 			cursor.address = khugepaged_stats.address = a + HPAGE_PMD_SIZE;
 			khugepaged_stats.nr_scanned_ptes += HPAGE_PMD_NR;
 			*budget -= HPAGE_PMD_NR;
 			if (r == COLLAPSE_SUCCEED)
 				return a;
+			if (*budget <= 0)
+				return 0;
 		}
 		cursor.address = v->end;
 	}
@@ -148,6 +149,7 @@ static bool scan_space(s64 *budget, const struct collapse_limits *limits, bool p
 	do {
 		if (!lock_space(mm, patient))
 			return true;
+		(*budget)--; /* for the space, each time it is locked */
 		if (mm->exiting)
 			cursor.address = ~0ul;
 		else

@@ -224,6 +224,8 @@ s64 report_read(struct report_file *f, void *buf, usize len, u64 pos)
 
 	if (f->node->read_at)
 		return f->node->read_at(f->task, pos, buf, len);
+	if (!f->node->show) /* opened for reading, which its mode does not forbid to root */
+		return -EINVAL;
 	if (pos < f->text_pos || (pos == 0 && f->ended))
 		rewind_file(f);
 	while (done < len) {

@@ -35,7 +35,7 @@ struct report_node {
 	const char *path; /* "/proc/vmstat"; for a file of a task the name below /proc/PID/ */
 	u16 mode;         /* permission bits as ls shows them */
 	u16 flags;        /* REPORT_* */
-	/* A text: write the record at *cursor (0: the first) and move the cursor; false: there was none. */
+	/* A text (NULL: none, as for a file only written): write the record at *cursor (0: the first) and move the cursor; false: there was none. */
 	bool (*show)(struct report_out *out, struct task *task, u64 *cursor);
 	/* A binary file: up to len bytes from pos; 0 at the end, -EINVAL when not on whole 8-byte words. */
 	s64 (*read_at)(struct task *task, u64 pos, void *buf, usize len);
@@ -69,7 +69,8 @@ void report_close(struct report_file *f);
  * report_read - up to len bytes from position pos into kernel memory.
  *
  *   locks    none held; may sleep; takes mm->lock for reading for files of a task
- *   returns  bytes, 0 at the end, -ENOMEM, -EINVAL (a binary file not read in whole 8-byte words)
+ *   returns  bytes, 0 at the end, -ENOMEM, -EINVAL (a binary file not read in whole 8-byte words, a file
+ *            that can only be written)
  */
 s64 __must_check report_read(struct report_file *f, void *buf, usize len, u64 pos);
 

@@ -222,11 +222,6 @@ static int store_split(struct task *task, const char *text)
 	return split_of_task((u32)number[0], number[1], number[2]);
 }
 
-static s64 read_nothing(struct task *task, u64 pos, void *buf, usize len)
-{
-	return -EINVAL;
-}
-
 /* --- the folders -------------------------------------------------------------------------------------- */
 
 #define STAT(kb, name)                                                                             \
@@ -267,6 +262,6 @@ const struct report_node report_size_nodes[] = {
 	SIZE_NODES(32),
 	SIZE_NODES(512),
 	SIZE_NODES(64),
-	{"/sys/kernel/debug/split_huge_pages", 0200, 0, NULL, read_nothing, store_split},
+	{"/sys/kernel/debug/split_huge_pages", 0200, 0, NULL, NULL, store_split},
 	{NULL, 0, 0, NULL, NULL, NULL},
 };

@@ -507,7 +507,7 @@ static int store_oom_score_adj(struct task *task, const char *text)
 	bool negative = text[0] == '-';
 	u64 value;
 
-	if (report_number(text + negative, 0, 1000, &value))
+	if ((negative && text[1] == '+') || report_number(text + negative, 0, 1000, &value))
 		return -EINVAL;
 	WRITE_ONCE(task->oom_score_adj, negative ? -(int)value : (int)value);
 	return 0;

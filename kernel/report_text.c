@@ -55,6 +55,7 @@ int report_number(const char *text, u64 min, u64 max, u64 *out)
 {
 	u64 value;
 
+	text += *text == '+'; /* kstrtoul() takes one */
 	if (parse_u64(text, &value) || value < min || value > max || text[1] == 'x' ||
 		text[1] == 'X')
 		return -EINVAL;

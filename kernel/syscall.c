@@ -114,9 +114,18 @@ static s64 sys_mprotect(struct regs *r)
 	return result;
 }
 
+/* After mlockall(MCL_FUTURE) the heap's new pages are there at once. */
 static s64 sys_brk(struct regs *r)
 {
-	return (s64)mmap_brk(current_mm(), ARG0(r));
+	struct mm *mm = current_mm();
+	vaddr_t old = ALIGN_UP(READ_ONCE(mm->brk), PAGE_SIZE), brk = mmap_brk(mm, ARG0(r));
+	u64 faults = 0;
+
+	if (unlikely(READ_ONCE(mm->lock_flags) & VM_LOCKED && brk > old)) {
+		mmap_bring_in_locked(mm, old, ALIGN_UP(brk, PAGE_SIZE), &faults);
+		count_faults(faults);
+	}
+	return (s64)brk;
 }
 
 static s64 sys_mremap(struct regs *r)

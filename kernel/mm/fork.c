@@ -53,6 +53,12 @@ static __always_inline bool is_alone(u64 entry)
 	return entry & (PTE_RW | PTE_EXCL);
 }
 
+/* The child's leaf: it has not looked at the page yet, whatever the parent did. Linux: pte_mkold */
+static __always_inline u64 unseen(u64 entry)
+{
+	return entry & ~PTE_A;
+}
+
 /* An object's page: the child finds it in the object when it looks for it. */
 static bool is_shared(pfn_t pfn)
 {
@@ -98,7 +104,7 @@ static int copy_huge(struct mm *child, struct vma *v, vaddr_t haddr, pmd_t *from
 		pmd.v = entry_take_write(&from->v); /* with the A and D that came meanwhile */
 		tlb_flush(&parent->tlb, haddr, haddr + HPAGE_PMD_SIZE, HPAGE_PMD_SIZE, TLB_fork);
 	}
-	pmd_write(to, pmd);
+	pmd_write(to, (pmd_t){unseen(pmd.v)});
 	unlock_both(parent, child);
 	return 0;
 }
@@ -121,11 +127,11 @@ static __always_inline bool share_huge(pmd_t *from, pmd_t *to)
 
 	rmap_dup_pmd(pfn_to_page(pmd_pfn(pmd)));
 	if (!is_alone(pmd.v)) {
-		pmd_write(to, pmd);
+		pmd_write(to, (pmd_t){unseen(pmd.v)});
 		return false;
 	}
 	entry_drop_write(&from->v);
-	pmd_write(to, pmd_read(from)); /* with the A and D that came meanwhile */
+	pmd_write(to, (pmd_t){unseen(pmd_read(from).v)}); /* with the D that came meanwhile */
 	return true;
 }
 
@@ -172,11 +178,11 @@ static __always_inline bool copy_pte(struct mm *child, bool object, pte_t *from,
 		child->nr_anon++;
 	}
 	if (!is_alone(pte.v)) {
-		pte_write(to, pte);
+		pte_write(to, (pte_t){unseen(pte.v)});
 		return false;
 	}
-	pte_write(
-		to, (pte_t){entry_take_write(&from->v)}); /* with the A and D that came meanwhile */
+	pte.v = entry_take_write(&from->v); /* with the D that came meanwhile */
+	pte_write(to, (pte_t){unseen(pte.v)});
 	return true;
 }
 
@@ -236,7 +242,7 @@ static bool copy_anon_ptes(struct mm *child, pte_t *src, pte_t *dst, u64 n)
 			entry_drop_write(&src->v);
 			v = READ_ONCE(src->v);
 		}
-		pte_write(src + to, (pte_t){v});
+		pte_write(src + to, (pte_t){unseen(v)});
 		src++;
 	}
 	child->nr_anon += n;
@@ -329,7 +335,7 @@ static int copy_pud(struct mm *child, struct vma *v, vaddr_t start, pud_t *from)
 		pud.v = entry_take_write(&from->v); /* with the A and D that came meanwhile */
 		tlb_flush(&parent->tlb, start, start + HPAGE_PUD_SIZE, HPAGE_PUD_SIZE, TLB_fork);
 	}
-	pud_write(to, pud);
+	pud_write(to, (pud_t){unseen(pud.v)});
 	unlock_both(parent, child);
 	return 0;
 }

@@ -308,6 +308,20 @@ void thp_clear(struct mm *mm, struct page *page)
 	long_work_end(mm);
 }
 
+/* The first one to need it works for a block, whatever `defrag` says: Linux asks with GFP_TRANSHUGE. */
+__noinline static pfn_t zero_after_compaction(void)
+{
+	struct page *block = compact_alloc_huge(true, 0);
+	pfn_t pfn;
+
+	if (block)
+		buddy_free(block);
+	pfn = zero_huge_get();
+	if (!pfn)
+		vmstat_inc(VM_thp_zero_page_alloc_failed);
+	return pfn;
+}
+
 /*
  * thp_mm_huge_zero - the huge zero page for a space, which holds one reference until it ends.
  *   locks    pt_lock not held
@@ -321,7 +335,7 @@ pfn_t thp_mm_huge_zero(struct mm *mm)
 
 	if (likely(READ_ONCE(mm->has_huge_zero)))
 		return zero_huge_pfn;
-	pfn = zero_huge_get();
+	pfn = zero_huge_get() ?: zero_after_compaction();
 	if (!pfn)
 		return 0;
 	spin_lock(&mm->pt_lock);

@@ -87,7 +87,7 @@ static bool huge_install(struct page *p)
  * zero_huge_get - one reference on the huge zero page, for a space.
  *
  *   locks    no spinlock held: the first call clears 2 MiB
- *   returns  its pfn; 0: no block. thp_zero_page_alloc or thp_zero_page_alloc_failed has counted
+ *   returns  its pfn; thp_zero_page_alloc has counted when it is new. 0: no block, and nothing counted
  *   Linux    mm_get_huge_zero_page, get_huge_zero_page
  */
 pfn_t zero_huge_get(void)
@@ -97,10 +97,8 @@ pfn_t zero_huge_get(void)
 	if (refs_get())
 		return zero_huge_pfn;
 	p = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_UNMOVABLE, PAGE_ZERO, 0);
-	if (!p) {
-		vmstat_inc(VM_thp_zero_page_alloc_failed);
+	if (!p)
 		return 0;
-	}
 	clear_huge_page(page_to_virt(p));
 	if (huge_install(p))
 		vmstat_inc(VM_thp_zero_page_alloc);

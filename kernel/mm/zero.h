@@ -15,7 +15,7 @@ extern pfn_t zero_pfn;      /* the 4 KiB zero frame */
 extern pfn_t zero_huge_pfn; /* the 2 MiB one, 0 while there is none */
 
 void zero_init(void);
-/* One reference for a space; allocates and clears on first use; 0: no memory (counted). */
+/* One reference for a space; allocates and clears on first use; 0: no block of order 9. */
 pfn_t zero_huge_get(void);
 void zero_huge_put(void);
 u64 zero_huge_shrink(void); /* free it if only the shrinker's reference is left; pages freed */

@@ -79,6 +79,18 @@ KTEST(report, positions)
 	report_close(&f);
 }
 
+/* What can only be written is opened by those whom its mode does not bind, and refuses to be read. */
+KTEST(report, only_written)
+{
+	struct report_file f;
+	char a[16];
+
+	KT_REQUIRE(ctx, report_open("/sys/kernel/debug/split_huge_pages", NULL, false, &f) == 0);
+	KT_EXPECT(ctx, report_read(&f, a, sizeof(a), 0) == -EINVAL);
+	report_close(&f);
+	KT_EXPECT(ctx, show(&whole, "/sys/kernel/debug/split_huge_pages") == -EINVAL);
+}
+
 KTEST(report, paths)
 {
 	struct report_file f;
@@ -116,7 +128,8 @@ KTEST(report, settings)
 	KT_EXPECT(ctx, report_set(THP "khugepaged/max_ptes_none", "512") == -EINVAL);
 	KT_EXPECT(ctx, report_set(THP "khugepaged/max_ptes_none", "-1") == -EINVAL);
 	KT_EXPECT(ctx, report_set(THP "khugepaged/max_ptes_none", "0x10") == -EINVAL);
-	KT_EXPECT(ctx, report_set(THP "khugepaged/max_ptes_none", "0") == 0);
+	KT_EXPECT(ctx, report_set(THP "khugepaged/max_ptes_none", "++1") == -EINVAL);
+	KT_EXPECT(ctx, report_set(THP "khugepaged/max_ptes_none", "+0") == 0);
 	KT_EXPECT(ctx, thp_settings.max_ptes_none == 0);
 	KT_EXPECT(ctx, report_set(THP "khugepaged/pages_to_scan", "0") == -EINVAL);
 	KT_EXPECT(ctx, report_set(THP "khugepaged/pages_to_scan", "4294967296") == -EINVAL);
@@ -143,7 +156,7 @@ KTEST(report, what_is_refused_changes_nothing)
 		"/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms",
 		"/sys/kernel/debug/sched/numa_balancing/scan_size_mb"};
 	static const char *const words[] = {"", "\n", "nonsense", "Always", "always never",
-		"[never]", "-1", "+1", "1 1", "1x", "0x1", "1.0", "4294967296",
+		"[never]", "-1", "++1", "1 1", "1x", "0x1", "1.0", "4294967296",
 		"18446744073709551617",
 		"1111111111111111111111111111111111111111111111111111111111111111"};
 
