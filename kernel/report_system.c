@@ -17,6 +17,7 @@
 #include "mm/kmalloc.h"
 #include "mm/reclaim.h"
 #include "mm/vma.h"
+#include "mutex.h"
 #include "vmstat.h"
 #include "x86/features.h"
 #include "x86/layout.h"
@@ -86,13 +87,23 @@ static u64 mapped_pages(void)
 	return MIN(pages, vmstat_read(VM_nr_shmem));
 }
 
+/* Takes the lock of a space that has locked something; of one that is ending nothing is left to be counted. */
 static bool add_locked(struct mm *mm, void *ctx)
 {
-	*(u64 *)ctx += MIN(READ_ONCE(mm->locked_vm), mm_rss(mm));
+	struct report_usage u = {0};
+
+	if (!READ_ONCE(mm->locked_vm))
+		return true;
+	rwsem_read_lock(&mm->lock);
+	for (struct vma *v = vma_first(mm); v; v = vma_next(v))
+		if (v->flags & VM_LOCKED)
+			report_usage(v, &u);
+	rwsem_read_unlock(&mm->lock);
+	*(u64 *)ctx += u.rss >> PAGE_SHIFT;
 	return true;
 }
 
-/* Pages that locked areas hold: as many as are locked and present, where Linux counts each page as it is met (NR_MLOCK). */
+/* Pages that locked areas hold, found when asked for; Linux counts each as it is locked (NR_MLOCK). One that two lock counts twice. */
 static u64 locked_pages(void)
 {
 	u64 pages = 0;

@@ -39,7 +39,7 @@ def test_thptouch_usage(pagoda):
 
 
 @pytest.mark.parametrize("program", ["cowtree", "remapper", "vmalimit", "syscalls", "zeroes",
-                                     "crash all", "stale all", "fpu", "fewbytes"])
+                                     "crash all", "stale all", "fpu", "fewbytes", "locked"])
 @pytest.mark.parametrize("smp", [1, 4])
 def test_checks_itself(pagoda, program, smp):
     result = pagoda(f"run {program} && {HEALTH}", smp=smp, limit=60)
@@ -90,11 +90,21 @@ def test_sequences_as_on_linux(pagoda, cow, number):
     assert f"digest {SEQUENCES[number]}: ok" in result.output
 
 
-@pytest.mark.parametrize("processes, threads", [(4, 1), (2, 2)])
-def test_soak(pagoda, processes, threads):
+@pytest.mark.parametrize("processes, threads, nodes", [(4, 1, 1), (2, 2, 1), (2, 2, 2)])
+def test_soak(pagoda, processes, threads, nodes):
     """A little of what make soak does for minutes; the counters say that it happened."""
-    result = pagoda(f"run soak 400 {processes} {threads} && {HEALTH}", smp=4, limit=120)
-    assert f"soak: 400 cycles, {processes} processes of {threads} threads: ok" in result.output
+    scanner = "/sys/kernel/debug/sched/numa_balancing"  # it works sooner and more often than from boot on
+    command = f"echo 50 > {scanner}/scan_delay_ms && echo 50 > {scanner}/scan_period_min_ms && " if nodes > 1 else ""
+    output = pagoda(command + f"run soak 400 {processes} {threads} && {HEALTH}", smp=4, numa=nodes, limit=120).output
+    assert f"soak: 400 cycles, {processes} processes of {threads} threads: ok" in output
+    counts = {name.strip(): int(value) for name, value in re.findall(r"^([a-z_, 0-9]+?) +(\d+)$", output, re.MULTILINE)}
+    for name in ("thp_fault_alloc", "thp_split_pmd", "thp_collapse_alloc"):
+        assert counts[name] >= 400
+    assert counts["pgfault"] >= 400 * 400 and counts["small, of 1000"] >= 980
+    assert counts["mremap"] >= 25 and counts["fork"] >= 6 and counts["compact_memory"] >= 1
+    assert counts["pgmigrate_success"] > 0 and counts["words compared"] > 0
+    if nodes > 1:
+        assert counts["numa_hint_faults"] > 0 and counts["numa_pages_migrated"] > 0
 
 
 def test_stress_with_khugepaged_awake(pagoda):

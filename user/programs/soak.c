@@ -11,8 +11,12 @@
  *
  * One turn is one huge fault, one split, 400 small faults and one collapse. Some turns also move the
  * window away and back, fork a child that compares everything it inherited and writes over some of it,
- * or have all memory compacted. The kernel's counters say at the end whether all that really happened:
- * at least CYCLES of each, and 98 small faults in 100.
+ * have all memory compacted, or fill every word and compare every word; with several nodes the thread
+ * then goes to the next CPU, and its memory after it. Otherwise two words of each page are compared.
+ *
+ * At the end it says what happened, the kernel's counters and its own, and fails if there was less of
+ * anything than the turns must have caused: CYCLES of huge faults, splits and collapses, 98 small faults
+ * in 100, a move in 16 turns, a child in 64, a compaction in 256, and pages that compaction moved.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib.h"
@@ -32,13 +37,29 @@
 #define THREADS_MAX   8
 #define THREAD_STRIDE (64 * MIB)
 #define SPARE_OFFSET  (32 * MIB) /* of a thread's own range: where windows are moved to */
-#define TRIES         100000     /* until a collapse must have come about */
+#define TRIES         30000      /* a millisecond each, until a collapse must have come about */
 #define COMPACT       "/proc/sys/vm/compact_memory"
+#define NODES         "/sys/devices/system/node/online"
 
 /* How often a turn does more than the round. */
 #define EVERY_MOVE    16
 #define EVERY_FORK    64
-#define EVERY_COMPACT 1024
+#define EVERY_WORD    64
+#define EVERY_CPU     16
+#define EVERY_COMPACT 256
+
+/* What all workers have done, children apart: in memory that all processes share. */
+struct done {
+	unsigned long moves, forks, compactions, words;
+};
+
+static struct done *done;
+static unsigned long cpus; /* to wander over; 0: one node, stay */
+
+static void count(unsigned long *what, unsigned long by)
+{
+	__atomic_fetch_add(what, by, __ATOMIC_RELAXED);
+}
 
 struct worker {
 	unsigned int number;  /* over all processes */
@@ -82,19 +103,52 @@ static void window_check(const struct worker *w, unsigned int window)
 	}
 }
 
+/* What the words between the first and the last of a page hold once the whole window is filled. */
+static unsigned int word_between(unsigned int tag, unsigned int page, unsigned int i)
+{
+	return (tag + page) * 2654435761u ^ i * 40503u;
+}
+
+static void window_fill(struct worker *w, unsigned int window)
+{
+	for (unsigned int page = 0; page < HUGE_PAGES; page++) {
+		volatile unsigned int *word = word_of(w, window, page);
+
+		for (unsigned int i = 1; i < PAGE_BYTES / 4 - 1; i++)
+			word[i] = word_between(w->tag[window], page, i);
+	}
+}
+
+/* Every word of a window that was filled, then lost its hole: zeros between the ends of those pages. */
+static void window_check_words(const struct worker *w, unsigned int window)
+{
+	for (unsigned int page = 0; page < HUGE_PAGES; page++) {
+		volatile unsigned int *word = word_of(w, window, page);
+		bool lost = page >= HOLE_FIRST && page < HOLE_FIRST + HOLE_PAGES;
+
+		for (unsigned int i = 1; i < PAGE_BYTES / 4 - 1; i++)
+			if (word[i] != (lost ? 0 : word_between(w->tag[window], page, i)))
+				failed(w, "a word differs", window * HUGE_PAGES + page, word[i]);
+	}
+	count(&done->words, HUGE_BYTES / 4);
+}
+
 static void advise(struct worker *w, void *start, unsigned long bytes, int advice)
 {
 	if (madvise(start, bytes, advice) < 0)
 		failed(w, "madvise", advice, -1);
 }
 
-/* EAGAIN is an honest answer: compaction, say, has one of the pages just now. */
+/*
+ * EAGAIN is an honest answer: compaction, say, has one of the pages just now, and may have one or other of them for as long as
+ * its flushes take, which is seconds where the host has no time for a CPU of the guest.
+ */
 static void window_collapse(struct worker *w, char *start)
 {
 	for (int i = 0; madvise(start, HUGE_BYTES, MADV_COLLAPSE) < 0; i++) {
 		if (errno != EAGAIN || i == TRIES)
 			failed(w, "MADV_COLLAPSE", (start - w->base) / PAGE_BYTES, -1);
-		sched_yield();
+		sleep_ms(1);
 	}
 }
 
@@ -105,6 +159,7 @@ static void window_move(struct worker *w, unsigned int window)
 	if (mremap(from, HUGE_BYTES, HUGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to ||
 		mremap(to, HUGE_BYTES, HUGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, from) != from)
 		failed(w, "mremap", window, -1);
+	count(&done->moves, 1);
 }
 
 static void child_run(struct worker *w)
@@ -131,6 +186,33 @@ static void fork_and_wait(struct worker *w)
 	status = child_wait(pid);
 	if (status)
 		failed(w, "a child", 0, status);
+	count(&done->forks, 1);
+}
+
+/* The window is small pages. Each second one of them goes, so that the frames of the others want bringing together. */
+static void compact(struct worker *w, unsigned int window)
+{
+	char *start = w->base + window * HUGE_BYTES;
+	int error;
+
+	for (unsigned int page = HOLE_FIRST; page < HOLE_FIRST + HOLE_PAGES; page += 2)
+		advise(w, start + page * PAGE_BYTES, PAGE_BYTES, MADV_DONTNEED);
+	error = file_write(COMPACT, "1");
+	if (error)
+		failed(w, COMPACT, 0, error);
+	for (unsigned int page = HOLE_FIRST; page < HOLE_FIRST + HOLE_PAGES; page += 2)
+		pages_write(w, window, page, 1);
+	count(&done->compactions, 1);
+}
+
+static void cpu_change(struct worker *w, unsigned long turn)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((w->number + turn / EVERY_CPU) % cpus, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) < 0)
+		failed(w, "sched_setaffinity", 0, -1);
 }
 
 static void turn_run(struct worker *w, unsigned long turn)
@@ -140,16 +222,22 @@ static void turn_run(struct worker *w, unsigned long turn)
 
 	w->tag[window] = (w->number + 1) << 24 | (turn & 0x3fff) << 9 | 1;
 	pages_write(w, window, 0, HUGE_PAGES);
+	if (turn % EVERY_WORD == 0)
+		window_fill(w, window);
 	advise(w, start + HOLE_FIRST * PAGE_BYTES, HOLE_PAGES * PAGE_BYTES, MADV_DONTNEED);
 	pages_write(w, window, HOLE_FIRST, HOLE_PAGES);
+	if (turn % EVERY_COMPACT == 0)
+		compact(w, window);
 	window_collapse(w, start);
 	if (turn % EVERY_MOVE == 0)
 		window_move(w, window);
 	if (turn % EVERY_FORK == 0)
 		fork_and_wait(w);
-	if (w->number == 0 && turn % EVERY_COMPACT == 0)
-		file_write(COMPACT, "1"); /* not there, or not allowed: then without it */
+	if (cpus && turn % EVERY_CPU == 0)
+		cpu_change(w, turn);
 	window_check(w, window);
+	if (turn % EVERY_WORD == 0)
+		window_check_words(w, window);
 	if (turn % EVERY_FORK < WINDOWS) /* the others stay full for a child to inherit */
 		return;
 	advise(w, start, HUGE_BYTES, MADV_DONTNEED);
@@ -197,42 +285,94 @@ static int process_run(unsigned int process, unsigned long cycles, unsigned int 
 
 /* ---- what really happened ---- */
 
-static const char *const wanted[] = {"thp_fault_alloc", "thp_split_pmd", "thp_collapse_alloc"};
+/* The kernel's, each with how often it must have counted in a number of cycles. */
+static const struct {
+	const char *name;
+	unsigned long
+		in_cycles; /* once in so many, at least once; 0: with several nodes, at least once */
+} wanted[] = {
+	{"thp_fault_alloc", 1},
+	{"thp_split_pmd", 1},
+	{"thp_collapse_alloc", 1},
+	{"pgmigrate_success", EVERY_COMPACT},
+	{"numa_hint_faults", 0},
+	{"numa_pages_migrated", 0},
+};
+#define NR_WANTED (sizeof(wanted) / sizeof(wanted[0]))
 
-static unsigned long rise(const struct counters *before, const char *name)
+struct before {
+	unsigned long faults, counters[NR_WANTED];
+	struct timespec time;
+};
+
+static unsigned long vmstat(const char *name)
 {
-	struct counters now;
+	char field[48];
 
-	counters_read(&now);
-	return counters_get(&now, name) - counters_get(before, name);
+	snprintf(field, sizeof(field), "%s ", name); /* thp_fault_alloc is no other's beginning */
+	return proc_kb("/proc/vmstat", field);
 }
 
-/* The number of counters that did not rise as far as they must. */
-static int tell(const struct counters *before, unsigned long faults_before, unsigned long cycles)
+static void before_read(struct before *b)
 {
-	unsigned long faults = proc_kb("/proc/vmstat", "pgfault") - faults_before;
-	unsigned long huge = rise(before, "thp_fault_alloc");
-	int failures = 0;
+	b->faults = vmstat("pgfault");
+	for (size_t i = 0; i < NR_WANTED; i++)
+		b->counters[i] = vmstat(wanted[i].name);
+	clock_gettime(CLOCK_MONOTONIC, &b->time);
+}
 
-	printf("%-24s %lu\n", "pgfault", faults);
-	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-		unsigned long value = rise(before, wanted[i]);
+/* One line; 1 if it is less than it must be. */
+static int tell_one(const char *name, unsigned long value, unsigned long least)
+{
+	printf("%-24s %lu%s\n", name, value, value < least ? "   too few" : "");
+	return value < least;
+}
 
-		printf("%-24s %lu%s\n", wanted[i], value, value < cycles ? "   too few" : "");
-		failures += value < cycles;
+static unsigned long once_in(unsigned long cycles, unsigned long every)
+{
+	return cycles < every ? 1 : cycles / every;
+}
+
+/* The number of things that did not happen as often as they must. */
+static int tell(const struct before *before, unsigned long cycles)
+{
+	unsigned long faults = vmstat("pgfault") - before->faults;
+	unsigned long huge = vmstat("thp_fault_alloc") - before->counters[0];
+	int failures = tell_one("pgfault", faults, cycles * HOLE_PAGES);
+	struct timespec now;
+
+	failures += tell_one("small, of 1000", (faults - huge) * 1000 / (faults + !faults), 980);
+	for (size_t i = 0; i < NR_WANTED; i++) {
+		unsigned long value = vmstat(wanted[i].name) - before->counters[i];
+
+		if (wanted[i].in_cycles || cpus)
+			failures += tell_one(wanted[i].name, value,
+				wanted[i].in_cycles ? once_in(cycles, wanted[i].in_cycles) : 1);
 	}
-	if (faults < cycles * HOLE_PAGES || (faults - huge) / 98 < faults / 100) {
-		printf("too few small faults\n");
-		failures++;
-	}
+	failures += tell_one("mremap", done->moves, once_in(cycles, EVERY_MOVE));
+	failures += tell_one("fork", done->forks, once_in(cycles, EVERY_FORK));
+	failures += tell_one("compact_memory", done->compactions, once_in(cycles, EVERY_COMPACT));
+	failures += tell_one(
+		"words compared", done->words, once_in(cycles, EVERY_WORD) * (HUGE_BYTES / 4));
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	printf("%-24s %ld\n", "seconds", (long)(now.tv_sec - before->time.tv_sec));
 	return failures;
+}
+
+/* With several nodes the workers wander over all CPUs, so that pages have somebody to follow. */
+static void nodes_look(void)
+{
+	char online[64];
+
+	if (file_read(NODES, online, sizeof(online)) && strcmp(online, "0") != 0)
+		cpus = sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 int main(int argc, char **argv)
 {
-	unsigned long cycles, processes = 4, threads = 1, faults, share;
+	unsigned long cycles, processes = 4, threads = 1, share;
 	int pids[PROCESSES_MAX], failures = 0;
-	struct counters before;
+	struct before before;
 
 	if (argc < 2 || argc > 4 || !size_parse(argv[1], &cycles) || !cycles ||
 		(argc > 2 && !size_parse(argv[2], &processes)) ||
@@ -242,8 +382,11 @@ int main(int argc, char **argv)
 			PROCESSES_MAX, THREADS_MAX);
 		return 2;
 	}
-	counters_read(&before);
-	faults = proc_kb("/proc/vmstat", "pgfault");
+	done = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (done == MAP_FAILED)
+		die("soak: no shared memory");
+	nodes_look();
+	before_read(&before);
 	share = (cycles + processes * threads - 1) / (processes * threads) * threads;
 	for (unsigned int i = 0; i < processes; i++) {
 		pids[i] = fork();
@@ -254,7 +397,7 @@ int main(int argc, char **argv)
 	}
 	for (unsigned int i = 0; i < processes; i++)
 		failures += child_wait(pids[i]) != 0;
-	failures += tell(&before, faults, cycles);
+	failures += tell(&before, cycles);
 	printf("soak: %lu cycles, %lu processes of %lu threads: %s\n", cycles, processes, threads,
 		failures ? "FAILED" : "ok");
 	return failures != 0;
