@@ -18,6 +18,7 @@
 #include "mm/thp_split.h"
 #include "mm/vma.h"
 #include "mutex.h"
+#include "printk.h"
 #include "vmstat.h"
 #include "x86/timer.h"
 #include <abi/advice.h>
@@ -40,12 +41,27 @@ static bool is_pud(struct mm *mm, vaddr_t addr)
 	return pudp && pud_kind(pud_read(pudp)) == ENTRY_LEAF;
 }
 
+/* What becomes of a huge page: so much of it stays mapped; is it one page still? */
+struct kind {
+	u64 kept;
+	bool split;
+};
+
+static const struct kind mixed[KINDS] = {
+	{HPAGE_PMD_SIZE, false}, {PAGE_SIZE, false}, {PAGE_SIZE, true}, {0, false}};
+static const struct kind in_pieces[KINDS] = {
+	{HPAGE_PMD_SIZE, false}, {PAGE_SIZE, true}, {PAGE_SIZE, true}, {PAGE_SIZE, true}};
+static const struct kind *kinds = mixed;
+
+static const struct kind *kind_of(vaddr_t a)
+{
+	return &kinds[(a >> HPAGE_PMD_SHIFT) % KINDS];
+}
+
 /* What stays of the range of 2 MiB at `a`: its whole, one page, or nothing. */
 static u64 kept(vaddr_t a)
 {
-	static const u64 bytes[KINDS] = {HPAGE_PMD_SIZE, PAGE_SIZE, PAGE_SIZE, 0};
-
-	return bytes[(a >> HPAGE_PMD_SHIFT) % KINDS];
+	return kind_of(a)->kept;
 }
 
 /* The word at a and one near the end of each page that stays. */
@@ -89,7 +105,7 @@ static bool thin_out(const struct moves *m)
 		if (mmap_advise(
 			    m->mm, a + kept(a), HPAGE_PMD_SIZE - kept(a), MADV_DONTNEED, &faults))
 			return false;
-		if ((a >> HPAGE_PMD_SHIFT) % KINDS != 2 || !lru_get(head))
+		if (!kind_of(a)->split || !lru_get(head))
 			continue;
 		(void)thp_split_page(head);
 		page_put(head);
@@ -98,10 +114,11 @@ static bool thin_out(const struct moves *m)
 }
 
 /* False: this machine has no such pages, or not enough memory. */
-static bool begin(struct moves *m)
+static bool begin(struct moves *m, const struct kind *mixture)
 {
 	u64 pages;
 
+	kinds = mixture;
 	*m = (struct moves){.before = lab_begin()};
 	if (!huge_pud_possible() || !lab_has_memory(GIB) || !huge_pud_available() ||
 		gigapage_reserved())
@@ -140,9 +157,9 @@ static void end(struct ktest_ctx *ctx, struct moves *m)
 	lab_end(ctx, &m->before);
 }
 
-#define BEGIN(ctx, m)                                                                              \
+#define BEGIN(ctx, m, mixture)                                                                     \
 	do {                                                                                       \
-		if (!begin(m)) {                                                                   \
+		if (!begin(m, mixture)) {                                                          \
 			end(ctx, m);                                                               \
 			KT_SKIP(ctx, "no pages of 1 GiB here, or less than 2 GiB free");           \
 		}                                                                                  \
@@ -221,12 +238,53 @@ KTEST(gigabyte_moves, what_is_pinned_stays_the_rest_makes_room)
 	struct moves m;
 	unsigned n;
 
-	BEGIN(ctx, &m);
+	BEGIN(ctx, &m, mixed);
 	n = pin_some(&m, pinned, 64);
 	expect_refusal(ctx, &m);
 	while (n > 0)
 		page_put(pinned[--n]);
 	expect_success(ctx, &m);
+	end(ctx, &m);
+}
+
+/* --- where no block is free --- */
+
+#define FILLER (128 * GIB)
+
+/* The last free blocks of 2 MiB are taken, by pages that may move. How many. */
+static u64 take_blocks(struct moves *m)
+{
+	u64 n = 0;
+
+	if (!lab_area(m->asking, FILLER, SPARE * 2))
+		return 0;
+	for (; n < SPARE * 2 / HPAGE_PMD_SIZE; n++) {
+		vaddr_t a = FILLER + n * HPAGE_PMD_SIZE;
+		struct page *block = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_PINNED, 0);
+
+		if (!block)
+			break;
+		buddy_free(block);
+		if (!lab_fill(m->asking, a, HPAGE_PMD_SIZE))
+			break;
+	}
+	return n;
+}
+
+/* Three quarters of memory are free, and hardly a block of it: each huge page in the way comes apart, and moves in pieces. */
+KTEST(gigabyte_moves, huge_pages_come_apart)
+{
+	struct moves m;
+	u64 split, blocks;
+
+	BEGIN(ctx, &m, in_pieces);
+	blocks = take_blocks(&m);
+	split = vmstat_read(VM_thp_migration_split);
+	expect_success(ctx, &m);
+	split = vmstat_read(VM_thp_migration_split) - split;
+	printk("ktest: gigabyte_moves: %lu free blocks were taken, %lu huge pages came apart",
+		blocks, split);
+	KT_EXPECT(ctx, split > 0);
 	end(ctx, &m);
 }
 
@@ -260,7 +318,7 @@ KTEST(gigabyte_moves, while_others_write)
 	u64 before = 0, after = 0;
 	struct moves m;
 
-	BEGIN(ctx, &m);
+	BEGIN(ctx, &m, mixed);
 	lab_space_end(m.child); /* every page in one space: nothing is copied by a write */
 	m.child = NULL;
 	w.at = w.start;
