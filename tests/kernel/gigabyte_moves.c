@@ -249,16 +249,16 @@ KTEST(gigabyte_moves, what_is_pinned_stays_the_rest_makes_room)
 
 /* --- where no block is free --- */
 
-#define FILLER (128 * GIB)
+#define FILLER (128 * GIB + HPAGE_PMD_SIZE) /* an area without a whole gigabyte in it */
 
-/* The last free blocks of 2 MiB are taken, by pages that may move. How many. */
+/* The last free blocks of 2 MiB are taken, by pages that may move. How many: compaction makes some meanwhile. */
 static u64 take_blocks(struct moves *m)
 {
 	u64 n = 0;
 
-	if (!lab_area(m->asking, FILLER, SPARE * 2))
+	if (!lab_area(m->asking, FILLER, GIB - HPAGE_PMD_SIZE))
 		return 0;
-	for (; n < SPARE * 2 / HPAGE_PMD_SIZE; n++) {
+	for (; n < GIB / HPAGE_PMD_SIZE - 1; n++) {
 		vaddr_t a = FILLER + n * HPAGE_PMD_SIZE;
 		struct page *block = buddy_alloc(HPAGE_PMD_ORDER, MIGRATE_MOVABLE, PAGE_PINNED, 0);
 
