@@ -320,13 +320,14 @@ static s64 move_area(
 		return -ENOMEM;
 	}
 	move_pieces(&m, old);
-	beside = n->end == v->start || v->end == n->start; /* itself: two areas were asked for */
-	if (!stays || v->anon || !beside)
+	/* Untouched, it could be united with what was moved: then it would not be there to be removed. */
+	if (!stays)
+		zap_area(v); /* the entries are gone; only the area and its tables are left */
+	beside = stays && (n->end == v->start || v->end == n->start); /* two areas were asked for */
+	if (!beside || v->anon)
 		vma_merge(n);
 	if (stays)
 		leave_empty(vma_find(mm, old), old, old_len);
-	if (!stays)
-		zap_area(v); /* the entries are gone; only the area and its tables are left */
 	return to;
 }
 
