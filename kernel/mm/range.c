@@ -4,14 +4,15 @@
  * What the verbs of mmap.c, mprotect.c, mremap.c and madvise.c have in common. It changes where areas begin and end,
  * never their rights or pages, except range_unmap.
  *
- * IDEA      A verb on [start, end) first makes the range's edges edges of areas, then treats whole areas:
+ * IDEA      A verb on [start, end) makes the range's edges edges of areas, and treats whole areas:
  *
  *             |------ area ------|------ area ------|
  *                   [start             end)
- *             |--a--|------b-----|---c--|-----d-----|      all that can fail (two splits) happens here; then b and c
- *                                                          change, and what can unite again does
+ *             |--a--|------b-----|---c--|-----d-----|      only a cut can fail; b and c change, and what can unite
+ *                                                          again does
  *
- *           A verb that fails after a cut leaves areas cut where the caller asked: only smaps can tell.
+ *           What removes (range_unmap) makes both cuts first and fails as a whole. mprotect, madvise and mlock go from
+ *           area to area, as on Linux (range_part): where the second cut fails the areas before it have changed.
  *
  * LOCKS     mm->lock (write; read for the finders) -> pt_lock
  * LINUX     mm/mmap.c: split_vma, find_vma_intersection, do_mas_munmap, vma_adjust_trans_huge   docs/mm/mmap.md

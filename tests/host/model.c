@@ -250,10 +250,12 @@ int model_unmap(struct model_space *s, vaddr_t addr, u64 len)
 	return 0;
 }
 
-/* mprotect met a hole: what lies before it has changed, unless memory was short. */
-static void follow_protection(struct model_space *s, vaddr_t addr, u32 prot)
+/* mprotect met a hole: what lies before it has changed. Or memory was short: some areas have changed, the first ones. */
+static void follow_protection(struct model_space *s, vaddr_t addr, u64 len, u32 prot)
 {
-	for (; s->page[first_page(addr)].mapped; addr += PAGE_SIZE) {
+	vaddr_t end = addr + ALIGN_UP(len, PAGE_SIZE);
+
+	for (; addr < end && s->page[first_page(addr)].mapped; addr += PAGE_SIZE) {
 		struct vma *v = area_at(s, addr);
 
 		if (!model_may_fail || (v->flags & VM_ACCESS) == prot)
@@ -273,8 +275,7 @@ int model_protect(struct model_space *s, vaddr_t addr, u64 len, u32 prot)
 		CHECK_EQ(err, -ENOMEM);
 		if (whole)
 			refused("mprotect");
-		else
-			follow_protection(s, addr, prot);
+		follow_protection(s, addr, len, prot);
 		return err;
 	}
 	CHECK(whole);
@@ -423,8 +424,12 @@ int model_advise(struct model_space *s, vaddr_t addr, u64 len, int advice)
 	for (u64 n = first_page(addr); n < first_page(addr) + nr_pages(len); n++) {
 		struct model_page *p = &s->page[n];
 
-		if (!p->mapped || err != want)
+		if (!p->mapped)
 			continue;
+		if (err != want) {
+			follow_fork_advice(s, n); /* the first areas have changed */
+			continue;
+		}
 		if (advice == MADV_DONTNEED)
 			p->version = 0;
 		if (advice == MADV_FREE)
