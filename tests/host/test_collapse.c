@@ -339,17 +339,17 @@ TEST(shared_small_pages)
 	end();
 }
 
-/* pages_to_scan is a budget: a turn stops where it is used up, the next one goes on there. */
+/* pages_to_scan is a budget, asked behind a range: a turn stops where it is used up, the next one goes on there. */
 TEST(the_cursor_goes_on)
 {
 	begin(8 * MIB);
 	write_pages(HERE, 2048);
 	allow(8 * MIB);
 	model_khugepaged_turn(1);
-	CHECK(!model_is_huge(s, HERE)); /* the area itself costs one */
-	model_khugepaged_turn(513);
-	CHECK(model_is_huge(s, HERE) && !model_is_huge(s, HERE + 2 * MIB));
-	model_khugepaged_turn(1025);
+	CHECK(model_is_huge(s, HERE) && !model_is_huge(s, HERE + 2 * MIB)); /* the smallest: one */
+	model_khugepaged_turn(513); /* the space costs one */
+	CHECK(model_is_huge(s, HERE + 2 * MIB) && !model_is_huge(s, HERE + 4 * MIB));
+	model_khugepaged_turn(512);
 	CHECK(model_is_huge(s, HERE + 4 * MIB) && !model_is_huge(s, HERE + 6 * MIB));
 	CHECK_EQ(khugepaged_stats.full_scans, 0);
 	CHECK_EQ(khugepaged_stats.address, HERE + 6 * MIB);

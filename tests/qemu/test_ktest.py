@@ -30,10 +30,14 @@ def outcome(output):
 # What the four CPUs do to each other; the mistakes of test_cve.py, which look at every frame after each step and so
 # get less memory; and all the others, whatever their names.
 PARTS = {
-    "others": (None, "6G"),
-    "races": ("flush race stress shoot khugepaged split shrink device fault sched mutex rwsem migrate".split(), "6G"),
-    "mistakes": (["cve"], "512M"),
+    "others": (None, "6G", set()),
+    "races": ("flush race stress shoot khugepaged split shrink device fault sched mutex rwsem migrate".split(), "6G", set()),
+    "mistakes": (["cve"], "512M", {"no pages of 1 GiB here, or less than 2 GiB free"}),
 }
+
+# Why a test may be skipped on four CPUs in the release build: another build or machine, which other tests here have.
+WANTS_ANOTHER = {"no injection in this build", "needs injection, and 2 CPUs", "one node: run with NUMA=2",
+                 "wants between 192 and 384 MiB of free memory"}
 
 
 def all_suites():
@@ -46,7 +50,7 @@ def all_suites():
 
 
 def suites_of(part):
-    named = {suite for suites, _ in PARTS.values() for suite in suites or ()}
+    named = {suite for suites, *_ in PARTS.values() for suite in suites or ()}
     assert named <= all_suites()
     return PARTS[part][0] or sorted(all_suites() - named)
 
@@ -57,9 +61,8 @@ def test_release(pagoda, part):
     commands = " && ".join(f"ktest {suite}" for suite in suites_of(part))
     results = outcome(pagoda(f"{commands} && {HEALTH}", smp=4, mem=PARTS[part][1], limit=80).output)
     assert {name.split(".")[0] for name in results} == set(suites_of(part))
-    skipped = {name for name, result in results.items() if result != "ok"}
-    # What wants the debug build, or several nodes.
-    assert all(name.startswith(("flush_left_out.", "no_memory.", "numa.", "contig.")) for name in skipped), skipped
+    skipped = {name: result for name, result in results.items() if result != "ok"}
+    assert set(skipped.values()) <= WANTS_ANOTHER | PARTS[part][2], skipped
 
 
 def test_all_in_one_boot(pagoda):
