@@ -15,8 +15,8 @@ struct runqueue {
 	u32 cpu;               /* (c) */
 	struct thread *current;
 	struct thread *idle; /* (c) */
-	struct thread *
-		left; /* this CPU only: DEAD, to be freed by the next thread; or READY, to be moved by it */
+	/* This CPU only: DEAD, to be freed by the next thread; or READY, to be moved by it. */
+	struct thread *left;
 	u64 stopped_for; /* the newest sched_stop_word this CPU stood still for, or has worked for */
 };
 

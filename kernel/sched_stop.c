@@ -120,8 +120,8 @@ static u64 stop_begin(u64 mark)
 	u64 sequence = __atomic_add_fetch(&stop_sequence, 1, __ATOMIC_RELAXED), word, none = 0;
 
 	for (;;) {
-		word = (sequence * 2 * MAX_CPUS) | mark |
-		       cpu_id(); /* on whichever CPU we are now */
+		/* On whichever CPU we are this time. */
+		word = (sequence * 2 * MAX_CPUS) | mark | cpu_id();
 		if (__atomic_compare_exchange_n(&sched_stop_word, &none, word, false,
 			    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 			return word;

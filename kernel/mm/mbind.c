@@ -11,6 +11,7 @@
  *   A page is found by its entry, and the entry may change when no table is locked: then some other page is moved, or none,
  *   which harms nobody. So no table lock is held, and mm->lock only for reading while pages move.
  *
+ * INVARIANTS  none of its own: N5 of mempolicy.c, M1 to M5 of migrate.c                    (`run numa policy`)
  * LOCKS     mm->lock (write to mark, read to move); migrate.c's
  * LINUX     mm/mempolicy.c: do_mbind, queue_pages_range; mm/migrate.c: do_pages_move, do_pages_stat.   docs/mm/numa.md
  */

@@ -16,8 +16,8 @@
  */
 int mbind_range(struct mm *mm, vaddr_t start, u64 len, u32 policy, u32 flags);
 
-int mbind_policy_at(
-	struct mm *mm, vaddr_t addr, u32 *policy); /* 0, -EFAULT: no area there. No lock held */
+/* The policy of the area at addr: 0; -EFAULT: there is none. No lock held. */
+int mbind_policy_at(struct mm *mm, vaddr_t addr, u32 *policy);
 
 /*
  * page_node_at - the node of the page that is mapped at addr.

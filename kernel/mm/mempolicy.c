@@ -11,7 +11,7 @@
  *           INTERLEAVE                           1 2 1 2 1 2 ... by the page's number in its area; else anywhere
  *           LOCAL, DEFAULT                       near the CPU
  *
- * INVARIANTS  N5  a page of an area bound to nodes never comes from another one     (tests/kernel/numa.c, `numa policy`)
+ * INVARIANTS  N5  what a fault gives an area bound to nodes never comes from another one     (`run numa policy`)
  * LOCKS     none: the area's under mm->lock, the thread's is its own
  * LINUX     mm/mempolicy.c. There a thread interleaves by what it allocates, here by address as areas do; nodes are not
  *           renumbered by cpusets, which do not exist.                                  docs/mm/numa.md

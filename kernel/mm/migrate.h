@@ -43,8 +43,8 @@ extern u64 migrate_counts[NR_MIGRATE_RESULTS]; /* since boot */
  *   Linux    isolate_lru_page, numamigrate_isolate_page
  */
 enum migrate_result migrate_isolate(struct page *head);
-void migrate_putback(
-	struct page *head); /* back to its list; the reference goes. Linux: putback_movable_pages */
+/* Back to its list; the reference goes. Linux: putback_movable_pages */
+void migrate_putback(struct page *head);
 
 /*
  * migrate_page - move an isolated page.

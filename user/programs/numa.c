@@ -1,8 +1,8 @@
 /*
  * numa.c - CPUs and nodes, as a program sees them                                              ring 3
  *
- *   numa policy           mbind, set_mempolicy, get_mempolicy, move_pages: the same; with one node only the refusals
  *   numa affinity         sched_setaffinity, sched_getaffinity, getcpu: what they promise, and what they refuse
+ *   numa policy           mbind, set_mempolicy, get_mempolicy, move_pages: the same; with one node only the refusals
  *   numa follow [SECONDS] 8 MiB of huge pages are filled on a CPU of node 0, then used on one of the last node, until they
  *                         have come there (at most so long); prints what /proc/vmstat counted
  *
@@ -178,8 +178,8 @@ static int affinity(void)
 		stays(cpu);
 		inherits(cpu);
 	}
-	EXPECT(set_cpus(0, ~0ul) ==
-		0); /* CPUs that are not there do not matter beside those that are */
+	/* CPUs that are not there do not matter beside those that are. */
+	EXPECT(set_cpus(0, ~0ul) == 0);
 	EXPECT(get_cpus(0) == all);
 	sends(all);
 	printf("numa: threads stay on their CPUs\n");
@@ -371,8 +371,8 @@ static void moves_shared(char *area, int from, int to)
 	}
 	EXPECT(syscall(SYS_move_pages, 0, 1, &area, &to, &status, MOVE) == 0 && status == -EACCES);
 	EXPECT(syscall(SYS_move_pages, 0, 1, &area, &to, &status, MOVE_ALL) == 0 && status == to);
-	EXPECT(mbind(area, SMALL, BIND, 1ul << to, STRICT | MOVE) ==
-		0); /* they stay, and nobody is told */
+	/* The shared ones stay, and nobody is told. */
+	EXPECT(mbind(area, SMALL, BIND, 1ul << to, STRICT | MOVE) == 0);
 	EXPECT(pages_on(area, 64, from) == 63);
 	EXPECT(mbind(area, SMALL, BIND, 1ul << to, STRICT | MOVE_ALL) == 0);
 	EXPECT(pages_on(area, 64, to) == 64);
