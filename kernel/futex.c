@@ -296,9 +296,9 @@ int futex_requeue(
 		return result;
 	if (compare && now != *compare)
 		return -EAGAIN;
+	/* They wait there already, and moving them behind themselves would not end. */
 	if (key_equal(&key, &key2))
-		nr_move =
-			0; /* they wait there already; moving them behind themselves would not end */
+		nr_move = 0;
 	from = bucket_of(&key);
 	to = bucket_of(&key2);
 	lock_two(from, to);

@@ -27,8 +27,8 @@ struct handle_table {
 };
 
 void handle_table_init(struct handle_table *t);
-void handle_table_release(
-	struct handle_table *t); /* closes all, frees the slots; refuses what comes later */
+/* Closes all, frees the slots; refuses what comes later */
+void handle_table_release(struct handle_table *t);
 
 /*
  * handle_install - name o in t.

@@ -16,7 +16,7 @@ extern struct khugepaged_stats khugepaged_stats;
 
 void khugepaged_init(void); /* starts the thread */
 void khugepaged_wake(void); /* a setting changed: look again now */
-void khugepaged_scan_now(
-	void); /* one full pass over every listed space, in the thread; returns when it is done */
+/* One full pass over every listed space, in the thread; returns when it is done */
+void khugepaged_scan_now(void);
 
 #endif

@@ -6,10 +6,10 @@
 
 #include "task.h"
 
-void loader_init(
-	const void *initrd, usize bytes); /* the archive, for good; 0 bytes: there is none */
-const void *loader_initrd(
-	usize *bytes); /* the same archive, for `ls` and `cat`; NULL with 0 bytes */
+/* The archive, for good; 0 bytes: there is none */
+void loader_init(const void *initrd, usize bytes);
+/* The same archive, for `ls` and `cat`; NULL with 0 bytes */
+const void *loader_initrd(usize *bytes);
 
 struct mm *loader_make_space(void); /* an empty one, with Linux's borders; NULL: no memory */
 

@@ -343,8 +343,8 @@ __noinline static bool answer_special(struct thread *t, struct regs *r, int stat
 	} else if (m->label == REPLY_BYTES) {
 		r->rax = (u64)bytes_store(m, r->rsi);
 	} else if (m->label == REPLY_FAULT_IN) {
-		bool done =
-			m->word[3]; /* read before the fault: a pager's answer is put into m too */
+		/* Read before the fault: a pager's answer is put into m too. */
+		bool done = m->word[3];
 
 		r->rax = done ? m->word[0] : (u64)-EFAULT;
 		return !fault_in(m) || done;

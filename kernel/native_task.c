@@ -272,9 +272,8 @@ s64 native_mm_reset(struct regs *r)
 		return error;
 	mm = loader_make_space();
 	error = mm ? control_swap_space(t, mm, &old) : -ENOMEM;
-	if (!error)
-		mm->thp_disable =
-			old->thp_disable; /* nobody runs in it yet; Linux: MMF_INIT_MASK */
+	if (!error) /* nobody runs in it yet; Linux: MMF_INIT_MASK */
+		mm->thp_disable = old->thp_disable;
 	if (mm)
 		task_drop_mm(error ? mm : old);
 	task_put(t);

@@ -11,8 +11,8 @@ void printk(const char *fmt, ...)
 	__printf(1, 2); /* "[    0.123456] text" into the ring and onto the console */
 void printk_raw(const char *s, usize len); /* bytes to the console only: the monitor's own output */
 void printk_quiet(bool quiet);             /* ring only, or ring and console; panic always prints */
-void printk_ring_walk(
-	void (*put)(void *ctx, const char *s, usize len), void *ctx); /* dmesg, oldest first */
+/* dmesg, oldest first */
+void printk_ring_walk(void (*put)(void *ctx, const char *s, usize len), void *ctx);
 void printk_panic_mode(void);     /* break the console lock: only one CPU is left */
 extern u64 (*printk_clock)(void); /* ns since boot; NULL until the timer runs */
 

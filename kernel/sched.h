@@ -263,8 +263,8 @@ void sched_stop_others(void (*fn)(void *), void *arg);
  */
 void sched_on_each_cpu(void (*fn)(void));
 
-void thread_for_each(
-	bool (*fn)(struct thread *t, void *ctx), void *ctx); /* under the list's lock */
+/* Under the list's lock */
+void thread_for_each(bool (*fn)(struct thread *t, void *ctx), void *ctx);
 bool sched_check(void); /* S1: each thread on exactly one queue, S2: running ones are current */
 
 #endif

@@ -114,8 +114,8 @@ extern u32 seeded_bug; /* (x) the one that is on; changed by `inject seed` alone
  * window it waits for seeded_is_open(). So no luck is needed, on no host.
  */
 #define seeded_window(name) (seeded(name) && seeded_pause())
-bool seeded_pause(
-	void); /* true, always. What was said by seeded_meet(), for SEEDED_LIMIT_NS at most */
+/* True, always. What was said by seeded_meet(), for SEEDED_LIMIT_NS at most */
+bool seeded_pause(void);
 #define SEEDED_LIMIT_NS 40000000000ul /* a gigabyte is cleared by then, on a busy host, too */
 
 /*

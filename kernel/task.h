@@ -67,8 +67,8 @@ struct task *task_create_empty(struct mm *mm, struct task *creator, struct endpo
 int task_add_thread(struct task *t, void (*entry)(void *), void *arg, struct thread **out);
 int task_make_thread(struct task *t, void (*entry)(void *), void *arg, struct thread **out);
 int task_enter_thread(struct thread *th);
-bool task_remove_thread(
-	struct thread *th); /* a NEW one, not wanted after all; false: it was killed */
+/* A NEW one, not wanted after all; false: it was killed */
+bool task_remove_thread(struct thread *th);
 int task_start_thread(struct thread *th); /* NEW -> READY; -EINVAL: it is not NEW */
 
 /* --- death --- */
@@ -98,8 +98,8 @@ void task_lock(void); /* LOCK_TASKS */
 void task_unlock(void);
 struct task *task_find(u32 pid);    /* with a reference, or NULL */
 struct mm *task_mm(struct task *t); /* its space with a reference (mm_put), or NULL: it is gone */
-struct mm *task_mm_user(
-	struct task *t); /* the same with `users` (task_drop_mm): it is not emptied */
+/* The same with `users` (task_drop_mm): it is not emptied */
+struct mm *task_mm_user(struct task *t);
 void task_drop_mm(struct mm *mm);
 void task_for_each(bool (*fn)(struct task *t, void *ctx), void *ctx);
 bool task_check(void); /* F1-F4: see task.c */

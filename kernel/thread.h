@@ -13,8 +13,8 @@ void thread_init_idle(struct thread *t, u32 cpu); /* the running code becomes a 
 /* As thread_create(), and the first code of the thread: first(t), with its CPU's run queue locked. */
 struct thread *thread_alloc(const char *name, void (*entry)(void *), void *arg, struct task *task,
 	struct mm *mm, void (*first)(void *));
-void thread_free_stack(
-	struct thread *t);          /* all but the struct: it never ran, or never will again */
+/* All but the struct: it never ran, or never will again */
+void thread_free_stack(struct thread *t);
 void thread_free(struct thread *t); /* the struct: the last reference went */
 
 bool thread_try_for_each(bool (*fn)(struct thread *t, void *ctx), void *ctx); /* for watchdog.c */

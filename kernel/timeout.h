@@ -26,7 +26,7 @@ static inline bool timeout_expired(const struct timeout *t)
 	return READ_ONCE(t->expired);
 }
 void timeout_run(u64 now_ns); /* from the tick: run what is due on this CPU */
-void timeout_set_slice(
-	u64 deadline_ns); /* sched.c: a tick on this CPU at this time too; TIME_NEVER: none */
+/* sched.c: a tick on this CPU at this time too; TIME_NEVER: none */
+void timeout_set_slice(u64 deadline_ns);
 
 #endif

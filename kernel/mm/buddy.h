@@ -71,8 +71,8 @@ void buddy_free(struct page *head);
 struct page *buddy_alloc_zeroed(enum page_type type);
 void buddy_free_zeroed(struct page *page);
 
-void buddy_retype_huge(
-	struct page *head, enum page_type type); /* a block of order 9, the caller's alone */
+/* A block of order 9, the caller's alone */
+void buddy_retype_huge(struct page *head, enum page_type type);
 
 /*
  * Huge pages cleared in advance (prezerod.c). They count as free, outside the lists of blocks; buddy_drain_pcp(), so

@@ -55,8 +55,8 @@ void compact_memory(void);
 /* Proactive compaction: is a node so broken up that it should begin? One pass; false: it got no better. */
 bool compact_is_due(unsigned node);
 bool compact_proactively(unsigned node);
-unsigned compact_score(
-	unsigned node); /* 0: free memory in large blocks .. 100. Linux: fragmentation_score_node */
+/* 0: free memory in large blocks .. 100. Linux: fragmentation_score_node */
+unsigned compact_score(unsigned node);
 
 /* Somebody on this CPU got no block and may not work for one: its node's daemon should. Linux: wakeup_kcompactd */
 void compact_wake(unsigned order);

@@ -13,8 +13,8 @@
 /* Start-up: keep `wanted` gigabytes apart for gigapage_alloc(). How many there were. */
 u32 gigapage_reserve(u32 wanted);
 struct page *gigapage_alloc(void); /* the first of 512 huge pages, one reference each; NULL: none */
-void gigapage_free(
-	struct page *first); /* one reference of each; what the reserve lacks goes there */
+/* One reference of each; what the reserve lacks goes there */
+void gigapage_free(struct page *first);
 void gigapage_refill(void);
 u32 gigapage_reserved(void); /* gigabytes in the reserve now */
 bool gigapage_check(void);   /* G1: see gigapage.c */

@@ -12,10 +12,10 @@ void huge_pud_init(bool cpu_has_it);
 bool huge_pud_possible(void);
 
 /* --- faults; mm->lock held for reading, pt_lock not --- */
-enum fault_result huge_pud_fault(
-	const struct fault *f, struct vma *v, pud_t *pudp); /* Linux: create_huge_pud */
-enum fault_result huge_pud_wp(
-	const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen); /* Linux: wp_huge_pud */
+/* Linux: create_huge_pud */
+enum fault_result huge_pud_fault(const struct fault *f, struct vma *v, pud_t *pudp);
+/* Linux: wp_huge_pud */
+enum fault_result huge_pud_wp(const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen);
 enum fault_result huge_pud_set_accessed(
 	const struct fault *f, struct vma *v, pud_t *pudp, pud_t seen);
 

@@ -28,8 +28,8 @@ void lru_putback(struct page *head);        /* undo lru_isolate */
 bool lru_get(struct page *head);            /* a reference on a page that is on a list */
 struct page *lru_lazyfree_take(void);       /* the next that MADV_FREE left, isolated; NULL */
 void lru_revive(struct page *head);         /* put it back as one that is in use */
-void lru_add_part(
-	struct page *page, u8 flags);   /* a frame of a huge page that was split: where that was */
+/* A frame of a huge page that was split: where that was */
+void lru_add_part(struct page *page, u8 flags);
 void lru_deactivate(struct page *head); /* MADV_COLD: to the front of inactive */
 /* MADV_FREE: to the tail of inactive, PG_LAZYFREE. */
 void lru_deactivate_lazyfree(struct page *head);
@@ -38,8 +38,8 @@ void lru_del_many(const u32 *pfns, unsigned nr); /* base pages nobody references
 bool lru_deferred_add(struct page *head);        /* true: newly queued */
 bool lru_deferred_del(struct page *head);
 struct page *lru_deferred_take(void); /* the oldest, off the queue, with a reference; NULL: empty */
-void lru_isolate_many(
-	const u32 *pfns, unsigned nr); /* base pages that are on a list; lru.lock held */
+/* Base pages that are on a list; lru.lock held */
+void lru_isolate_many(const u32 *pfns, unsigned nr);
 bool lru_check(void); /* L1 flags agree with lists, L2 counts, L3 only anon pages */
 
 #endif

@@ -39,8 +39,8 @@ static inline pfn_t memory_page_at(const struct memory *m, u64 index) /* index <
 	return chunk ? chunk_table(chunk)[index % HPAGE_PMD_NR] : 0;
 }
 
-bool chunk_is_empty(
-	struct memory *m, u64 n); /* nothing of this 2 MiB is there; an empty table goes */
+/* Nothing of this 2 MiB is there; an empty table goes */
+bool chunk_is_empty(struct memory *m, u64 n);
 u32 *chunk_make_table(struct memory *m, u64 n); /* of one that is not huge; NULL: no memory */
 void memory_adopt(struct memory *m, struct page *head, u64 index); /* with the caller's reference */
 

@@ -32,8 +32,8 @@ static inline bool numa_is_hint(const struct vma *v, u64 entry)
  *   Linux    task_numa_work, change_prot_numa
  */
 u64 numa_scan(struct mm *mm, u64 pages);
-u32 numa_adapt(
-	struct mm *mm); /* ms until the space's next turn, by the answers to its last; see numa.c */
+/* ms until the space's next turn, by the answers to its last; see numa.c */
+u32 numa_adapt(struct mm *mm);
 
 /*
  * The fault that answers: access comes back, and the page comes to this CPU's node if it is on another one. Served for

@@ -9,8 +9,8 @@
 struct page;
 
 u64 reclaim_run(void); /* memory is short: everything that can go; pages given back. No lock held */
-u64 reclaim_shrink(
-	void); /* the shrinkers alone: drop_caches. Contents of ring 3 stay. No lock held */
+/* The shrinkers alone: drop_caches. Contents of ring 3 stay. No lock held */
+u64 reclaim_shrink(void);
 
 /*
  * reclaim_lazyfree - one page that MADV_FREE left: drop it if it is clean everywhere.

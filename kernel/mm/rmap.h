@@ -50,8 +50,8 @@ static inline u32 rmap_inherited_kin(const struct vma *v)
 	return (u32)((u64)v >> 5) |
 	       KIN_INHERITED; /* kin is compared within a space, and all of these are made at once */
 }
-struct anon *rmap_family(
-	void); /* a new one without areas, pinned: rmap_unpin_anon(). NULL: no memory */
+/* A new one without areas, pinned: rmap_unpin_anon(). NULL: no memory */
+struct anon *rmap_family(void);
 void rmap_unlink(struct vma *v); /* v leaves; the last one frees the object. No-op without anon */
 /* A bracket around a change of v's range or pgoff: walkers never see a half-changed area. */
 void rmap_vma_begin(struct vma *v);

@@ -120,8 +120,8 @@ enum thp_reason thp_why(struct mm *mm, vaddr_t addr);
 
 /* --- faults; mm->lock held for reading, pt_lock not --- */
 bool thp_may_compact(const struct vma *v);
-enum fault_result thp_fault(
-	const struct fault *f, struct vma *v, pmd_t *pmdp); /* Linux: do_huge_pmd_anonymous_page */
+/* Linux: do_huge_pmd_anonymous_page */
+enum fault_result thp_fault(const struct fault *f, struct vma *v, pmd_t *pmdp);
 enum fault_result thp_wp(const struct fault *f, struct vma *v, pmd_t *pmdp,
 	pmd_t seen); /* Linux: do_huge_pmd_wp_page */
 enum fault_result thp_set_accessed(const struct fault *f, struct vma *v, pmd_t *pmdp, pmd_t seen);

@@ -63,8 +63,8 @@ extern struct zonelist zonelists[MAX_NODES]; /* (c) */
 
 void zone_init(void);       /* names, locks, numbers; all empty */
 void zone_init_lists(void); /* when every zone has its pages */
-void zone_claim_frames(
-	pfn_t start, pfn_t end);        /* their pageblocks' records name their zone from now on */
+/* Their pageblocks' records name their zone from now on */
+void zone_claim_frames(pfn_t start, pfn_t end);
 struct zone *pfn_zone_first(pfn_t pfn); /* by address: before that */
 /* The zone this frame lies in. Linux: page_zone (stored in page->flags there) */
 static inline struct zone *pfn_zone(pfn_t pfn)

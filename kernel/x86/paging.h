@@ -331,8 +331,8 @@ static inline u64 entry_take_write(u64 *p) /* others map it too; returns the lea
 {
 	return __atomic_and_fetch(p, ~(PTE_RW | PTE_EXCL), __ATOMIC_ACQ_REL);
 }
-static inline void entry_drop_write(
-	u64 *p) /* the same in one instruction, for who reads it afterwards */
+/* The same in one instruction, for who reads it afterwards. */
+static inline void entry_drop_write(u64 *p)
 {
 	(void)__atomic_and_fetch(p, ~(PTE_RW | PTE_EXCL), __ATOMIC_ACQ_REL);
 }

@@ -92,8 +92,8 @@ bool server_ended(struct server *s)
 	uint64_t now = now_ns();
 	bool often;
 
-	s->ends[s->nr_ends++ % SERVER_ENDS] =
-		now; /* the oldest of them is the next to be overwritten */
+	/* The oldest of them is the next to be overwritten. */
+	s->ends[s->nr_ends++ % SERVER_ENDS] = now;
 	often = s->nr_ends >= SERVER_ENDS &&
 		now - s->ends[s->nr_ends % SERVER_ENDS] < SERVER_ENDS_SEC * 1000000000ull;
 	if (s->task)

@@ -34,8 +34,8 @@ bool calls_ready(void);
 
 /* --- thread.c ------------------------------------------------------------------------------------------------ */
 
-struct thread *thread_alloc(
-	struct process *p); /* no tid, no kernel thread yet; NULL: too many, no memory */
+/* No tid, no kernel thread yet; NULL: too many, no memory */
+struct thread *thread_alloc(struct process *p);
 void thread_set_tid(struct thread *t, int tid);
 void thread_free(struct thread *t);
 void thread_notice(struct thread *t); /* a signal may be deliverable: have it looked at */
@@ -52,8 +52,8 @@ void thread_released(struct thread *t); /* MESSAGE_EXIT */
 
 /* --- process.c ------------------------------------------------------------------------------------------------ */
 
-struct process *process_alloc(
-	struct process *parent);         /* with a pid, a copy of the parent's settings; NULL */
+/* With a pid, a copy of the parent's settings; NULL */
+struct process *process_alloc(struct process *parent);
 void process_free(struct process *p);    /* all it holds */
 void process_discard(struct process *p); /* one that never ran, with its task and threads */
 int pid_alloc(void);                     /* -EAGAIN: none; counted once, as a tid */
@@ -76,8 +76,8 @@ extern unsigned nr_processes;
 
 /* Takes the next signal t may have, out of its own queue, then its process's. 0: none. */
 int signal_take(struct thread *t, signal_set among, siginfo_t *info);
-void signal_put_back(
-	struct thread *t, int sig, const siginfo_t *info); /* taken, but not delivered */
+/* Taken, but not delivered */
+void signal_put_back(struct thread *t, int sig, const siginfo_t *info);
 bool signal_deliverable(const struct thread *t);
 void signal_queue_drop(struct signal_queue *q, signal_set which);
 void signals_exec(struct process *p, struct thread *t);

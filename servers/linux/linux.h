@@ -147,8 +147,8 @@ static inline void wait_list_wake(struct wait_list *list)
 
 /* Both may be called several times in one run (poll). -> CALL_WAIT, or -ENOMEM. */
 long call_wait(struct call *c, struct wait_list *list);
-long call_wait_until(
-	struct call *c, uint64_t deadline); /* c->timed_out is set when it runs again */
+/* c->timed_out is set when it runs again */
+long call_wait_until(struct call *c, uint64_t deadline);
 /* A long call in pieces: return this. Run again after at least one message; signals wait till the call ends. */
 long call_yield(struct call *c);
 
@@ -305,9 +305,9 @@ int job_foreground(void); /* its foreground group */
  * is not 0.
  */
 long job_check(struct call *c, int sig);
-long job_set_foreground(
-	struct call *c, int pgrp); /* TIOCSPGRP: 0, -ENOTTY, -EPERM, ..., as job_check() */
-long job_acquire(struct call *c);  /* TIOCSCTTY; open("/dev/tty...") by a session leader */
+/* TIOCSPGRP: 0, -ENOTTY, -EPERM, ..., as job_check() */
+long job_set_foreground(struct call *c, int pgrp);
+long job_acquire(struct call *c); /* TIOCSCTTY; open("/dev/tty...") by a session leader */
 
 /* --- time (time.c) ---------------------------------------------------------------------------------------- */
 
@@ -325,10 +325,10 @@ extern uint32_t linux_notification;
 
 /* --- what the files half gives -------------------------------------------------------------------------------- */
 
-int files_init(
-	void); /* indexes the initrd, /dev, /proc; asks the console to notify. < 0: hopeless */
-void files_console_event(
-	void); /* NOTIFY_CONSOLE came: signals to job_foreground(), readers are woken */
+/* Indexes the initrd, /dev, /proc; asks the console to notify. < 0: hopeless */
+int files_init(void);
+/* NOTIFY_CONSOLE came: signals to job_foreground(), readers are woken */
+void files_console_event(void);
 
 void files_console_restarted(void); /* LINUX_BIT_CONSOLE came: register again, settings again */
 
@@ -349,8 +349,8 @@ int file_open_exec(
 	struct process *p, int at, const char *path, bool empty_path, struct file **file);
 int file_chdir(struct process *p, const char *path); /* current folder of a first process */
 uint64_t file_bytes(struct file *f);                 /* its size */
-long file_read_at(
-	struct file *f, uint64_t pos, void *to, size_t bytes); /* into our own memory -> bytes */
+/* Into our own memory -> bytes */
+long file_read_at(struct file *f, uint64_t pos, void *to, size_t bytes);
 /* Memory with its contents to map privately (RIGHT_READ): stays the file's, do not close. -ENOMEM, -ENODEV */
 int file_memory(struct file *f, uint32_t *handle);
 /* Its contents in our own space, where they are there as a whole (initrd); NULL: use file_read_at() */

@@ -4,7 +4,7 @@
 #ifndef TTY_H
 #define TTY_H
 
-int tty_init(
-	void); /* asks the console to notify. 0, -errno: the console does not answer (it may later) */
+/* Asks the console to notify. 0, -errno: the console does not answer (it may later) */
+int tty_init(void);
 
 #endif

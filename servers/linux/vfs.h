@@ -67,11 +67,11 @@ void content_grown(struct inode *inode, uint64_t end);
 
 int content_resize(struct inode *inode, uint64_t size);
 int content_punch(struct inode *inode, uint64_t pos, uint64_t n);
-int content_object(
-	struct inode *inode); /* becomes CONTENT_OBJECT: to be mapped shared. 0, -errno */
+/* Becomes CONTENT_OBJECT: to be mapped shared. 0, -errno */
+int content_object(struct inode *inode);
 uint64_t content_blocks(const struct inode *inode); /* of 512 bytes */
-uint64_t content_seek(
-	struct inode *inode, uint64_t pos, bool data); /* next data or hole; size: none */
+/* Next data or hole; size: none */
+uint64_t content_seek(struct inode *inode, uint64_t pos, bool data);
 void content_release(struct inode *inode);
 
 /* --- inodes (inode.c) ---------------------------------------------------------------------- */

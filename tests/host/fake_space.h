@@ -37,8 +37,8 @@ void space_map_huge_zero(struct vma *v, vaddr_t haddr);
 void space_unmap_small(struct vma *v, vaddr_t addr);
 void space_unmap_huge(struct vma *v, vaddr_t haddr); /* the pmd is a huge leaf */
 void space_split_huge(struct vma *v, vaddr_t haddr); /* the pmd is a huge leaf */
-void space_unmap_range(
-	struct vma *v, vaddr_t start, vaddr_t end); /* splits what lies half inside */
+/* Splits what lies half inside */
+void space_unmap_range(struct vma *v, vaddr_t start, vaddr_t end);
 
 /* Everything: pages, areas, tables; then space_destroy(). */
 void space_empty(struct mm *mm);

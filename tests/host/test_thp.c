@@ -363,8 +363,8 @@ TEST(case_12_13_15_one_page_is_not_needed)
 	model_advise(s, HERE, 2 * MIB, MADV_DONTNEED);
 	CHECK_EQ(rss(s), 0);
 	CHECK_EQ(lru.deferred.count, 0);
-	CHECK(free - buddy_free_pages() <=
-		8); /* the block is back; tables and descriptions of areas stay */
+	/* The block is back; tables and descriptions of areas stay. */
+	CHECK(free - buddy_free_pages() <= 8);
 	end();
 }
 

@@ -98,8 +98,8 @@ struct lab_eye {
 	volatile u64 *words; /* its page of words, see lab.c */
 	bool lost;           /* it did not answer in time */
 };
-bool lab_eye_open(
-	struct lab_eye *eye, struct mm *mm, u32 cpu); /* it waits in ring 3 when this returns */
+/* It waits in ring 3 when this returns */
+bool lab_eye_open(struct lab_eye *eye, struct mm *mm, u32 cpu);
 /* True: done, *value is what was read. False: it was denied, and the program is dead. */
 bool lab_eye_look(struct lab_eye *eye, enum lab_look look, vaddr_t addr, u64 *value);
 void lab_eye_close(struct lab_eye *eye);

@@ -637,8 +637,8 @@ static void come_and_go(
 	}
 	lab_rival_end(&rival);
 	KT_EXPECT(ctx, s.refused == 0 && rival.rounds > 0);
-	s.pager.wrong =
-		0; /* a page that two clients wait for may be supplied for one of them already */
+	/* A page that two clients wait for may be supplied for one of them already. */
+	s.pager.wrong = 0;
 	stage_close(ctx, &s);
 }
 

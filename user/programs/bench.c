@@ -275,8 +275,8 @@ static void row_dontneed_4k(void)
 static void row_smaps(void)
 {
 	char *area = area_new(AREA_BYTES, MADV_NOHUGEPAGE);
-	char *text = (char *)(samples +
-			      64); /* memory that is there anyway: the rows of fork count pages */
+	/* Memory that is there anyway: the rows of fork count pages. */
+	char *text = (char *)(samples + 64);
 
 	for (unsigned long at = 0; at < AREA_BYTES; at += PAGE_BYTES)
 		touch_write(area + at, 1);
