@@ -23,7 +23,7 @@
  *
  * LOCKS     mm->lock (read; write only to grow a stack) -> anon -> pt_lock -> lru -> zone.lock
  * LINUX     mm/memory.c: __handle_mm_fault, handle_pte_fault, do_anonymous_page, do_wp_page. It also knows files,
- *           swap, shared memory, userfaultfd and per-VMA locks.               docs/fault-walk.md
+ *           swap, userfaultfd and per-VMA locks.                              docs/fault-walk.md
  */
 #include <abi/errno.h>
 #include "vmstat.h"

@@ -12,7 +12,7 @@
  * INVARIANTS V1-V3 of vma.c hold whenever mm->lock is not held for writing.
  *
  * LOCKS     mm->lock (write) -> anon lock -> pt_lock
- * LINUX     mm/mmap.c, mm/mincore.c; also files, shared memory, mlock, rlimits.   docs/mm/mmap.md
+ * LINUX     mm/mmap.c, mm/mincore.c; also files of its own, rlimits.   docs/mm/mmap.md
  */
 #include <abi/errno.h>
 #include "mm/buddy.h"

@@ -29,7 +29,7 @@
  *   H4  a page on the deferred-split queue is huge and flagged, and the flag says it is on the queue
  *
  * LOCKS     mm->lock (read) -> [anon lock] -> pt_lock -> deferred, lru -> zone.lock. thp_list_lock: the list of spaces.
- * LINUX     mm/huge_memory.c also knows file-backed, shared and device huge pages, swap, migration, memory cgroups.
+ * LINUX     mm/huge_memory.c also knows file-backed, shared and device huge pages, swap, memory cgroups.
  *           docs/mm/thp.md
  */
 #include <abi/errno.h>
