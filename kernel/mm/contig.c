@@ -192,8 +192,8 @@ struct page *contig_alloc(unsigned order, enum page_type type)
 	const struct zonelist *list = &zonelists[this_cpu()->node];
 	struct page *first;
 
-	sched_on_each_cpu(
-		buddy_drain_pcp); /* one page on a CPU's list keeps a range from being whole */
+	/* One page on a CPU's list keeps a range from being whole. */
+	sched_on_each_cpu(buddy_drain_pcp);
 	first = buddy_alloc_contig(order, type, 0);
 	for (unsigned i = 0; i < list->nr && !first; i++)
 		first = zone_contig_alloc(&zones[list->zones[i]], order, type);

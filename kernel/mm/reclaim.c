@@ -124,8 +124,8 @@ static bool drop_area(struct vma *v, vaddr_t addr, void *ctx)
 	spin_unlock(&mm->pt_lock);
 	if (gone) {
 		tlb_assert_acked(&mm->tlb, d->gen);
-		page_put_many(
-			d->page, page_nr(d->page)); /* the mappings' references, not the last */
+		/* The mappings' references, not the last. */
+		page_put_many(d->page, page_nr(d->page));
 	}
 	return !d->live;
 }

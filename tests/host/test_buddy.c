@@ -707,8 +707,8 @@ TEST(a_range_above_the_top_order)
 
 	machine_start(192 * MIB, 1);
 	free = buddy_free_pages();
-	p = buddy_alloc_contig(
-		14, PAGE_ANON_HUGE, 0); /* 64 MiB, from above: the topmost has records in it */
+	/* 64 MiB, from above: the topmost has records in it. */
+	p = buddy_alloc_contig(14, PAGE_ANON_HUGE, 0);
 	CHECK_EQ(pfn_of(p) & ((1ul << 14) - 1), 0);
 	CHECK_EQ(buddy_free_pages(), free - (1 << 14));
 	for (pfn_t pfn = pfn_of(p); pfn < pfn_of(p) + (1 << 14); pfn += 512)

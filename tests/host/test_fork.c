@@ -152,8 +152,8 @@ TEST(a_copy_leaves_a_part_behind)
 	write_pages(s, HERE, 512);
 	child = model_fork(s);
 	model_advise(child, HERE, MIB, MADV_DONTNEED);
-	write_pages(
-		s, HERE, 1); /* cow=copy: the pmd goes, half of the old page stays with the child */
+	/* cow=copy: the pmd goes, half of the old page stays with the child. */
+	write_pages(s, HERE, 1);
 	CHECK_EQ(vmstat_read(VM_thp_wp_copy), 1);
 	CHECK_EQ(vmstat_read(VM_thp_deferred_split_page), 1);
 	end();

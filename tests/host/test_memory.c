@@ -485,8 +485,8 @@ TEST(a_private_write_copies)
 	access_page(b, 3, false);
 	access_page(b, 3, true);
 	access_page(a, 3, false);
-	access_page(
-		a, 4, false); /* read first, then written: the entry goes from one to the other */
+	/* Read first, then written: the entry goes from one to the other. */
+	access_page(a, 4, false);
 	access_page(a, 4, true);
 	access_page(b, 4, false);
 	CHECK_EQ(a->mm->nr_anon, 2);

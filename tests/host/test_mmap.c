@@ -253,10 +253,10 @@ TEST(mremap_refuses)
 	CHECK_EQ(mmap_remap(mm, HERE, MIB, MIB, MREMAP_MAYMOVE | MREMAP_FIXED, 0), -EINVAL);
 	CHECK_EQ(model_remap(s, HERE, MIB, 2 * MIB, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0), -EINVAL);
 	CHECK_EQ(mmap_remap(mm, HERE, 0, MIB, MREMAP_MAYMOVE, 0), -EINVAL);
-	CHECK_EQ(
-		model_remap(s, 20 * MIB, MIB, MIB, MREMAP_MAYMOVE, 0), -EFAULT); /* nothing there */
-	CHECK_EQ(
-		model_remap(s, HERE, 2 * MIB, 3 * MIB, MREMAP_MAYMOVE, 0), -EFAULT); /* two areas */
+	/* Nothing there. */
+	CHECK_EQ(model_remap(s, 20 * MIB, MIB, MIB, MREMAP_MAYMOVE, 0), -EFAULT);
+	/* Two areas. */
+	CHECK_EQ(model_remap(s, HERE, 2 * MIB, 3 * MIB, MREMAP_MAYMOVE, 0), -EFAULT);
 	CHECK_EQ(mmap_remap(mm, HERE, MIB, ~0ul, MREMAP_MAYMOVE, 0), -EINVAL); /* rounds up to 0 */
 	CHECK_EQ(mmap_remap(mm, HERE, MIB, ~0ul << 30, MREMAP_MAYMOVE, 0), -ENOMEM);
 	CHECK_EQ(mmap_remap(mm, HERE, ~0ul << 30, MIB, MREMAP_MAYMOVE, 0), -EINVAL);

@@ -111,8 +111,8 @@ TEST(a_neighbour_that_may_unite_later_shares_its_family)
 	mm = space_create();
 	a = space_area(mm, BASE, BASE + MIB, RW);
 	b = space_area(mm, BASE + MIB, BASE + 2 * MIB, VM_READ); /* as mprotect left it */
-	c = space_area(
-		mm, BASE + 2 * MIB, BASE + 3 * MIB, RW | VM_HUGEPAGE); /* advice: never the same */
+	/* Advice: never the same. */
+	c = space_area(mm, BASE + 2 * MIB, BASE + 3 * MIB, RW | VM_HUGEPAGE);
 	CHECK_EQ(rmap_prepare(a), 0);
 	CHECK_EQ(rmap_prepare(b), 0);
 	CHECK_EQ(rmap_prepare(c), 0);

@@ -534,8 +534,8 @@ static void two_first_writes(struct ktest_ctx *ctx, bool zero)
 		kept = first_page_is_zero(s.mm) &&
 		       *lab_word(s.mm, LAB_AREA + 3 * PAGE_SIZE) == MARK;
 		KT_EXPECT(ctx, advise(s.mm, LAB_AREA, HPAGE_PMD_SIZE, MADV_DONTNEED) == 0);
-		KT_EXPECT(
-			ctx, mmap_unmap(s.mm, LAB_AREA, HPAGE_PMD_SIZE) == 0); /* the table, too */
+		/* The table, too. */
+		KT_EXPECT(ctx, mmap_unmap(s.mm, LAB_AREA, HPAGE_PMD_SIZE) == 0);
 		KT_EXPECT(ctx, lab_area(s.mm, LAB_AREA, HPAGE_PMD_SIZE));
 	}
 	for (u32 i = 0; i < 2; i++)

@@ -225,8 +225,8 @@ static void fork_and_write(struct ktest_ctx *ctx, struct lab_1g *l)
 	KT_EXPECT(ctx, is_pud(child, HERE) && child->nr_anon == GIB / PAGE_SIZE);
 	KT_EXPECT(ctx, !(pud_read(pgtable_find_pud(l->mm, HERE)).v & PTE_RW));
 	KT_EXPECT(ctx, is_marked(child, HERE, GIB, HERE) && lab_healthy());
-	KT_EXPECT(
-		ctx, lab_fill(child, HERE + HPAGE_PMD_SIZE, PAGE_SIZE)); /* splits, copies 2 MiB */
+	/* Splits, copies 2 MiB. */
+	KT_EXPECT(ctx, lab_fill(child, HERE + HPAGE_PMD_SIZE, PAGE_SIZE));
 	KT_EXPECT(ctx, splits(l) == 1 && child->nr_puds == 0 && is_pud(l->mm, HERE));
 	KT_EXPECT(ctx,
 		lab_pfn(child, HERE + HPAGE_PMD_SIZE) != lab_pfn(l->mm, HERE + HPAGE_PMD_SIZE));

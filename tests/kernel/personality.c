@@ -657,8 +657,8 @@ KTEST(personality, no_interrupt_is_lost)
 		for (u32 spin = 0; spin < i % 64 * 16; spin++)
 			cpu_relax();
 		control_interrupt(th);
-		m = receive(
-			&p); /* after -EINTR, or before the sleep: then the sleep is interrupted next */
+		/* After -EINTR, or before the sleep: then the sleep is interrupted next. */
+		m = receive(&p);
 		while (m.label == MESSAGE_INTERRUPTED) {
 			struct thread_regs regs = {0};
 

@@ -44,8 +44,8 @@ static bool is_marked(struct mm *mm, vaddr_t addr, u64 len)
 {
 	bool marked = true;
 
-	rwsem_read_lock(
-		&mm->lock); /* khugepaged makes a hole of the pmd for as long as it copies */
+	/* khugepaged makes a hole of the pmd for as long as it copies. */
+	rwsem_read_lock(&mm->lock);
 	for (vaddr_t a = addr; a < addr + len && marked; a += PAGE_SIZE) {
 		u64 *word = lab_word(mm, a);
 
@@ -93,8 +93,8 @@ static struct mm *space_with_pager(void)
 		object_put(&m->object);
 	if (ep) {
 		ep->object.ops->opened(&ep->object, RIGHT_RECEIVE);
-		ep->object.ops->closed(
-			&ep->object, RIGHT_RECEIVE); /* the last one who could receive */
+		/* The last one who could receive. */
+		ep->object.ops->closed(&ep->object, RIGHT_RECEIVE);
 		object_put(&ep->object);
 	}
 	return mm;
